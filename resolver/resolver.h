@@ -1,0 +1,44 @@
+/* Asks the DNS for domains' MX sets: c-ares on a libuv loop, a cache by TTL (negative too), one
+ * query a name however many ask, a bound on queries in flight. uv.h and ares.h are included
+ * in resolver.c only. One loop, one thread; callbacks come on that thread, never from inside
+ * resolver_lookup. */
+#ifndef RESOLVER_RESOLVER_H
+#define RESOLVER_RESOLVER_H
+
+#include "base/fault.h"
+#include "resolver/mx.h"
+
+struct uv_loop_s;
+struct resolver;
+
+struct resolver_params {
+    const char *const *servers;   /* "address:port" or "[v6]:port"; none: resolv.conf */
+    int servers_n;
+    int64_t timeout_ms;           /* of one query to one server */
+    int tries;                    /* rounds over all servers */
+    int in_flight;                /* queries on the wire at once */
+    const struct deny *deny;      /* may be NULL; must outlive the resolver */
+};
+
+/* NULL and *f (-7 for a bad server, 69-like -20 … when c-ares cannot start). */
+struct resolver *resolver_create(struct uv_loop_s *loop, const struct resolver_params *params,
+                                 struct fault *f);
+
+/* set: a reference that the callee owns (mx_set_unref). */
+typedef void resolver_done_fn(void *arg, struct mx_set *set);
+
+/* Look a domain up (A-labels, lower case). done is called once, later. */
+void resolver_lookup(struct resolver *r, const char *domain, resolver_done_fn *done, void *arg);
+
+struct resolver_stats {
+    uint64_t lookups, cache_hits, queries, answers, timeouts;
+    int waiting, in_flight;
+    bool dead; /* no server has answered anything for twice the timeout (608) */
+};
+struct resolver_stats resolver_stats(const struct resolver *r);
+
+/* Stop: pending lookups are dropped without a callback, handles close; memory goes when the
+ * loop has run their close callbacks, so run the loop once more afterwards. */
+void resolver_close(struct resolver *r);
+
+#endif
