@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { BUF_FIRST = 256, ARENA_BLOCK = 16 * 1024 - 32, ARENA_ALIGN = 16 };
+enum { BUF_FIRST = 256, ARENA_BLOCK = 4 * 1024 - 64, ARENA_ALIGN = 16 };
 
 bool span_equal(struct span a, struct span b)
 {

@@ -1,0 +1,650 @@
+#include "queue/scheduler.h"
+
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "queue/site.h"
+#include "queue/wheel.h"
+
+enum { STALL_CHECK_US = 500 * 1000 };
+
+enum domain_state {
+    DOMAIN_IDLE,   /* nobody has asked, or the answer is too old */
+    DOMAIN_QUEUED, /* waits for scheduler_ask */
+    DOMAIN_ASKED,  /* its lookup is under way */
+    DOMAIN_KNOWN,  /* site is right until expires_us */
+    DOMAIN_FAILED, /* its rows leave through scheduler_unresolvable */
+    DOMAIN_PAUSED, /* no resolver answers: queued again at expires_us */
+};
+
+struct domain {
+    enum domain_state state;
+    struct fifo rows; /* ROW_ASKING */
+    uint32_t next;    /* in the ask, failed or paused queue, number + 1; 0: none */
+    struct site *site;
+    struct mx_set *failed; /* DOMAIN_FAILED: why */
+    int64_t expires_us;
+};
+
+struct domain_queue {
+    uint32_t head, tail; /* number + 1 */
+};
+
+struct scheduler {
+    struct scheduler_params params;
+    struct rng rng;
+    bool stopped;
+
+    struct row *rows; /* 1 … rows_n: row number minus first_row plus 1 */
+    uint32_t rows_n, first_row;
+    struct wheel wheel;
+
+    struct domain *domains;
+    uint32_t domains_n;
+    struct domain_queue ask, failed, paused;
+
+    struct site **sites;
+    uint32_t sites_n, sites_cap;
+    struct map site_by_key;
+    struct link work;
+    struct fifo round; /* rows of a failed round, to be settled */
+
+    struct connection_record *connections;
+    uint32_t *free_connections;
+    uint32_t connections_n, connections_used, connections_free;
+    int64_t stall_check_us;
+
+    uint64_t pending, lent, ready, asking;
+};
+
+/* ---- domains ----------------------------------------------------------------------
+ */
+
+static void enqueue(struct scheduler *s, struct domain_queue *q, uint32_t domain)
+{
+    s->domains[domain].next = 0;
+    if (q->head)
+        s->domains[q->tail - 1].next = domain + 1;
+    else
+        q->head = domain + 1;
+    q->tail = domain + 1;
+}
+
+static uint32_t dequeue(struct scheduler *s, struct domain_queue *q)
+{
+    if (!q->head)
+        return RECIPIENTS_NO_DOMAIN;
+    uint32_t domain = q->head - 1;
+    q->head = s->domains[domain].next;
+    return domain;
+}
+
+static uint32_t domain_of(const struct scheduler *s, uint32_t index)
+{
+    return recipients_domain(s->params.list, index + s->first_row - 1);
+}
+
+static struct row *row_of(struct scheduler *s, uint32_t row, uint32_t *index_out)
+{
+    uint32_t index = row - s->first_row + 1;
+    assert(index >= 1 && index <= s->rows_n);
+    *index_out = index;
+    return &s->rows[index];
+}
+
+/* ---- ready ------------------------------------------------------------------------
+ */
+
+static uint32_t tick_of(const struct scheduler *s, int64_t us)
+{
+    int64_t ticks = (us - s->params.now_us + WHEEL_TICK_US - 1) / WHEEL_TICK_US;
+    return ticks < 0 ? 0 : ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
+}
+
+static void wait_until(struct scheduler *s, uint32_t index, int64_t us)
+{
+    s->rows[index].state = ROW_WAITING;
+    wheel_add(&s->wheel, s->rows, index, tick_of(s, us));
+}
+
+static void wake_site(struct scheduler *s, struct site *site)
+{
+    link_append(&s->work, &site->work);
+}
+
+static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
+                       bool first, int64_t now_us)
+{
+    if (now_us < site->closed_until_us) {
+        wait_until(s, index, site->closed_until_us);
+        return;
+    }
+    s->rows[index].state = ROW_READY;
+    s->ready++;
+    if (first)
+        fifo_push_front(&site->ready, s->rows, index);
+    else
+        fifo_push(&site->ready, s->rows, index);
+    if (link_alone(&site->work))
+        wake_site(s, site);
+}
+
+/* A row that may be tried now, if its domain's MX set is known: else that comes first.
+ */
+static void route(struct scheduler *s, uint32_t index, bool first, int64_t now_us)
+{
+    uint32_t number = domain_of(s, index);
+    struct domain *d = &s->domains[number];
+    if (d->state == DOMAIN_KNOWN && now_us < d->expires_us) {
+        make_ready(s, d->site, index, first, now_us);
+        return;
+    }
+    s->rows[index].state = ROW_ASKING;
+    s->asking++;
+    fifo_push(&d->rows, s->rows, index);
+    if (d->state == DOMAIN_IDLE || d->state == DOMAIN_KNOWN) {
+        d->state = DOMAIN_QUEUED;
+        enqueue(s, &s->ask, number);
+    }
+}
+
+struct scheduler *scheduler_create(const struct scheduler_params *params)
+{
+    struct scheduler *s = mem_zero(1, sizeof *s);
+    s->params = *params;
+    s->rng.state = params->seed;
+    s->first_row = recipients_first(params->list);
+    uint32_t last = recipients_last(params->list);
+    s->rows_n = last < s->first_row ? 0 : last - s->first_row + 1;
+    s->rows = mem_zero((size_t)s->rows_n + 1, sizeof *s->rows);
+    s->domains_n = recipients_domains(params->list);
+    s->domains = mem_zero(s->domains_n, sizeof *s->domains);
+    s->connections = mem_zero(params->connections_total, sizeof *s->connections);
+    s->free_connections = mem_zero(params->connections_total, sizeof(uint32_t));
+    link_init(&s->work);
+    wheel_init(&s->wheel, 0);
+    for (uint32_t index = 1; index <= s->rows_n; index++)
+        if (domain_of(s, index) != RECIPIENTS_NO_DOMAIN) {
+            s->pending++;
+            route(s, index, false, params->now_us);
+        }
+    return s;
+}
+
+void scheduler_destroy(struct scheduler *s)
+{
+    if (!s)
+        return;
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        site_finish(s->sites[i]);
+        free(s->sites[i]);
+    }
+    for (uint32_t i = 0; i < s->domains_n; i++)
+        mx_set_unref(s->domains[i].failed);
+    map_finish(&s->site_by_key);
+    free(s->sites);
+    free(s->rows);
+    free(s->domains);
+    free(s->connections);
+    free(s->free_connections);
+    free(s);
+}
+
+/* ---- resolving --------------------------------------------------------------------
+ */
+
+uint32_t scheduler_ask(struct scheduler *s)
+{
+    if (s->stopped)
+        return RECIPIENTS_NO_DOMAIN;
+    uint32_t domain = dequeue(s, &s->ask);
+    if (domain != RECIPIENTS_NO_DOMAIN)
+        s->domains[domain].state = DOMAIN_ASKED;
+    return domain;
+}
+
+static struct site *site_for(struct scheduler *s, struct mx_set *set)
+{
+    bool added;
+    uint32_t number =
+        map_put(&s->site_by_key, span_of(set->key), s->sites_n, &added, NULL);
+    if (!added) {
+        site_refresh(s->sites[number], set);
+        return s->sites[number];
+    }
+    if (s->sites_n == s->sites_cap) {
+        s->sites_cap = s->sites_cap ? s->sites_cap * 2 : 64;
+        s->sites = mem_resize(s->sites, s->sites_cap, sizeof(struct site *));
+    }
+    struct site *site = mem_alloc(sizeof *site);
+    site_init(site, set);
+    s->sites[s->sites_n++] = site;
+    return site;
+}
+
+void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set,
+                        int64_t now_us)
+{
+    struct domain *d = &s->domains[domain];
+    assert(d->state == DOMAIN_ASKED);
+    if (set->code == 0) {
+        d->state = DOMAIN_KNOWN;
+        d->expires_us = set->expires_us;
+        d->site = site_for(s, set);
+        for (uint32_t index; (index = fifo_pop(&d->rows, s->rows));) {
+            s->asking--;
+            make_ready(s, d->site, index, false, now_us);
+        }
+    } else if (set->code == 608) {
+        d->state = DOMAIN_PAUSED;
+        d->expires_us = now_us + UNREACHABLE_RESOLVER_US;
+        enqueue(s, &s->paused, domain);
+        mx_set_unref(set);
+    } else {
+        d->state = DOMAIN_FAILED;
+        d->failed = set;
+        enqueue(s, &s->failed, domain);
+    }
+}
+
+uint32_t scheduler_unresolvable(struct scheduler *s, const struct mx_set **set_out)
+{
+    while (s->failed.head) {
+        struct domain *d = &s->domains[s->failed.head - 1];
+        uint32_t index = fifo_pop(&d->rows, s->rows);
+        if (index) {
+            s->asking--;
+            s->rows[index].state = ROW_LENT;
+            s->lent++;
+            *set_out = d->failed;
+            return index + s->first_row - 1;
+        }
+        mx_set_unref(d->failed);
+        d->failed = NULL;
+        d->state = DOMAIN_IDLE;
+        dequeue(s, &s->failed);
+    }
+    return 0;
+}
+
+/* ---- lending ----------------------------------------------------------------------
+ */
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool wants_rows(const struct connection_record *c)
+{
+    return !c->last && !c->recalled && c->left > 0 && c->lent <= c->lease / 2;
+}
+
+/* Its lease runs low: the site may have something for it, or the end. */
+static void grow_hungry(struct scheduler *s, struct connection_record *c)
+{
+    if (!wants_rows(c))
+        return;
+    link_append(&c->site->hungry, &c->hungry);
+    if (link_alone(&c->site->work))
+        wake_site(s, c->site);
+}
+
+/* Rows from the site's FIFO into the order. */
+static void lend(struct scheduler *s, struct site *site, struct connection_record *c,
+                 uint32_t n, struct order *out, int64_t now_us)
+{
+    n = min_u32(n, min_u32(site->ready.n, min_u32(c->left, LEASE_MAX)));
+    out->site = site->name;
+    out->group = site->group;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t index = fifo_pop(&site->ready, s->rows);
+        s->rows[index].state = ROW_LENT;
+        out->rows[i] = index + s->first_row - 1;
+    }
+    out->rows_n = (int)n;
+    out->connection = (uint32_t)(c - s->connections);
+    c->lent += n;
+    c->lent_us = now_us;
+    if (c->left != UINT32_MAX)
+        c->left -= n;
+    site->lent += n;
+    s->lent += n;
+    s->ready -= n;
+    c->last = site->ready.n == 0 && s->asking == 0;
+    out->last = c->last;
+}
+
+static void open_connection(struct scheduler *s, struct site *site, struct order *out,
+                            int64_t now_us)
+{
+    uint32_t number = s->connections_free ? s->free_connections[--s->connections_free]
+                                          : s->connections_used++;
+    struct connection_record *c = &s->connections[number];
+    uint32_t limit = s->params.policy.messages_per_connection;
+    *c = (struct connection_record){
+        .site = site,
+        .left = limit ? limit : UINT32_MAX,
+        .lease = LEASE_FIRST,
+        .progress_us = now_us,
+    };
+    link_init(&c->hungry);
+    s->connections_n++;
+    /* Share what is ready with the connections that are still to be opened. */
+    uint32_t others =
+        site->window > site->connections ? site->window - site->connections : 1;
+    site->connections++;
+    out->kind = ORDER_OPEN;
+    out->messages = limit;
+    out->dns_us = site->set->took_us;
+    out->targets_n = mx_targets(site->set, &s->rng, out->targets);
+    lend(s, site, c, min_u32(LEASE_FIRST, (site->ready.n + others - 1) / others), out,
+         now_us);
+}
+
+/* A lease should last LEASE_US: one that was used up sooner doubles, one that lasted
+ * much longer halves. */
+static void fit_lease(struct connection_record *c, int64_t now_us)
+{
+    int64_t took = now_us - c->lent_us;
+    if (took < LEASE_US / 2 && c->lease < LEASE_MAX)
+        c->lease = min_u32(c->lease * 2, LEASE_MAX);
+    else if (took > 2 * LEASE_US && c->lease > 2)
+        c->lease /= 2;
+}
+
+/* The hungry connection that something can be said to: with rows ready any, else one
+ * that has nothing left and need not wait for domains that are still being looked up.
+ */
+static struct connection_record *hungry(struct scheduler *s, struct site *site)
+{
+    struct link *next;
+    for (struct link *l = site->hungry.next; l != &site->hungry; l = next) {
+        next = l->next;
+        struct connection_record *c = CONTAINER_OF(l, struct connection_record, hungry);
+        if (!wants_rows(c))
+            link_remove(l);
+        else if (site->ready.n || (c->lent == 0 && s->asking == 0))
+            return c;
+    }
+    return NULL;
+}
+
+/* Feed a hungry connection: rows, or word that there are no more. */
+static bool feed(struct scheduler *s, struct site *site, struct order *out,
+                 int64_t now_us)
+{
+    struct connection_record *c = hungry(s, site);
+    if (!c)
+        return false;
+    link_remove(&c->hungry);
+    fit_lease(c, now_us);
+    uint32_t share = (site->ready.n + site->connections - 1) / site->connections;
+    uint32_t room = c->lease > c->lent ? c->lease - c->lent : 0;
+    out->kind = ORDER_MORE;
+    lend(s, site, c, min_u32(room, share), out, now_us);
+    return true;
+}
+
+static bool order_for(struct scheduler *s, struct site *site, struct order *out,
+                      int64_t now_us)
+{
+    if (feed(s, site, out, now_us))
+        return true;
+    if (site->ready.n == 0 || s->connections_n >= s->params.connections_total ||
+        !site_admits(site, s->params.policy.connections, now_us))
+        return false;
+    open_connection(s, site, out, now_us);
+    return true;
+}
+
+static bool recall(struct scheduler *s, struct order *out, int64_t now_us)
+{
+    for (uint32_t i = 0; i < s->connections_used; i++) {
+        struct connection_record *c = &s->connections[i];
+        if (!c->site || c->recalled || c->lent < 2 ||
+            now_us - c->progress_us < STALL_US)
+            continue;
+        c->recalled = true;
+        *out = (struct order){
+            .kind = ORDER_RECALL, .connection = i, .site = c->site->name};
+        return true;
+    }
+    return false;
+}
+
+enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us)
+{
+    out->kind = ORDER_NONE;
+    if (s->stopped)
+        return ORDER_NONE;
+    while (!link_alone(&s->work)) {
+        struct site *site = CONTAINER_OF(s->work.next, struct site, work);
+        link_remove(&site->work);
+        if (order_for(s, site, out, now_us)) {
+            wake_site(s, site); /* to the end: the others first */
+            return out->kind;
+        }
+    }
+    if (now_us >= s->stall_check_us) {
+        if (recall(s, out, now_us))
+            return out->kind;
+        s->stall_check_us = now_us + STALL_CHECK_US;
+    }
+    return ORDER_NONE;
+}
+
+int64_t scheduler_wake(const struct scheduler *s)
+{
+    if (s->stopped)
+        return INT64_MAX;
+    int64_t wake = INT64_MAX;
+    uint32_t tick = wheel_next(&s->wheel);
+    if (tick != UINT32_MAX)
+        wake = s->params.now_us + (int64_t)tick * WHEEL_TICK_US;
+    if (s->lent && s->stall_check_us < wake)
+        wake = s->stall_check_us;
+    if (s->paused.head && s->domains[s->paused.head - 1].expires_us < wake)
+        wake = s->domains[s->paused.head - 1].expires_us;
+    return wake;
+}
+
+void scheduler_advance(struct scheduler *s, int64_t now_us)
+{
+    if (s->stopped)
+        return;
+    while (s->paused.head && s->domains[s->paused.head - 1].expires_us <= now_us) {
+        uint32_t domain = dequeue(s, &s->paused);
+        s->domains[domain].state = DOMAIN_QUEUED;
+        enqueue(s, &s->ask, domain);
+    }
+    struct fifo due = {0};
+    int64_t tick = (now_us - s->params.now_us) / WHEEL_TICK_US;
+    wheel_advance(&s->wheel, s->rows, tick > UINT32_MAX ? UINT32_MAX : (uint32_t)tick,
+                  &due);
+    for (uint32_t index; (index = fifo_pop(&due, s->rows));)
+        route(s, index, false, now_us);
+}
+
+/* ---- what happened ----------------------------------------------------------------
+ */
+
+static int64_t interval_us(const struct scheduler *s, uint32_t attempts)
+{
+    const struct scheduler_policy *p = &s->params.policy;
+    uint32_t step = attempts ? attempts - 1 : 0;
+    if (step >= (uint32_t)p->retry_intervals)
+        step = (uint32_t)p->retry_intervals - 1;
+    return p->retry_interval_ms[step] * 1000;
+}
+
+/* 606, 607, or 0: may be tried again at next_us. Waiting for an attempt that would come
+ * too late helps nobody, so the end is said at once. */
+static int ended(const struct scheduler *s, const struct row *row, int64_t next_us)
+{
+    const struct scheduler_policy *p = &s->params.policy;
+    if ((p->max_attempts && row->attempts >= p->max_attempts) ||
+        row->attempts == ROW_ATTEMPTS_MAX)
+        return 607;
+    int64_t first_us = s->params.now_us + ((int64_t)row->first_s - 1) * 1000000;
+    return next_us > first_us + p->lifetime_ms * 1000 ? 606 : 0;
+}
+
+static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
+{
+    s->lent--;
+    if (connection == NO_CONNECTION)
+        return;
+    struct connection_record *c = &s->connections[connection];
+    assert(c->site && c->lent > 0);
+    c->lent--;
+    c->site->lent--;
+    c->progress_us = now_us;
+    c->recalled = c->recalled && c->lent > 0;
+    grow_hungry(s, c);
+}
+
+struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint32_t row,
+                                 const struct settlement *what, int64_t now_us)
+{
+    uint32_t index;
+    struct row *r = row_of(s, row, &index);
+    assert(r->state == ROW_LENT);
+    struct decision d = {.next_us = now_us};
+    if (what->counted) {
+        if (r->attempts < ROW_ATTEMPTS_MAX)
+            r->attempts++;
+        if (r->first_s == 0)
+            r->first_s = (uint32_t)((now_us - s->params.now_us) / 1000000) + 1;
+    }
+    d.attempt = r->attempts;
+    if (connection != NO_CONNECTION && what->outcome == OUTCOME_DELIVERED)
+        site_good(s->connections[connection].site, s->params.policy.connections,
+                  now_us);
+
+    if (what->outcome != OUTCOME_RETRY) {
+        d.final = true;
+    } else if (!what->counted) {
+        route(s, index, true, now_us);
+    } else {
+        d.next_us = now_us + interval_us(s, r->attempts);
+        d.ended = ended(s, r, d.next_us);
+        d.final = d.ended != 0;
+        if (!d.final)
+            wait_until(s, index, d.next_us);
+    }
+    if (d.final) {
+        r->state = ROW_FINAL;
+        s->pending--;
+    }
+    take_back(s, connection, now_us);
+    return d;
+}
+
+void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
+                        int64_t now_us)
+{
+    uint32_t index;
+    struct row *r = row_of(s, row, &index);
+    assert(r->state == ROW_LENT);
+    route(s, index, true, now_us);
+    take_back(s, connection, now_us);
+}
+
+/* All that waits for the site has shared its failure. */
+static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
+{
+    site_failed(site, now_us + interval_us(s, 1));
+    s->round = site->ready;
+    site->ready = (struct fifo){0};
+}
+
+bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
+                      bool group, int64_t now_us)
+{
+    struct connection_record *c = &s->connections[connection];
+    struct site *site = c->site;
+    assert(site && c->lent == 0 && s->round.n == 0);
+    link_remove(&c->hungry);
+    c->site = NULL;
+    s->free_connections[s->connections_free++] = connection;
+    bool was_full = s->connections_n-- == s->params.connections_total;
+    site->connections--;
+    site->group = site->group || group;
+    bool round = how == CLOSED_FAILED && site->connections == 0;
+    if (round)
+        fail_round(s, site, now_us);
+    else if (how != CLOSED_CLEAN)
+        site_bad(site, now_us);
+    if (site->ready.n)
+        wake_site(s, site);
+    if (was_full) /* others may have waited for a connection of the whole job */
+        for (uint32_t i = 0; i < s->sites_n; i++)
+            if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
+                wake_site(s, s->sites[i]);
+    return round;
+}
+
+uint32_t scheduler_round(struct scheduler *s)
+{
+    uint32_t index = fifo_pop(&s->round, s->rows);
+    if (!index)
+        return 0;
+    s->rows[index].state = ROW_LENT;
+    s->ready--;
+    s->lent++;
+    return index + s->first_row - 1;
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+    s->stopped = true;
+}
+
+/* ---- figures ----------------------------------------------------------------------
+ */
+
+struct scheduler_stats scheduler_stats(const struct scheduler *s)
+{
+    return (struct scheduler_stats){
+        .pending = s->pending,
+        .lent = s->lent,
+        .ready = s->ready,
+        .waiting = s->wheel.n,
+        .asking = s->asking,
+        .connections = s->connections_n,
+        .sites = s->sites_n,
+        .domains = s->domains_n,
+    };
+}
+
+bool scheduler_done(const struct scheduler *s)
+{
+    return s->pending == 0;
+}
+
+int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
+                      int64_t now_us)
+{
+    int n = 0;
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        const struct site *site = s->sites[i];
+        struct site_view view = {
+            .name = site->name,
+            .waiting = site->ready.n + site->lent,
+            .connections = site->connections,
+            .window = site->window,
+            .reason = site_reason(site, s->params.policy.connections, now_us),
+        };
+        if (view.waiting == 0)
+            continue;
+        int at = n < max ? n++ : max;
+        for (; at > 0 && out[at - 1].waiting < view.waiting; at--)
+            if (at < max)
+                out[at] = out[at - 1];
+        if (at < max)
+            out[at] = view;
+    }
+    return n;
+}

@@ -1,0 +1,170 @@
+/* Who is sent to, when, over which connection. A pure structure with time as an
+ * argument: the engine asks it for orders and tells it what happened; a simulator may
+ * do the same. One thread (the scheduler's). No I/O, no clock, nothing of SMTP:
+ * verdicts come in as struct settlement.
+ *
+ * A row's way: its domain's FIFO, until the domain's MX set is known (scheduler_ask,
+ * scheduler_resolved) → its site's ready FIFO → lent to a connection (scheduler_next) →
+ * settled: final, or into the retry wheel, and from there once more. Domains with the
+ * same MX set share a site; what one connection can carry is a site. How many
+ * connections a site may have is its window (queue/site.h).
+ *
+ * Rows lent are a lease: about 200 ms of what the connection sends. A lease can be
+ * taken back: RECALL makes the worker return what it has not begun. */
+#ifndef QUEUE_SCHEDULER_H
+#define QUEUE_SCHEDULER_H
+
+#include "base/buf.h"
+#include "base/rng.h"
+#include "codes/codes.h"
+#include "queue/recipients.h"
+#include "resolver/mx.h"
+
+enum {
+    LEASE_MAX = 1000,           /* rows lent to one connection at most */
+    LEASE_FIRST = 4,            /* to a new connection */
+    LEASE_US = 200 * 1000,      /* what a lease should last */
+    STALL_US = 2 * 1000 * 1000, /* a connection that settles nothing for so long gives
+                                   back what it has not begun */
+    UNREACHABLE_RESOLVER_US =
+        10 * 1000 * 1000, /* pause before a domain is asked again after 608 */
+};
+
+struct scheduler_policy {
+    const int64_t *retry_interval_ms; /* the last one repeats */
+    int retry_intervals;
+    int64_t lifetime_ms;
+    uint32_t max_attempts;            /* 0: as many as the lifetime allows */
+    uint32_t connections;             /* to one site */
+    uint32_t messages_per_connection; /* 0: no limit */
+};
+
+struct scheduler_params {
+    const struct recipients *list;  /* must outlive the scheduler */
+    struct scheduler_policy policy; /* retry_interval_ms must outlive it too */
+    uint32_t connections_total;     /* over all sites: what file descriptors allow */
+    uint64_t seed;
+    int64_t now_us; /* the job's beginning on the monotonic clock */
+};
+
+#define NO_CONNECTION UINT32_MAX
+
+struct scheduler;
+
+struct scheduler *scheduler_create(const struct scheduler_params *params);
+void scheduler_destroy(struct scheduler *s);
+
+/* ---- resolving --------------------------------------------------------------------
+ */
+
+/* The next domain that must be looked up (its number in the list), RECIPIENTS_NO_DOMAIN
+ * when there is none. Each is given out once and must come back through
+ * scheduler_resolved. */
+uint32_t scheduler_ask(struct scheduler *s);
+/* The answer; takes the reference. With set->code the domain's rows come out of
+ * scheduler_unresolvable one by one; code 608 keeps them waiting instead, and nothing
+ * counts. */
+void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set,
+                        int64_t now_us);
+/* The next row whose domain could not be resolved: settle it with set's code. Row 0:
+ * none. */
+uint32_t scheduler_unresolvable(struct scheduler *s, const struct mx_set **set_out);
+
+/* ---- lending ----------------------------------------------------------------------
+ */
+
+enum order_kind {
+    ORDER_NONE,
+    ORDER_OPEN,   /* make a new connection with these targets and lend it these rows */
+    ORDER_MORE,   /* lend these rows too */
+    ORDER_RECALL, /* give back what is not begun */
+};
+
+struct order {
+    enum order_kind kind;
+    uint32_t connection; /* number; reused after scheduler_closed */
+    const char *site;    /* name, lives as long as the scheduler */
+    bool group;          /* pipelining = group for this site */
+    bool last;           /* no row waits for this site: QUIT after the last */
+    uint32_t messages;   /* OPEN: at most so many on this connection; 0: no limit */
+    int32_t dns_us;      /* OPEN: what the lookup took, for the first row's timings */
+    int targets_n;       /* OPEN */
+    struct mx_target
+        targets[MX_TARGETS_MAX]; /* host names live until the next scheduler call */
+    int rows_n;
+    uint32_t rows[LEASE_MAX];
+};
+
+/* The next order, or ORDER_NONE when nothing may be done now. */
+enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us);
+/* When to call scheduler_advance (and then scheduler_next, scheduler_ask) again at the
+ * latest. */
+int64_t scheduler_wake(const struct scheduler *s);
+/* Rows that are due, windows that may open again, stalled connections. */
+void scheduler_advance(struct scheduler *s, int64_t now_us);
+
+/* ---- what happened ----------------------------------------------------------------
+ */
+
+struct settlement {       /* a verdict, as far as queueing is concerned */
+    enum outcome outcome; /* DELIVERED, ERROR, ABSENT: final; RETRY */
+    bool counted;         /* was it an attempt of the row? if not: again at once */
+    bool worked; /* its connection works: MAIL could be sent and was answered */
+};
+
+struct decision { /* what became of the row */
+    bool final;
+    int ended;        /* 606, 607: its retries are over, a second line says so */
+    uint32_t attempt; /* number of this attempt; of the last one when not counted */
+    int64_t next_us;  /* not final: when it is tried again (now: at once) */
+};
+
+/* A row has its result: one lent to `connection`, or, with NO_CONNECTION, one from
+ * scheduler_unresolvable or scheduler_round. */
+struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint32_t row,
+                                 const struct settlement *what, int64_t now_us);
+/* A lent row that was not begun comes back; it goes first. */
+void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
+                        int64_t now_us);
+
+enum close_kind {
+    CLOSED_CLEAN,  /* QUIT, limit of messages, idle */
+    CLOSED_LOST,   /* broke off after it had worked */
+    CLOSED_FAILED, /* no target let us send MAIL */
+};
+/* The connection is over; all its rows were settled or returned before. group: the site
+ * gets pipelining = group from now on. With FAILED and no other connection open, this
+ * is a failed round of the site (true is returned): at once, before any other call,
+ * take its rows out of scheduler_round. */
+bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
+                      bool group, int64_t now_us);
+/* The next row that was ready when its site's round failed: settle it with the failure
+ * that the connection had (RETRY, counted). Row 0: none left. */
+uint32_t scheduler_round(struct scheduler *s);
+
+/* Give out no orders any more, ask nothing; what is lent is being settled or returned.
+ */
+void scheduler_stop(struct scheduler *s);
+
+/* ---- figures ----------------------------------------------------------------------
+ */
+
+struct scheduler_stats {
+    uint64_t pending; /* rows without a final result */
+    uint64_t lent, ready, waiting, asking;
+    uint32_t connections, sites, domains;
+};
+struct scheduler_stats scheduler_stats(const struct scheduler *s);
+bool scheduler_done(const struct scheduler *s); /* no row is pending */
+
+struct site_view {
+    const char *name;
+    uint32_t waiting; /* rows ready or lent */
+    uint32_t connections, window;
+    const char *reason; /* why it is not quicker, in words */
+};
+/* The sites with most rows ready, most first; returns how many (at most max). */
+int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
+                      int64_t now_us);
+
+#endif

@@ -1,0 +1,68 @@
+/* A site: the hosts behind one MX set, the rows that are ready for it, and the window
+ * that says how many connections it may have. And the connections, as far as the
+ * scheduler knows them. Pure; the scheduler's thread alone; private to queue/.
+ *
+ * The window follows Postfix's SCHEDULER_README in small: an unproven site gets one
+ * connection, a probe; once a connection has settled a row the site is proven and the
+ * window opens to WINDOW_FIRST; it grows by one after a whole window of good news,
+ * shrinks at the first bad news, and a connection that is refused while others work
+ * sets a ceiling for CEILING_US. A round that fails (no connection works and none can
+ * be made) closes the site until the retry interval is over; then one probe follows. */
+#ifndef QUEUE_SITE_H
+#define QUEUE_SITE_H
+
+#include "base/list.h"
+#include "queue/rows.h"
+#include "resolver/mx.h"
+
+enum {
+    WINDOW_FIRST = 5,
+    CEILING_US = 60 * 1000 * 1000,
+};
+
+struct site {
+    const char *name;   /* for people; owned by the set it was made from */
+    struct mx_set *set; /* the latest answer with this key */
+    struct fifo ready;
+    uint32_t lent;        /* rows with connections */
+    uint32_t connections; /* open or being opened */
+    uint32_t window;
+    uint32_t good;    /* delivered since the window last moved */
+    uint32_t ceiling; /* of the window until ceiling_until_us */
+    int64_t ceiling_until_us;
+    int64_t closed_until_us; /* after a failed round */
+    bool proven;             /* a connection has worked since the last failed round */
+    bool group;              /* pipelining = group */
+    struct link work;   /* in the scheduler's ring of sites that may get an order */
+    struct link hungry; /* connections whose lease runs low */
+};
+
+struct connection_record {
+    struct site *site; /* NULL: free number */
+    uint32_t lent;
+    uint32_t left;       /* messages it may still be lent; UINT32_MAX: no limit */
+    uint32_t lease;      /* rows it should hold: follows its speed */
+    int64_t lent_us;     /* last time it was lent rows */
+    int64_t progress_us; /* last time it settled or returned a row */
+    bool last;           /* was told that no more comes */
+    bool recalled;       /* was asked to give back what it has not begun */
+    struct link hungry;  /* in site->hungry, or alone */
+};
+
+void site_init(struct site *site, struct mx_set *set); /* takes the reference */
+void site_finish(struct site *site);
+void site_refresh(struct site *site, struct mx_set *set); /* takes the reference */
+
+/* May one more connection be opened now? */
+bool site_admits(const struct site *site, uint32_t connections_max, int64_t now_us);
+/* Why not quicker, in words. */
+const char *site_reason(const struct site *site, uint32_t connections_max,
+                        int64_t now_us);
+
+void site_good(struct site *site, uint32_t connections_max,
+               int64_t now_us); /* a row was settled over a connection that works */
+void site_bad(struct site *site,
+              int64_t now_us); /* a connection lost or refused, others work */
+void site_failed(struct site *site, int64_t until_us); /* a failed round */
+
+#endif
