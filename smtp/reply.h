@@ -13,18 +13,18 @@
 #include <stdint.h>
 
 enum {
-    REPLY_LINE_MAX = 8 * 1024,   /* bytes of one line with its end */
-    REPLY_SIZE_MAX = 64 * 1024,  /* bytes of one reply, all lines */
-    REPLY_TEXT_MAX = 512,        /* kept of the text, cleaned; the rest is cut */
+    REPLY_LINE_MAX = 8 * 1024,  /* bytes of one line with its end */
+    REPLY_SIZE_MAX = 64 * 1024, /* bytes of one reply, all lines */
+    REPLY_TEXT_MAX = 512,       /* kept of the text, cleaned; the rest is cut */
 };
 
 struct reply {
-    int code;                  /* 200-599; 0: none */
-    uint16_t enhanced[3];      /* class, subject, detail; class 0: none. Only when its class
-                                  agrees with the code's first digit */
+    int code;             /* 200-599; 0: none */
+    uint16_t enhanced[3]; /* class, subject, detail; class 0: none. Only when its class
+                             agrees with the code's first digit */
     uint16_t text_n;
-    char text[REPLY_TEXT_MAX + 1]; /* all lines' text (enhanced code included), joined by one space, cleaned
-                                  (base/text.h), NUL-terminated */
+    char text[REPLY_TEXT_MAX + 1]; /* all lines' text (enhanced code included), joined
+                                  by one space, cleaned (base/text.h), NUL-terminated */
 };
 
 /* Receives each text line of an EHLO reply, code and separator cut off, not cleaned;
@@ -32,24 +32,30 @@ struct reply {
 typedef void reply_line_fn(void *arg, const char *line, size_t n, bool first);
 
 struct reply_parser {
-    struct reply reply;        /* the reply being read */
-    uint32_t size;             /* bytes of this reply so far */
-    uint32_t line_n;           /* bytes of the unfinished line */
-    uint16_t raw_n;            /* kept raw bytes of the unfinished line */
-    bool first_done;           /* the first line of this reply is complete */
-    reply_line_fn *on_line;    /* NULL: nobody asks */
+    struct reply reply;     /* the reply being read */
+    uint32_t size;          /* bytes of this reply so far */
+    uint32_t line_n;        /* bytes of the unfinished line */
+    uint16_t raw_n;         /* kept raw bytes of the unfinished line */
+    bool first_done;        /* the first line of this reply is complete */
+    reply_line_fn *on_line; /* NULL: nobody asks */
     void *on_line_arg;
     char raw[REPLY_TEXT_MAX * 2]; /* the start of the unfinished line */
 };
 
 enum reply_result { REPLY_MORE, REPLY_DONE, REPLY_GARBAGE };
 
+/* Copy what is in use of a reply. */
+void reply_copy(struct reply *to, const struct reply *from);
+/* A reply that nobody sent: code 0 and words of ours, cleaned and cut like a server's.
+ */
+void reply_words(struct reply *r, const char *words);
+
 void reply_parser_init(struct reply_parser *p);
 
-/* Read from data until one reply is complete. *used_out tells how many bytes were taken:
- * all of them with REPLY_MORE; up to the reply's end with REPLY_DONE, when p->reply is
- * valid until the next call. After REPLY_GARBAGE p->reply.text holds what was read of the
- * offending line, cleaned, and the parser must not be used again. */
+/* Read from data until one reply is complete. *used_out tells how many bytes were
+ * taken: all of them with REPLY_MORE; up to the reply's end with REPLY_DONE, when
+ * p->reply is valid until the next call. After REPLY_GARBAGE p->reply.text holds what
+ * was read of the offending line, cleaned, and the parser must not be used again. */
 enum reply_result reply_feed(struct reply_parser *p, const char *data, size_t n,
                              size_t *used_out);
 

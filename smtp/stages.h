@@ -1,6 +1,7 @@
-/* One line a stage of the SMTP dialogue. Everything that is known of a stage stands here:
- * enum, log words, configuration key, RFC 5321 4.5.3.2 time limit, hoped-for digit, codes
- * when the connection is lost or timed out while waiting or sending, and who suffers.
+/* One line a stage of the SMTP dialogue. Everything that is known of a stage stands
+ * here: enum, log words, configuration key, RFC 5321 4.5.3.2 time limit, hoped-for
+ * digit, codes when the connection is lost or timed out while waiting or sending, and
+ * who suffers.
  *
  * The waiting and the sending word, and the digit in 62x/64x against 66x/68x, differ:
  * 664 is the body, 665 the dot; 624 is the DATA command, 625 the dot. */
@@ -9,8 +10,8 @@
 
 /* clang-format off */
 #define SMTP_STAGES(X)                                                                      \
-    /* name      waiting word    sending word  conf key   ms      want lost tout  lost tout  blame     */ \
-    /*                                                                 waiting    sending             */ \
+    /* name      waiting word    sending word  conf key   ms      want lost tout  lost tout  blame */      \
+    /*                                                                 waiting    sending       */      \
     X(OPENING,  "wait-opening", "connect",    greeting,  300000, 2,   620, 640,  620, 640,  HOST)        \
     X(HELO,     "wait-helo",    "send-helo",  helo,      300000, 2,   621, 641,  660, 680,  HOST)        \
     X(MAIL,     "wait-from",    "send-from",  mail,      300000, 2,   622, 642,  661, 681,  MESSAGE)     \
@@ -29,14 +30,19 @@ enum smtp_stage {
         SMTP_STAGE_COUNT
 };
 
-enum smtp_blame { SMTP_BLAME_HOST, SMTP_BLAME_MESSAGE, SMTP_BLAME_RECIPIENT, SMTP_BLAME_NOBODY };
+enum smtp_blame {
+    SMTP_BLAME_HOST,
+    SMTP_BLAME_MESSAGE,
+    SMTP_BLAME_RECIPIENT,
+    SMTP_BLAME_NOBODY
+};
 
 struct smtp_stage_line {
-    const char *waiting;  /* the step as logs spell it while its reply is awaited */
-    const char *sending;  /* the step while its bytes are not yet acknowledged */
-    const char *key;      /* in timeout { } and in the timings column */
-    int limit_ms;         /* default time limit */
-    int want;             /* first digit of the reply that lets the dialogue go on */
+    const char *waiting; /* the step as logs spell it while its reply is awaited */
+    const char *sending; /* the step while its bytes are not yet acknowledged */
+    const char *key;     /* in timeout { } and in the timings column */
+    int limit_ms;        /* default time limit */
+    int want;            /* first digit of the reply that lets the dialogue go on */
     int lost_waiting, timeout_waiting, lost_sending, timeout_sending; /* native codes */
     enum smtp_blame blame;
 };
