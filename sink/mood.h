@@ -1,6 +1,8 @@
 /* How the built-in receiver behaves: one line a mood. A mood is what a site is like: it
- * accepts, it is far away, it refuses some recipients, greylists, closes after n messages,
- * limits connections. Immutable; any thread. */
+ * accepts, it is far away, it refuses some recipients, greylists, closes after n
+ * messages, limits connections. A zeroed struct with a name accepts everything in
+ * lock-step; every field that is 0 or NULL is a trouble that does not happen.
+ * Immutable; any thread. */
 #ifndef SINK_MOOD_H
 #define SINK_MOOD_H
 
@@ -10,16 +12,27 @@
 #include "base/buf.h"
 
 struct mood {
-    const char *name;            /* "accept", "distant", "picky" … */
-    const char *meaning;         /* for --help */
-    int delay_ms;                /* every reply comes this much after what it answers, like a distant host */
-    int refuse_percent;          /* of RCPT, decided by a hash of the address: the same every time */
-    const char *refuse_reply;    /* "550 5.1.1 no such user" */
-    int greylist_s;              /* first RCPT of an address gets 450 until this many seconds passed; 0: no */
-    int close_after;             /* messages on one connection, then it closes silently; 0: no limit */
-    int connections;             /* more at once get 421; 0: no limit */
-    const char *greeting;        /* NULL: 220; else sent instead, and closed ("554 …", "421 …") */
-    bool pipelining;             /* offered in EHLO */
+    const char *name;    /* "accept", "distant", "picky" … */
+    const char *meaning; /* for --help */
+    int delay_ms;        /* every reply comes this much after what it answers, like a
+                            distant host; the delays of pipelined replies overlap */
+    int refuse_percent; /* of RCPT, decided by a hash of the address: always the same */
+    const char *refuse_reply; /* "550 5.1.1 no such user" */
+    int defer_percent; /* of addresses, by hash: the first RCPT of such an address … */
+    const char *defer_reply; /* … gets this ("451 …"), the next one passes */
+    int greylist_s;     /* RCPT of an address gets 450 until this many seconds passed
+                           since its first one; 0: no */
+    int filter_percent; /* of messages, by hash of the first recipient: refused … */
+    const char *filter_reply; /* … with this in reply to the dot */
+    int close_after; /* messages on one connection, then it closes; 0: no limit */
+    const char *close_reply; /* NULL: closes silently behind the last 250; else the next
+                                MAIL gets this ("421 …") first */
+    int connections;         /* more at once get 421; 0: no limit */
+    const char *greeting;    /* NULL: 220; else sent instead, and closed ("554 …") */
+    bool pipelining;         /* offered in EHLO */
+    bool helo_only;          /* an old host: EHLO gets 502 */
+    bool spread;             /* in a rehearsal, domains that name no mood may fall here:
+                                only moods in which every row ends without waiting long */
 };
 
 extern const struct mood sink_moods[];

@@ -1,0 +1,54 @@
+#include "sink/mood.h"
+
+/* docs/rehearsal.md describes the same moods; a test compares the names. */
+/* clang-format off */
+const struct mood sink_moods[] = {
+    {.name = "accept", .pipelining = true, .spread = true,
+     .meaning = "takes everything"},
+    {.name = "distant", .pipelining = true, .spread = true,
+     .meaning = "takes everything, 50 ms away",
+     .delay_ms = 50},
+    {.name = "picky", .pipelining = true, .spread = true,
+     .meaning = "does not know 3 % of the recipients",
+     .refuse_percent = 3, .refuse_reply = "550 5.1.1 no such user here"},
+    {.name = "full", .pipelining = true, .spread = true,
+     .meaning = "2 % of the mailboxes are full",
+     .refuse_percent = 2, .refuse_reply = "552 5.2.2 mailbox full"},
+    {.name = "greylist", .pipelining = true, .spread = true,
+     .meaning = "greylists every recipient for 2 seconds",
+     .greylist_s = 2},
+    {.name = "tempfail", .pipelining = true, .spread = true,
+     .meaning = "10 % of the recipients succeed only at the second try",
+     .defer_percent = 10, .defer_reply = "451 4.3.0 local error, try again later"},
+    {.name = "filter", .pipelining = true, .spread = true,
+     .meaning = "refuses 2 % of the messages after their end",
+     .filter_percent = 2, .filter_reply = "550 5.7.1 message refused by the filter"},
+    {.name = "closer", .pipelining = true, .spread = true,
+     .meaning = "closes silently after 20 messages",
+     .close_after = 20},
+    {.name = "limited", .pipelining = true, .spread = true,
+     .meaning = "answers 421 to the 11th message of a connection",
+     .close_after = 10,
+     .close_reply = "421 4.7.0 too many messages for this session, reconnect"},
+    {.name = "narrow", .pipelining = true, .spread = true,
+     .meaning = "takes 3 connections at once, more get 421",
+     .connections = 3},
+    {.name = "plain", .spread = true,
+     .meaning = "does not offer PIPELINING"},
+    {.name = "old", .helo_only = true, .spread = true,
+     .meaning = "knows HELO only"},
+    {.name = "refuse",
+     .meaning = "greets everybody with 554",
+     .greeting = "554 5.7.1 no mail from you"},
+};
+/* clang-format on */
+const int sink_moods_n = sizeof sink_moods / sizeof sink_moods[0];
+
+const struct mood *sink_mood_find(struct span name)
+{
+    for (int i = 0; i < sink_moods_n; i++) {
+        if (span_equal(name, span_of(sink_moods[i].name)))
+            return &sink_moods[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,542 @@
+#include "sink/server.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "sink/command.h"
+#include "sink/data.h"
+#include "sink/world.h"
+
+enum { HEADER_KEPT_MAX = 8 * 1024, PERCENT = 100 };
+
+enum state {
+    STATE_COMMAND,
+    STATE_DATA,
+    STATE_CLOSED, /* whatever else arrives is not read */
+};
+
+/* Output up to `end` may leave when `due` has come. */
+struct mark {
+    uint64_t end;
+    int64_t due_us;
+};
+
+struct sink_server {
+    struct sink_world *world;
+    const struct mood *mood;
+    int64_t now_us; /* of the receive that is going on */
+    enum state state;
+
+    struct buf line; /* start of an unfinished command */
+    bool line_cr;    /* its last byte, kept or not, is CR */
+    bool line_long;
+    int bad_commands;
+
+    bool greeted;
+    bool extended;     /* EHLO, not HELO */
+    bool may_pipeline; /* the peer has read our offer */
+    bool mail_open;
+    int recipients;
+    struct buf sender;
+    struct buf rcpts; /* accepted, each ended by a NUL */
+    int messages;
+
+    struct data_scan scan;
+    bool header_done;
+    struct buf header; /* the message's first kilobytes, for its Message-ID */
+    struct buf kept;   /* the message as it came, when it is to be kept */
+
+    struct buf
+        out; /* replies; out.p[0] is byte number `taken` of this connection's output */
+    uint64_t taken;
+    uint64_t released;      /* byte number up to which delays have passed */
+    uint64_t record_wanted; /* bytes of the record that must be written before */
+    struct buf marks;       /* of struct mark, oldest first, from marks_at on */
+    size_t marks_at;
+};
+
+/* ---- replies ---- */
+
+static void reply(struct sink_server *s, const char *text)
+{
+    buf_add_str(&s->out, text);
+    buf_add(&s->out, "\r\n", 2);
+}
+
+static void close_now(struct sink_server *s)
+{
+    s->state = STATE_CLOSED;
+}
+
+static void reply_bad(struct sink_server *s, const char *text)
+{
+    s->world->counts.bad_commands++;
+    if (++s->bad_commands <= SINK_BAD_COMMANDS_MAX) {
+        reply(s, text);
+        return;
+    }
+    reply(s, "421 4.7.0 too many errors");
+    close_now(s);
+}
+
+/* Replies made since `before` wait until the mood's delay has passed. */
+static void delay_from(struct sink_server *s, size_t before)
+{
+    if (s->out.n == before)
+        return;
+    uint64_t end = s->taken + s->out.n;
+    if (!s->mood->delay_ms) {
+        s->released = end;
+        return;
+    }
+    struct mark m = {end, s->now_us + (int64_t)s->mood->delay_ms * 1000};
+    buf_add(&s->marks, &m, sizeof m);
+}
+
+static bool next_mark(const struct sink_server *s, struct mark *out)
+{
+    if (s->marks_at == s->marks.n)
+        return false;
+    memcpy(out, s->marks.p + s->marks_at, sizeof *out);
+    return true;
+}
+
+/* ---- what a mood decides ---- */
+
+/* Is this text among the percent that a trouble hits? Salted, so that the troubles of
+ * one mood hit different addresses. */
+static bool hit(struct span text, int percent, unsigned salt)
+{
+    return percent &&
+           (hash_bytes(text.p, text.n) >> salt) % PERCENT < (unsigned)percent;
+}
+
+/* The reply that an otherwise good recipient gets instead of 250; NULL: none. */
+static const char *trouble(struct sink_server *s, struct span address)
+{
+    const struct mood *m = s->mood;
+    if (hit(address, m->refuse_percent, 0)) {
+        s->world->counts.refused++;
+        return m->refuse_reply;
+    }
+    bool deferred = hit(address, m->defer_percent, 16);
+    if (!deferred && !m->greylist_s)
+        return NULL;
+    int64_t seen_ms = world_seen_ms(s->world, address, s->now_us);
+    if (seen_ms < (int64_t)m->greylist_s * 1000) {
+        s->world->counts.deferred++;
+        return m->greylist_s ? "450 4.7.1 greylisted, please try again later"
+                             : m->defer_reply;
+    }
+    return NULL;
+}
+
+/* ---- commands ---- */
+
+static void forget_transaction(struct sink_server *s)
+{
+    s->mail_open = false;
+    s->recipients = 0;
+    buf_reset(&s->sender);
+    buf_reset(&s->rcpts);
+}
+
+static void on_ehlo(struct sink_server *s, struct span rest)
+{
+    if (s->mood->helo_only) {
+        reply(s, "502 5.5.1 command not implemented");
+        return;
+    }
+    if (!span_trim(rest).n) {
+        reply_bad(s, "501 5.5.4 syntax: EHLO name");
+        return;
+    }
+    forget_transaction(s); /* RFC 5321 4.1.4 */
+    s->greeted = true;
+    s->extended = true;
+    buf_add_str(&s->out, "250-");
+    buf_add_str(&s->out, s->mood->name);
+    buf_add_str(&s->out, ".invalid greets you\r\n");
+    if (s->mood->pipelining)
+        reply(s, "250-PIPELINING");
+    buf_add_str(&s->out, "250-SIZE ");
+    buf_add_u64(&s->out, SINK_SIZE_MAX);
+    reply(s, "\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES");
+}
+
+static void on_helo(struct sink_server *s, struct span rest)
+{
+    if (!span_trim(rest).n) {
+        reply_bad(s, "501 5.5.4 syntax: HELO name");
+        return;
+    }
+    forget_transaction(s);
+    s->greeted = true;
+    s->extended = false;
+    buf_add_str(&s->out, "250 ");
+    buf_add_str(&s->out, s->mood->name);
+    reply(s, ".invalid");
+}
+
+static void on_mail(struct sink_server *s, struct span rest)
+{
+    const struct mood *m = s->mood;
+    struct span path;
+    command_spaces(&rest);
+    if (!command_word(&rest, SPAN("FROM:"))) {
+        reply_bad(s, "501 5.5.4 syntax: MAIL FROM:<address>");
+        return;
+    }
+    command_spaces(&rest); /* RFC 5321 3.3: not allowed, and common */
+    if (!command_path(&rest, &path) || (path.n && !command_address_good(path))) {
+        reply_bad(s, "501 5.1.7 sender address is none");
+        return;
+    }
+    if (!s->greeted || s->mail_open) {
+        reply_bad(s, s->greeted ? "503 5.5.1 MAIL already given"
+                                : "503 5.5.1 EHLO or HELO first");
+        return;
+    }
+    if (m->close_after && s->messages >= m->close_after) {
+        reply(s, m->close_reply);
+        close_now(s);
+        return;
+    }
+    const char *wrong = command_mail_parameters(rest, s->extended);
+    if (wrong) {
+        reply_bad(s, wrong);
+        return;
+    }
+    s->mail_open = true;
+    buf_add_span(&s->sender, path);
+    reply(s, "250 2.1.0 sender ok");
+}
+
+static void on_rcpt(struct sink_server *s, struct span rest)
+{
+    struct span path;
+    command_spaces(&rest);
+    if (!command_word(&rest, SPAN("TO:"))) {
+        reply_bad(s, "501 5.5.4 syntax: RCPT TO:<address>");
+        return;
+    }
+    command_spaces(&rest);
+    /* RFC 5321 4.1.1.3: postmaster is the one address without a domain. */
+    if (!command_path(&rest, &path) ||
+        !(command_address_good(path) || span_equal_nocase(path, SPAN("postmaster")))) {
+        reply_bad(s, "501 5.1.3 recipient address is none");
+        return;
+    }
+    if (span_trim(rest).n) {
+        reply_bad(s, "555 5.5.4 parameter not known");
+        return;
+    }
+    if (!s->mail_open) {
+        reply_bad(s, "503 5.5.1 MAIL first");
+        return;
+    }
+    if (s->recipients == SINK_RECIPIENTS_MAX) {
+        reply(s, "452 4.5.3 too many recipients");
+        return;
+    }
+    const char *bad = trouble(s, path);
+    if (bad) {
+        reply(s, bad);
+        return;
+    }
+    s->recipients++;
+    buf_add_span(&s->rcpts, path);
+    buf_add_char(&s->rcpts, '\0');
+    reply(s, "250 2.1.5 recipient ok");
+}
+
+static void on_data(struct sink_server *s, struct span rest)
+{
+    if (span_trim(rest).n) {
+        reply_bad(s, "501 5.5.4 DATA takes no words");
+        return;
+    }
+    if (!s->mail_open) {
+        reply_bad(s, "503 5.5.1 MAIL first");
+        return;
+    }
+    if (!s->recipients) {
+        reply(s, "554 5.5.1 no valid recipients"); /* RFC 2920 3.1 expects it */
+        return;
+    }
+    s->scan = (struct data_scan){0};
+    s->header_done = false;
+    buf_reset(&s->header);
+    buf_reset(&s->kept);
+    s->state = STATE_DATA;
+    reply(s, "354 end data with <CR><LF>.<CR><LF>");
+}
+
+static void on_rset(struct sink_server *s, struct span rest)
+{
+    if (span_trim(rest).n) {
+        reply_bad(s, "501 5.5.4 RSET takes no words");
+        return;
+    }
+    forget_transaction(s);
+    reply(s, "250 2.0.0 ok");
+}
+
+static void on_noop(struct sink_server *s, struct span rest)
+{
+    (void)rest; /* RFC 5321 4.1.1.9: ignored */
+    reply(s, "250 2.0.0 ok");
+}
+
+static void on_quit(struct sink_server *s, struct span rest)
+{
+    if (span_trim(rest).n) {
+        reply_bad(s, "501 5.5.4 QUIT takes no words");
+        return;
+    }
+    reply(s, "221 2.0.0 bye");
+    close_now(s);
+}
+
+static void on_others(struct sink_server *s, struct span rest)
+{
+    (void)rest;
+    reply_bad(s, "502 5.5.1 command not implemented");
+}
+
+/* clang-format off */
+static const struct command {
+    struct span verb;
+    void (*on)(struct sink_server *s, struct span rest);
+} commands[] = {
+    {{"MAIL", 4}, on_mail}, {{"RCPT", 4}, on_rcpt}, {{"DATA", 4}, on_data},
+    {{"EHLO", 4}, on_ehlo}, {{"HELO", 4}, on_helo}, {{"RSET", 4}, on_rset},
+    {{"NOOP", 4}, on_noop}, {{"QUIT", 4}, on_quit}, {{"VRFY", 4}, on_others},
+    {{"EXPN", 4}, on_others}, {{"HELP", 4}, on_others},
+};
+/* clang-format on */
+
+static void on_command(struct sink_server *s, struct span line)
+{
+    if (!s->out.n)
+        s->may_pipeline = s->extended && s->mood->pipelining;
+    else if (!s->may_pipeline)
+        s->world->counts.early++;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        struct span rest = line;
+        if (command_word(&rest, commands[i].verb) && (!rest.n || *rest.p == ' ')) {
+            commands[i].on(s, rest);
+            return;
+        }
+    }
+    reply_bad(s, "500 5.5.2 command not recognized");
+}
+
+/* ---- mail data ---- */
+
+static void message_over(struct sink_server *s)
+{
+    const struct mood *m = s->mood;
+    struct sink_counts *counts = &s->world->counts;
+    uint64_t size = s->scan.bytes - s->scan.stuffed - DATA_END_BYTES;
+    int recipients = s->recipients;
+    counts->bare += s->scan.bare;
+    s->state = STATE_COMMAND;
+    if (s->scan.bytes > SINK_SIZE_MAX) {
+        reply(s, "552 5.3.4 message too big");
+    } else if (hit(span_of(s->rcpts.p), m->filter_percent, 32)) {
+        counts->refused++;
+        reply(s, m->filter_reply);
+    } else {
+        if (s->world->keep_dir) {
+            struct buf plain = {0};
+            data_unstuff(&plain, (struct span){s->kept.p, s->kept.n - DATA_END_BYTES});
+            bool kept = world_keep(s->world, buf_span(&plain));
+            buf_finish(&plain);
+            if (!kept) {
+                reply(s, "451 4.3.0 message cannot be stored");
+                forget_transaction(s);
+                return;
+            }
+        }
+        world_record(s->world, &(struct world_message){
+                                   .sender = buf_span(&s->sender),
+                                   .recipients = buf_span(&s->rcpts),
+                                   .message_id = data_message_id(buf_span(&s->header)),
+                                   .bytes = size,
+                                   .now_us = s->now_us,
+                               });
+        s->record_wanted = s->world->record_added;
+        counts->messages++;
+        counts->recipients += (uint64_t)recipients;
+        counts->bytes += size;
+        s->messages++;
+        buf_add_str(&s->out, "250 2.0.0 accepted as ");
+        buf_add_u64(&s->out, counts->messages);
+        reply(s, "");
+    }
+    forget_transaction(s);
+    if (m->close_after && !m->close_reply && s->messages >= m->close_after)
+        close_now(s);
+}
+
+/* Gather the header until its blank line, for the record. */
+static void gather_header(struct sink_server *s, struct span data)
+{
+    size_t from = s->header.n > 3 ? s->header.n - 3 : 0;
+    size_t room = HEADER_KEPT_MAX - s->header.n;
+    buf_add(&s->header, data.p, data.n < room ? data.n : room);
+    const char *blank = memmem(s->header.p + from, s->header.n - from, "\r\n\r\n", 4);
+    if (blank)
+        s->header.n = (size_t)(blank + 2 - s->header.p);
+    s->header_done = blank || s->header.n == HEADER_KEPT_MAX;
+}
+
+static const char *take_data(struct sink_server *s, const char *p, const char *end)
+{
+    bool ended;
+    size_t n = data_scan(&s->scan, p, (size_t)(end - p), &ended);
+    if (s->world->record_fd >= 0 && !s->header_done)
+        gather_header(s, (struct span){p, n});
+    if (s->world->keep_dir && s->scan.bytes <= SINK_SIZE_MAX)
+        buf_add(&s->kept, p, n);
+    if (ended)
+        message_over(s);
+    return p + n;
+}
+
+/* ---- lines ---- */
+
+static void keep_line(struct sink_server *s, const char *p, size_t n)
+{
+    if (s->line.n + n > SINK_COMMAND_MAX)
+        s->line_long = true;
+    else
+        buf_add(&s->line, p, n);
+    s->line_cr = n && p[n - 1] == '\r';
+}
+
+/* RFC 5321 2.3.8: CRLF ends a command, and nothing else does. */
+static const char *take_line(struct sink_server *s, const char *p, const char *end)
+{
+    const char *lf = p;
+    for (;; lf++) {
+        lf = memchr(lf, '\n', (size_t)(end - lf));
+        if (!lf) {
+            keep_line(s, p, (size_t)(end - p));
+            return end;
+        }
+        if (lf > p ? lf[-1] == '\r' : s->line_cr)
+            break;
+    }
+    struct span line = {p, (size_t)(lf + 1 - p)};
+    if (s->line.n || s->line_long || line.n < 2) {
+        keep_line(s, line.p, line.n);
+        line = buf_span(&s->line);
+    }
+    if (s->line_long || line.n > SINK_COMMAND_MAX)
+        reply_bad(s, "500 5.5.2 line too long");
+    else
+        on_command(s, (struct span){line.p, line.n - 2});
+    buf_reset(&s->line);
+    s->line_cr = false;
+    s->line_long = false;
+    return lf + 1;
+}
+
+/* ---- public ---- */
+
+struct sink_server *sink_server_create(struct sink_world *w, const struct mood *mood,
+                                       int open_on_mood, int64_t now_us)
+{
+    struct sink_server *s = mem_zero(1, sizeof *s);
+    s->world = w;
+    s->mood = mood;
+    s->now_us = now_us;
+    w->counts.connections++;
+    w->counts.open++;
+    bool crowded = mood->connections && open_on_mood > mood->connections;
+    if (crowded || mood->greeting) {
+        w->counts.refused_connections++;
+        reply(s, crowded ? "421 4.7.0 too many connections, try again later"
+                         : mood->greeting);
+        close_now(s);
+    } else {
+        buf_add_str(&s->out, "220 ");
+        buf_add_str(&s->out, mood->name);
+        reply(s, ".invalid ESMTP");
+    }
+    delay_from(s, 0);
+    return s;
+}
+
+void sink_server_destroy(struct sink_server *s)
+{
+    if (!s)
+        return;
+    s->world->counts.open--;
+    buf_finish(&s->line);
+    buf_finish(&s->sender);
+    buf_finish(&s->rcpts);
+    buf_finish(&s->header);
+    buf_finish(&s->kept);
+    buf_finish(&s->out);
+    buf_finish(&s->marks);
+    free(s);
+}
+
+void sink_server_receive(struct sink_server *s, const char *data, size_t n,
+                         int64_t now_us)
+{
+    const char *p = data;
+    const char *end = data + n;
+    size_t before = s->out.n;
+    s->now_us = now_us;
+    while (p < end && s->state != STATE_CLOSED)
+        p = s->state == STATE_DATA ? take_data(s, p, end) : take_line(s, p, end);
+    delay_from(s, before);
+}
+
+struct span sink_server_output(struct sink_server *s, int64_t now_us)
+{
+    struct mark m;
+    while (next_mark(s, &m) && m.due_us <= now_us) {
+        s->released = m.end;
+        s->marks_at += sizeof m;
+    }
+    if (s->marks_at * 2 >= s->marks.n && s->marks_at) {
+        s->marks.n -= s->marks_at;
+        memmove(s->marks.p, s->marks.p + s->marks_at, s->marks.n);
+        s->marks_at = 0;
+    }
+    if (s->record_wanted > s->world->record_written && !sink_world_flush(s->world))
+        return (struct span){"", 0};
+    return (struct span){s->out.p, (size_t)(s->released - s->taken)};
+}
+
+void sink_server_sent(struct sink_server *s, size_t n)
+{
+    assert(n <= s->released - s->taken);
+    if (!n)
+        return;
+    memmove(s->out.p, s->out.p + n, s->out.n - n);
+    s->out.n -= n;
+    s->taken += n;
+}
+
+int64_t sink_server_deadline(const struct sink_server *s)
+{
+    struct mark m;
+    return next_mark(s, &m) ? m.due_us : INT64_MAX;
+}
+
+bool sink_server_full(const struct sink_server *s)
+{
+    return s->out.n > SINK_OUTPUT_MAX;
+}
+
+bool sink_server_over(const struct sink_server *s)
+{
+    return s->state == STATE_CLOSED && !s->out.n;
+}
