@@ -1,8 +1,12 @@
 #include "queue/site.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
+
 void site_init(struct site *site, struct mx_set *set)
 {
-    *site = (struct site){.name = set->site, .set = set, .window = 1};
+    *site = (struct site){.name = mem_strdup(set->site), .set = set, .window = 1};
     link_init(&site->work);
     link_init(&site->hungry);
 }
@@ -10,13 +14,13 @@ void site_init(struct site *site, struct mx_set *set)
 void site_finish(struct site *site)
 {
     mx_set_unref(site->set);
+    free(site->name);
 }
 
 void site_refresh(struct site *site, struct mx_set *set)
 {
     mx_set_unref(site->set);
     site->set = set;
-    site->name = set->site;
 }
 
 bool site_admits(const struct site *site, uint32_t connections_max, int64_t now_us)

@@ -21,7 +21,7 @@ enum {
 };
 
 struct site {
-    const char *name;   /* for people; owned by the set it was made from */
+    char *name;         /* for people */
     struct mx_set *set; /* the latest answer with this key */
     struct fifo ready;
     uint32_t lent;        /* rows with connections */

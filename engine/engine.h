@@ -1,0 +1,79 @@
+/* A row's way, from here:
+ *
+ * engine_run sits on the scheduler thread's libuv loop until every row has its result.
+ * Each turn of the loop it pumps: rows that are due come out of the retry wheel
+ * (scheduler_advance); domains that are not known are looked up (scheduler_ask,
+ * resolver_lookup); orders (scheduler_next) become tasks in the workers' mailboxes.
+ *
+ * A worker (engine/worker.h) opens the connection (engine/connection.h), which renders
+ * each row (message/template.h) and lets its session speak (smtp/session.h). What
+ * became of a row is judged there by smtp/verdict.h and comes back in a report, one a
+ * loop turn.
+ *
+ * The engine settles the row (scheduler_settle) and appends its line to attempts.tsv
+ * (report/attempts.h). Lines are written once a turn; fdatasync runs on libuv's thread
+ * pool, one at a time, the next beginning when the last ends and there is something to
+ * sync.
+ *
+ * SIGINT or SIGTERM: nothing new is begun, what is in flight ends, the rest stays
+ * pending. A second one: connections are closed at once; rows whose mail may have
+ * arrived say so. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "engine/worker.h"
+#include "report/attempts.h"
+#include "report/results.h"
+#include "resolver/resolver.h"
+
+enum { ENGINE_SLOWEST_MAX = 3 };
+
+enum engine_state { ENGINE_RUNNING, ENGINE_STOPPING, ENGINE_STOPPED, ENGINE_FINISHED };
+const char *engine_state_word(enum engine_state state);
+
+struct engine_stats {
+    enum engine_state state;
+    struct totals totals;
+    struct scheduler_stats scheduler;
+    struct resolver_stats resolver;
+    uint64_t attempts; /* attempts made in this run */
+    int64_t elapsed_us;
+    int64_t next_due_us; /* µs from now until rows are due again when all wait; -1:
+                            unknown */
+    int slowest_n;
+    struct site_view slowest[ENGINE_SLOWEST_MAX];
+};
+
+struct engine_params {
+    const struct recipients *list;
+    struct attempts
+        *attempts;        /* rows that are final from the start stand in it already */
+    struct totals totals; /* of those rows; pending are the others */
+    struct worker_params worker; /* list is filled in by the engine */
+    int workers;                 /* 0: everything on the scheduler's loop */
+    struct scheduler_policy policy;
+    struct resolver_params resolver;
+    uint32_t connections_total; /* over all sites; 0: what RLIMIT_NOFILE allows */
+    bool rehearsal;             /* log lines get the flag */
+    uint64_t seed;
+    /* Called on the calling thread about every tick_ms and once at the end. NULL:
+     * nobody looks. */
+    void (*tick)(void *arg, const struct engine_stats *stats);
+    void *tick_arg;
+    int tick_ms;
+};
+
+/* Run the job to its end. Returns how it ended and the totals in *stats; false with *f
+ * when the log could not be written (-20) or the resolver could not start (-7). Call
+ * once in a process at a time. */
+bool engine_run(const struct engine_params *params, struct engine_stats *stats,
+                struct fault *f);
+
+/* Append a line for each row that is final from the start (611, 800, 801), before the
+ * job begins; count them and the pending ones in *totals. False with *f when the list
+ * cannot be read. */
+bool engine_intake(const struct recipients *list, struct attempts *attempts,
+                   int64_t time_ms, bool rehearsal, struct totals *totals,
+                   struct fault *f);
+
+#endif

@@ -1,0 +1,87 @@
+#include "engine/post.h"
+
+#include <assert.h>
+
+#include "base/mem.h"
+
+enum { REPORT_FIRST = 16 * 1024, EVENT_ALIGN = 16 };
+_Static_assert(offsetof(struct report, events) % 8 == 0, "events must be aligned");
+
+struct task *task_create(enum task_kind kind)
+{
+    struct task *task = mem_zero(1, sizeof *task);
+    task->kind = kind;
+    return task;
+}
+
+struct task *task_from_order(const struct order *order)
+{
+    size_t rows_size = (size_t)order->rows_n * sizeof(uint32_t);
+    size_t targets_at = (sizeof(struct task) + rows_size + 15) & ~(size_t)15;
+    size_t size = targets_at + (size_t)order->targets_n * sizeof(struct target);
+    for (int i = 0; i < order->targets_n; i++)
+        size += strlen(order->targets[i].host) + 1;
+    struct task *task = mem_alloc(size);
+    *task = (struct task){
+        .kind = order->kind == ORDER_OPEN   ? TASK_OPEN
+                : order->kind == ORDER_MORE ? TASK_MORE
+                                            : TASK_RECALL,
+        .connection = order->connection,
+        .group = order->group,
+        .last = order->last,
+        .messages = order->messages,
+        .dns_us = order->dns_us,
+        .targets_n = order->targets_n,
+        .targets = (struct target *)((char *)task + targets_at),
+        .rows_n = order->rows_n,
+    };
+    memcpy(task->rows, order->rows, rows_size);
+    char *names = (char *)(task->targets + order->targets_n);
+    for (int i = 0; i < order->targets_n; i++) {
+        size_t n = strlen(order->targets[i].host) + 1;
+        memcpy(names, order->targets[i].host, n);
+        task->targets[i] = (struct target){order->targets[i].address, names};
+        names += n;
+    }
+    return task;
+}
+
+struct event *report_add(struct report **report, const struct event *event,
+                         struct span email, struct span message_id, struct span text)
+{
+    size_t size = sizeof *event + email.n + message_id.n + text.n;
+    size = (size + EVENT_ALIGN - 1) & ~(size_t)(EVENT_ALIGN - 1);
+    struct report *r = *report;
+    if (!r || r->cap - r->n < size) {
+        size_t n = r ? r->n : 0;
+        size_t cap = r ? r->cap * 2 + size : REPORT_FIRST + size;
+        r = mem_resize(r, sizeof *r + cap, 1);
+        r->n = n;
+        r->cap = cap;
+        *report = r;
+    }
+    struct event *e = (struct event *)(void *)(r->events + r->n);
+    *e = *event;
+    e->size = (uint32_t)size;
+    e->email_n = (uint16_t)email.n;
+    e->message_id_n = (uint16_t)message_id.n;
+    e->text_n = (uint16_t)text.n;
+    char *p = e->text;
+    const struct span texts[] = {email, message_id, text};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        assert(texts[i].n <= UINT16_MAX);
+        if (texts[i].n)
+            memcpy(p, texts[i].p, texts[i].n);
+        p += texts[i].n;
+    }
+    r->n += size;
+    return e;
+}
+
+const struct event *report_next(const struct report *report, const struct event *before)
+{
+    size_t at =
+        before ? (size_t)((const char *)before - report->events) + before->size : 0;
+    return at < report->n ? (const struct event *)(const void *)(report->events + at)
+                          : NULL;
+}

@@ -1,0 +1,83 @@
+/* What scheduler and workers say to each other. Scheduler → worker: struct task.
+ * Worker → scheduler: struct report, a batch of events, one a loop turn. */
+#ifndef ENGINE_POST_H
+#define ENGINE_POST_H
+
+#include "base/buf.h"
+#include "engine/mailbox.h"
+#include "queue/scheduler.h"
+#include "smtp/session.h"
+#include "smtp/verdict.h"
+
+enum task_kind {
+    TASK_OPEN,   /* make a connection to targets and send it rows */
+    TASK_MORE,   /* rows for a connection; if it is gone they come back as RETURNED */
+    TASK_RECALL, /* give back the rows that are not begun */
+    TASK_FINISH, /* every connection: give back what is not begun, end what is, QUIT */
+    TASK_ABORT,  /* every connection: close now; what is in flight is lost */
+    TASK_END,    /* no connection is left: close the worker's handles */
+};
+
+struct target {
+    struct ip address;
+    char *host; /* MX host name; in the task's own memory */
+};
+
+struct task {
+    struct mail mail;
+    enum task_kind kind;
+    uint32_t connection;
+    bool group;        /* OPEN: pipelining = group */
+    bool last;         /* OPEN, MORE: no more rows will come */
+    uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
+    int32_t dns_us;
+    int targets_n;
+    struct target *targets;
+    int rows_n;
+    uint32_t rows[];
+};
+
+/* One piece of memory, freed with free(). */
+struct task *task_from_order(const struct order *order);
+struct task *task_create(enum task_kind kind);
+
+enum event_kind {
+    EVENT_SETTLED,  /* a row's attempt has its verdict */
+    EVENT_RETURNED, /* a row was not begun */
+    EVENT_CLOSED,   /* the connection is over */
+    EVENT_EPILOGUE, /* trouble with QUIT or RSET: for the log */
+};
+
+/* In a report these stand one behind another, each followed by its texts (without NULs)
+ * and aligned to 8: use event_next. */
+struct event {
+    enum event_kind kind;
+    uint32_t size; /* with texts and padding */
+    uint32_t connection;
+    uint32_t row; /* SETTLED, RETURNED */
+    int target;   /* SETTLED, EPILOGUE: index of the connection's target; -1: none */
+    enum close_kind closed; /* CLOSED */
+    bool group;             /* CLOSED: the site deserves pipelining = group */
+    bool reused;            /* SETTLED: not the first on its connection */
+    struct verdict verdict; /* SETTLED, EPILOGUE */
+    int32_t dns_us, connect_us;
+    struct smtp_timings timings;
+    uint16_t email_n, message_id_n, text_n;
+    char text[]; /* email, message id, words */
+};
+
+struct report {
+    struct mail mail;
+    size_t n; /* bytes used of events */
+    size_t cap;
+    char events[]; /* aligned to 16 */
+};
+
+/* Append an event with its texts to *report (made or grown as needed). */
+struct event *report_add(struct report **report, const struct event *event,
+                         struct span email, struct span message_id, struct span text);
+/* The first event (before NULL) or the one after `before`; NULL: no more. */
+const struct event *report_next(const struct report *report,
+                                const struct event *before);
+
+#endif

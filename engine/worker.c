@@ -1,0 +1,115 @@
+#include "engine/worker.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "engine/connection.h"
+
+static void flush(struct worker *w)
+{
+    if (!w->report)
+        return;
+    mailbox_post(w->scheduler, &w->report->mail);
+    w->report = NULL;
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    flush(prepare->data);
+}
+
+static struct connection *find(const struct worker *w, uint32_t number)
+{
+    return number < w->connections_cap ? w->connections[number] : NULL;
+}
+
+static void open_connection(struct worker *w, struct task *task)
+{
+    if (task->connection >= w->connections_cap) {
+        uint32_t cap = w->connections_cap ? w->connections_cap : 64;
+        while (cap <= task->connection)
+            cap *= 2;
+        w->connections = mem_resize(w->connections, cap, sizeof(struct connection *));
+        for (uint32_t i = w->connections_cap; i < cap; i++)
+            w->connections[i] = NULL;
+        w->connections_cap = cap;
+    }
+    assert(!w->connections[task->connection]);
+    connection_open(w, task);
+}
+
+static void give_back(struct worker *w, const struct task *task)
+{
+    for (int i = 0; i < task->rows_n; i++) {
+        struct event e = {.kind = EVENT_RETURNED,
+                          .connection = task->connection,
+                          .row = task->rows[i]};
+        report_add(&w->report, &e, (struct span){0}, (struct span){0},
+                   (struct span){0});
+    }
+}
+
+static void for_all(struct worker *w, void (*verb)(struct connection *c))
+{
+    for (uint32_t i = 0; i < w->connections_cap; i++)
+        if (w->connections[i])
+            verb(w->connections[i]);
+}
+
+static void end(struct worker *w)
+{
+    assert(!w->report); /* every connection is over, and its end was reported */
+    mailbox_close(&w->inbox);
+    uv_close((uv_handle_t *)&w->flush, NULL);
+}
+
+static void deliver(void *owner, struct mail *mail)
+{
+    struct worker *w = owner;
+    struct task *task = CONTAINER_OF(mail, struct task, mail);
+    struct connection *c = find(w, task->connection);
+    switch (task->kind) {
+    case TASK_OPEN:
+        open_connection(w, task);
+        return;
+    case TASK_MORE:
+        if (c)
+            connection_lend(c, task);
+        else
+            give_back(w, task);
+        break;
+    case TASK_RECALL:
+        if (c)
+            connection_recall(c);
+        break;
+    case TASK_FINISH:
+        for_all(w, connection_finish);
+        break;
+    case TASK_ABORT:
+        for_all(w, connection_abort);
+        break;
+    case TASK_END:
+        end(w);
+        break;
+    }
+    free(task);
+}
+
+void worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
+                 struct mailbox *scheduler)
+{
+    *w = (struct worker){.params = params, .scheduler = scheduler, .loop = loop};
+    w->read_buffer = mem_alloc(WORKER_READ_MAX);
+    mailbox_init(&w->inbox, loop, deliver, w);
+    uv_prepare_init(loop, &w->flush);
+    w->flush.data = w;
+    uv_prepare_start(&w->flush, on_prepare);
+}
+
+void worker_finish(struct worker *w)
+{
+    free(w->read_buffer);
+    free(w->connections);
+    free(w->report);
+}
