@@ -1,8 +1,8 @@
-/* attempts.tsv: one line for every attempt, for people and for replay. It is the journal:
- * append-only, CRC-32C a line, synced in groups. Format: docs/results.md.
+/* attempts.tsv: one line for every attempt, for people and for replay. It is the
+ * journal: append-only, CRC-32C a line, synced in groups. Format: docs/results.md.
  *
- * All but attempts_sync belong to one thread (the scheduler's); attempts_sync may run on
- * another thread, one at a time. */
+ * A writer belongs to one thread (the scheduler's), but attempts_sync may run on
+ * another thread, one at a time. A reader belongs to whoever opened it. */
 #ifndef REPORT_ATTEMPTS_H
 #define REPORT_ATTEMPTS_H
 
@@ -15,7 +15,8 @@
 
 #define ATTEMPTS_MAGIC "#hikyaku-attempts 1"
 
-/* The columns, in order: one line each. The header line, writer and reader are made from it. */
+/* The columns, in order: one line each. The header line, writer and reader are made
+ * from it. */
 /* clang-format off */
 #define ATTEMPT_COLUMNS(X) \
     X(time) X(row) X(email) X(attempt) X(code) X(class) X(stage) X(outcome) X(next_attempt) \
@@ -30,51 +31,79 @@ enum attempt_column {
         ATTEMPT_COLUMN_COUNT
 };
 
-enum attempt_flag { /* words in the flags column, comma-separated */
+extern const char *const attempt_column_names[ATTEMPT_COLUMN_COUNT];
+
+/* Words in the flags column, comma-separated. */
+enum attempt_flag {
     FLAG_IN_DOUBT = 1 << 0,
     FLAG_ASSUMED = 1 << 1,
     FLAG_REUSED = 1 << 2,
     FLAG_REHEARSAL = 1 << 3,
 };
+enum { ATTEMPT_FLAGS_MAX = 40 }; /* bytes of all words together, commas included */
+/* Write the words at `to`; returns their end. */
+char *attempt_flags_write(char *to, unsigned flags);
+unsigned attempt_flags_parse(struct span text); /* words of nobody are passed over */
 
-enum { TIMING_DNS, TIMING_CONNECT, TIMING_STAGES, TIMING_COUNT = TIMING_STAGES + SMTP_STAGE_COUNT };
+enum {
+    ATTEMPT_TEXT_MAX = 1024,     /* bytes of one text field; the rest is cut */
+    ATTEMPT_MESSAGE_MAX = 16384, /* a lease's row ranges must fit */
+    ATTEMPT_LINE_MAX = 32768,    /* of one line with its newline */
+    ATTEMPT_CODE_MAX = 9999,     /* and -9999 */
+};
 
-/* One line. Text is cleaned here, whatever it holds; spans may be empty. */
+enum {
+    TIMING_DNS,
+    TIMING_CONNECT,
+    TIMING_STAGES,
+    TIMING_COUNT = TIMING_STAGES + SMTP_STAGE_COUNT
+};
+
+/* One line. Text is made safe here, whatever it holds (report/field.h); spans may be
+ * empty. */
 struct attempt {
-    int64_t time_ms;             /* Unix */
-    uint32_t row;                /* 0: event or lease */
+    int64_t time_ms; /* Unix */
+    uint32_t row;    /* 0: event or lease */
     struct span email;
-    uint32_t attempt;            /* 0: none was made */
-    int code;                    /* 0: empty */
-    enum code_class class;
-    const char *stage;           /* NULL: empty */
+    uint32_t attempt;      /* 0: none was made */
+    int code;              /* 0: empty */
+    enum code_class class; /* NONE, LE or BE: resolved */
+    const char *stage;     /* NULL: empty */
     enum outcome outcome;
-    int64_t next_attempt_ms;     /* 0: empty */
-    int last_code;               /* 0: empty */
+    int64_t next_attempt_ms; /* 0: empty */
+    int last_code;           /* 0: empty */
     struct span domain, site, mx_host, mx_address, source, tls;
     unsigned flags;
     struct span message_id;
     int32_t timings_us[TIMING_COUNT]; /* < 0: did not happen */
-    const char *status;          /* "" or NULL: empty */
+    const char *status;               /* "" or NULL: empty */
     struct span message;
 };
 void attempt_init(struct attempt *a); /* zero, with no timings */
 
 struct attempts;
 
-/* Make a new file (header lines) or open one to append. -20 in *f. */
+/* Append the first two lines of every attempts file. */
+void attempts_header(struct buf *out);
+
+/* Make a new file (header lines), mode 0600; it must not exist. */
 struct attempts *attempts_create(const char *path, struct fault *f);
+/* Open one to append: its header must be right; an unfinished last line is cut off.
+ * Both give NULL and -20 in *f. */
 struct attempts *attempts_open(const char *path, struct fault *f);
 /* Format a line into the buffer; nothing is written yet. */
 void attempts_append(struct attempts *a, const struct attempt *line);
-/* Write the buffer to the file. false: -20 in *f; the file must not be trusted further. */
+/* Write the buffer to the file. false: -20 in *f, and the file must not be trusted
+ * further: every later write and sync is false too. It is also false when the file was
+ * renamed, removed, cut or added to by somebody else. */
 bool attempts_write(struct attempts *a, struct fault *f);
-/* fdatasync. Any thread, one at a time; touches nothing but the descriptor. Never call again after false. */
+/* fdatasync. Any thread, one at a time; touches nothing but the descriptor. After false
+ * nothing is written any more: a failed sync is never tried again and believed. */
 bool attempts_sync(struct attempts *a, struct fault *f);
-uint64_t attempts_lines(const struct attempts *a);   /* appended by this object */
-void attempts_close(struct attempts *a);             /* NULL is allowed; what is buffered is lost */
+uint64_t attempts_lines(const struct attempts *a); /* appended by this object */
+void attempts_close(struct attempts *a); /* NULL is allowed; what is buffered is lost */
 
-/* One line, read back. Spans point into the reader's buffer until the next call. */
+/* One line, read back. Spans point into the reader's memory until its next call. */
 struct attempt_line {
     struct span column[ATTEMPT_COLUMN_COUNT];
     uint32_t row;
@@ -82,19 +111,27 @@ struct attempt_line {
     int code;
     int last_code;
     enum outcome outcome;
-    uint64_t offset;             /* of the line in the file */
+    int64_t time_ms;
+    int64_t next_attempt_ms; /* 0: empty */
+    uint64_t offset; /* of the line in the file; set with TORN and DAMAGED too */
 };
 
-enum attempts_read { ATTEMPTS_LINE, ATTEMPTS_END, ATTEMPTS_TORN /* last line incomplete */,
-                     ATTEMPTS_DAMAGED /* CRC or form wrong; the line is skipped */, ATTEMPTS_IO };
+enum attempts_read {
+    ATTEMPTS_LINE,
+    ATTEMPTS_END,
+    ATTEMPTS_TORN,    /* the last line has no newline; ATTEMPTS_END comes next */
+    ATTEMPTS_DAMAGED, /* CRC or form wrong, or too long; the line is skipped */
+    ATTEMPTS_IO,      /* errno says why */
+};
 
 struct attempts_reader;
-/* -20 when the file cannot be opened or is no attempts log. */
+/* NULL and -20 when the file cannot be opened or is no attempts log. */
 struct attempts_reader *attempts_reader_open(const char *path, struct fault *f);
-enum attempts_read attempts_reader_next(struct attempts_reader *r, struct attempt_line *out);
-/* Read the line at an offset that a reader gave before. */
+enum attempts_read attempts_reader_next(struct attempts_reader *r,
+                                        struct attempt_line *out);
+/* Read the line at an offset that a reader gave before. next is not disturbed. */
 enum attempts_read attempts_reader_at(struct attempts_reader *r, uint64_t offset,
                                       struct attempt_line *out);
-void attempts_reader_close(struct attempts_reader *r);
+void attempts_reader_close(struct attempts_reader *r); /* NULL is allowed */
 
 #endif

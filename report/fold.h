@@ -1,0 +1,60 @@
+/* What results.c keeps of the log and results_print.c prints. Only for these two. */
+#ifndef REPORT_FOLD_H
+#define REPORT_FOLD_H
+
+#include "base/map.h"
+#include "report/attempts.h"
+#include "report/results.h"
+
+enum row_state { ROW_UNTRIED, ROW_RETRY, ROW_DELIVERED, ROW_ERROR, ROW_ABSENT };
+
+enum row_mark {
+    ROW_STATE = 7, /* enum row_state */
+    ROW_IN_DOUBT = 1 << 3,
+    ROW_ASSUMED = 1 << 4,
+    ROW_CANCELLED = 1 << 5, /* pending when the -11 event came, which ended it */
+};
+
+/* One for every row of the job: size matters. */
+struct row {
+    int64_t first_ms, last_ms, next_ms; /* of real attempts; 0: none */
+    uint64_t offset;                    /* of the line that tells the result; 0: none */
+    uint32_t attempts;
+    int16_t last_code;  /* of the last real attempt */
+    uint8_t last_stage; /* its stage: number in results.stages */
+    uint8_t marks;
+};
+_Static_assert(sizeof(struct row) == 40, "memory a row");
+
+enum { STAGES_MAX = 255, STAGE_UNKNOWN = 0 };
+
+struct results {
+    struct attempts_reader *reader;
+    uint32_t first, last;
+    struct row *rows;
+    uint64_t cancel_offset; /* of the last -11 event */
+    uint64_t damaged;
+    struct map stages; /* word → number */
+    const char *stage_words[STAGES_MAX + 1];
+};
+
+enum { CODE_CANCELLED = -11, CODE_LIFETIME = 606, CODE_ATTEMPTS = 607 };
+
+/* Was the result decided here, and not by what happened at an attempt? */
+static inline bool code_is_decision(int code)
+{
+    return code == CODE_LIFETIME || code == CODE_ATTEMPTS || code == CODE_CANCELLED;
+}
+
+static inline enum row_state row_state(const struct row *row)
+{
+    return row->marks & ROW_CANCELLED ? ROW_ERROR
+                                      : (enum row_state)(row->marks & ROW_STATE);
+}
+
+static inline bool row_final(const struct row *row)
+{
+    return row_state(row) >= ROW_DELIVERED;
+}
+
+#endif
