@@ -1,5 +1,6 @@
 #include "smtp/reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -35,6 +36,24 @@ void reply_words(struct reply *r, const char *words)
     r->enhanced[0] = 0;
     r->text_n = 0;
     add_text(r, words, strlen(words));
+}
+
+void reply_explain(struct reply *r, const char *words, const struct reply *about)
+{
+    char code[16] = ": ";
+    if (about->code)
+        snprintf(code, sizeof code, ": %d ", about->code);
+    reply_words(r, words);
+    add_text(r, code, strlen(code));
+    size_t n = REPLY_TEXT_MAX - r->text_n;
+    if (n >= about->text_n)
+        n = about->text_n;
+    else
+        while (n > 0 && (about->text[n] & 0xc0) == 0x80)
+            n--; /* cut between characters; it is clean already */
+    memcpy(r->text + r->text_n, about->text, n);
+    r->text_n = (uint16_t)(r->text_n + n);
+    r->text[r->text_n] = '\0';
 }
 
 /* Up to three digits; 0 when there is none or one too many. */

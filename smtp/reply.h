@@ -49,6 +49,8 @@ void reply_copy(struct reply *to, const struct reply *from);
 /* A reply that nobody sent: code 0 and words of ours, cleaned and cut like a server's.
  */
 void reply_words(struct reply *r, const char *words);
+/* Words of ours, and behind them the reply they are about: "words: 354 go ahead". */
+void reply_explain(struct reply *r, const char *words, const struct reply *about);
 
 void reply_parser_init(struct reply_parser *p);
 

@@ -1,7 +1,7 @@
 /* One SMTP client dialogue over one connection, without the connection: bytes in, bytes
  * out, a deadline, and signals that are fetched. RFC 5321, 1870 (SIZE), 2034, 2920
- * (PIPELINING), 6152. No sockets, threads or clock; nothing here calls back, so nothing can
- * free a session from inside. One holder (a worker), no locks.
+ * (PIPELINING), 6152. No sockets, threads or clock; nothing here calls back, so nothing
+ * can free a session from inside. One holder (a worker), no locks.
  *
  * The way of a session:
  *
@@ -9,20 +9,22 @@
  *     loop:
  *         smtp_session_receive(s, data, n, now)     what the peer sent
  *         while ((signals = smtp_session_take(s)))
- *             SMTP_SETTLED: t = smtp_session_settled(s)   … until NULL; t is yours again
- *             SMTP_READY:   smtp_session_submit(s, t, now)    or smtp_session_finish(s)
+ *             SMTP_SETTLED: t = smtp_session_settled(s)   … until NULL; t is yours
+ * again SMTP_READY:   smtp_session_submit(s, t, now)    or smtp_session_finish(s)
  *             SMTP_OVER:    close the connection, destroy the session
- *         n = smtp_session_output(s, iov, max, now) … write …  smtp_session_sent(s, k, now)
- *         wake at smtp_session_deadline(s): smtp_session_expire(s, now, wire)
- *     the connection broke: smtp_session_lost(s, words, timed_out, wire, now)
+ *         n = smtp_session_output(s, iov, max, now) … write …  smtp_session_sent(s, k,
+ * now) wake at smtp_session_deadline(s): smtp_session_expire(s, now, wire) the
+ * connection broke: smtp_session_lost(s, words, timed_out, wire, now)
  *
- * One round trip a message (RFC 2920 3.1 lets message content open the next command group):
- * body, dot and the next transaction's MAIL, RCPT, DATA go out in one write, if that next
- * transaction was submitted before the body was written: READY is signalled while one
- * transaction is in flight and no other waits behind it. There is no RSET after a clean 250.
+ * One round trip a message (RFC 2920 3.1 lets message content open the next command
+ * group): body, dot and the next transaction's MAIL, RCPT, DATA go out in one write, if
+ * that next transaction was submitted before the body was written: READY is signalled
+ * while one transaction is in flight and no other waits behind it. There is no RSET
+ * after a clean 250.
  *
- * All of pipelining is a ring of commands sent; a reply takes the oldest. write_one() holds
- * every command, on_reply() every meaning, turn_back() every course correction. */
+ * All of pipelining is a ring of commands sent; a reply takes the oldest. write_one()
+ * holds every command, on_reply() every meaning, turn_back() every course correction.
+ */
 #ifndef SMTP_SESSION_H
 #define SMTP_SESSION_H
 
@@ -46,93 +48,102 @@ enum smtp_pipelining {
 };
 
 struct smtp_params {
-    const char *helo_name;   /* must outlive the session */
+    const char *helo_name; /* must outlive the session */
     enum smtp_pipelining pipelining;
     int64_t limit_us[SMTP_STAGE_COUNT]; /* time limit of each stage */
 };
 
 enum smtp_how {
-    SMTP_HOW_NONE,    /* not decided */
-    SMTP_HOW_REPLY,   /* a reply decided: result.reply */
-    SMTP_HOW_LOST,    /* connection lost while sending or waiting at stage */
-    SMTP_HOW_TIMEOUT, /* time ran out while sending or waiting at stage */
-    SMTP_HOW_GARBAGE, /* what came could not be understood: 602 protocol */
+    SMTP_HOW_NONE,       /* not decided */
+    SMTP_HOW_REPLY,      /* a reply decided: result.reply */
+    SMTP_HOW_LOST,       /* connection lost while sending or waiting at stage */
+    SMTP_HOW_TIMEOUT,    /* time ran out while sending or waiting at stage */
+    SMTP_HOW_GARBAGE,    /* what came could not be understood: 602 protocol */
     SMTP_HOW_LOCAL_SIZE, /* larger than the SIZE announced: 552, never sent */
-    SMTP_HOW_UNTRIED, /* not this row's attempt: take a new connection, count nothing
-                         (codes rule 5: reused connection closed, 421 to a later MAIL,
-                         stopped before its body, 452/552 after an accepted RCPT) */
+    SMTP_HOW_UNTRIED,    /* not this row's attempt: take a new connection, count nothing
+                            (codes rule 5: reused connection closed, 421 to a later MAIL,
+                            stopped before its body, 452/552 after an accepted RCPT) */
 };
 
 /* What became of one recipient, or of the session itself. */
 struct smtp_result {
     enum smtp_how how;
     enum smtp_stage stage;
-    bool sending;          /* LOST, TIMEOUT: bytes of stage were not all acknowledged */
-    bool dot_left;         /* the dot's last byte was transmitted and no whole reply to it
-                              was read: the mail may have arrived (codes rule 4) */
-    struct reply reply;    /* HOW_REPLY: the reply; else text = reason in words */
+    bool sending;       /* LOST, TIMEOUT: bytes of stage were not all acknowledged */
+    bool dot_left;      /* the dot's last byte was transmitted and no whole reply to it
+                           was read: the mail may have arrived (codes rule 4) */
+    struct reply reply; /* HOW_REPLY: the reply; else text = reason in words */
 };
 
 struct smtp_recipient {
-    const char *address;   /* finished: local@domain as in struct address */
+    const char *address; /* finished: local@domain as in struct address */
     uint16_t address_n;
-    bool done;             /* set by the session once result is final */
+    bool done; /* set by the session once result is final */
     struct smtp_result result;
 };
 
-/* Microseconds each step took, from sending the command to its reply; -1: did not happen. */
+/* Microseconds each step took, from sending the command to its reply; -1: did not
+ * happen. */
 struct smtp_timings {
     int32_t us[SMTP_STAGE_COUNT];
 };
 
-/* A message to some recipients. It and all it points to belong to the caller, who lends them
- * to the session from submit until smtp_session_settled gives the transaction back. */
+/* A message to some recipients. It and all it points to belong to the caller, who lends
+ * them to the session from submit until smtp_session_settled gives the transaction
+ * back. */
 struct smtp_transaction {
-    struct link link;          /* for whoever holds it; the session uses it meanwhile */
-    const char *sender;        /* "" is the null sender */
+    struct link link;   /* for whoever holds it; the session uses it meanwhile */
+    const char *sender; /* "" is the null sender */
     struct smtp_recipient *recipients;
-    int recipients_n;          /* 1 … SMTP_RECIPIENTS_MAX */
-    const struct iovec *body;  /* finished bytes: CRLF, dot-stuffed, ends in CRLF, no dot line */
+    int recipients_n; /* 1 … SMTP_RECIPIENTS_MAX */
+    const struct iovec
+        *body; /* finished bytes: CRLF, dot-stuffed, ends in CRLF, no dot line */
     int body_n;
-    size_t body_size;          /* sum of body, for SIZE= */
+    size_t body_size;            /* sum of body, for SIZE= */
     struct smtp_timings timings; /* written by the session */
-    bool reused;               /* written: not the first transaction of this connection */
+    bool reused; /* written: not the first transaction of this connection */
 };
 
 /* Where the bytes are, asked of the kernel at the moment of trouble: of all bytes that
- * smtp_session_sent() counted, how many the peer's kernel has not acknowledged (SIOCOUTQ)
- * and how many were never transmitted (SIOCOUTQNSD). */
+ * smtp_session_sent() counted, how many the peer's kernel has not acknowledged
+ * (SIOCOUTQ) and how many were never transmitted (SIOCOUTQNSD). */
 struct smtp_wire {
     uint64_t unacknowledged;
     uint64_t untransmitted;
 };
 
 enum smtp_signal {
-    SMTP_READY = 1 << 0,   /* submit() is allowed now; signalled again after each submit that leaves room */
+    SMTP_READY = 1 << 0,   /* submit() is allowed now; signalled again after each submit
+                              that leaves room */
     SMTP_SETTLED = 1 << 1, /* smtp_session_settled() has something */
     SMTP_OVER = 1 << 2,    /* nothing more will be read or written: close */
 };
 
 struct smtp_session;
 
-struct smtp_session *smtp_session_create(const struct smtp_params *params, int64_t now_us);
-/* Transactions still lent are forgotten: only after OVER and the last settled(). NULL is allowed. */
+struct smtp_session *smtp_session_create(const struct smtp_params *params,
+                                         int64_t now_us);
+/* Transactions still lent are forgotten: only after OVER and the last settled(). NULL
+ * is allowed. */
 void smtp_session_destroy(struct smtp_session *s);
 
-void smtp_session_receive(struct smtp_session *s, const char *data, size_t n, int64_t now_us);
+void smtp_session_receive(struct smtp_session *s, const char *data, size_t n,
+                          int64_t now_us);
 
-/* Fill up to max pieces with what is to be written now; 0 when there is nothing. The pieces
- * stay valid until the next call of any function of this session. */
-int smtp_session_output(struct smtp_session *s, struct iovec *iov, int max, int64_t now_us);
+/* Fill up to max pieces with what is to be written now; 0 when there is nothing. The
+ * pieces stay valid until the next call of any function of this session. */
+int smtp_session_output(struct smtp_session *s, struct iovec *iov, int max,
+                        int64_t now_us);
 /* n bytes of the output went into the kernel (or the TLS pipe). */
 void smtp_session_sent(struct smtp_session *s, size_t n, int64_t now_us);
 
-/* The connection is gone (all that could be read was received before this call): EOF, reset,
- * or, with timed_out, the kernel's own timeout. words: reason, kept as result text. */
+/* The connection is gone (all that could be read was received before this call): EOF,
+ * reset, or, with timed_out, the kernel's own timeout. words: reason, kept as result
+ * text. */
 void smtp_session_lost(struct smtp_session *s, const char *words, bool timed_out,
                        struct smtp_wire wire, int64_t now_us);
-/* Time of the next deadline in microseconds, INT64_MAX for none. Expire may be called early
- * or late; it does nothing before the deadline. */
+/* Time of the next deadline in microseconds, INT64_MAX for none. Expire may be called
+ * early or late; it does nothing before the deadline. */
 int64_t smtp_session_deadline(const struct smtp_session *s);
 void smtp_session_expire(struct smtp_session *s, int64_t now_us, struct smtp_wire wire);
 
@@ -140,7 +151,8 @@ void smtp_session_expire(struct smtp_session *s, int64_t now_us, struct smtp_wir
 unsigned smtp_session_take(struct smtp_session *s);
 /* May submit be called right now? */
 bool smtp_session_ready(const struct smtp_session *s);
-void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t, int64_t now_us);
+void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
+                         int64_t now_us);
 /* The next transaction whose recipients are all decided, oldest first; NULL: none. */
 struct smtp_transaction *smtp_session_settled(struct smtp_session *s);
 
@@ -150,15 +162,17 @@ void smtp_session_finish(struct smtp_session *s, int64_t now_us);
  * UNTRIED; then as finish. */
 void smtp_session_stop(struct smtp_session *s, int64_t now_us);
 
-/* The session's own end: how NONE while it lives or after a clean QUIT; else why it ended,
- * e.g. a 554 greeting or a loss while idle. Valid until destroy. */
+/* The session's own end: how NONE while it lives or after a clean QUIT; else why it
+ * ended, e.g. a 554 greeting or a loss while idle. Valid until destroy. */
 const struct smtp_result *smtp_session_fate(const struct smtp_session *s);
-/* Trouble with QUIT or RSET for the log (62x-68x events), how NONE if there was none. */
+/* Trouble with QUIT or RSET for the log (62x-68x events), how NONE if there was none.
+ */
 const struct smtp_result *smtp_session_epilogue(const struct smtp_session *s);
 /* Was EHLO or HELO answered well, so that MAIL could be sent? */
 bool smtp_session_greeted(const struct smtp_session *s);
-/* Did the peer close or reset over an envelope that was on its way behind a dot (loss behind
- * a dot included)? Then the site deserves SMTP_PIPELINING_GROUP for the rest of the run. */
+/* Did the peer close or reset over an envelope that was on its way behind a dot (loss
+ * behind a dot included)? Then the site deserves SMTP_PIPELINING_GROUP for the rest of
+ * the run. */
 bool smtp_session_wants_group(const struct smtp_session *s);
 /* The stage a human would name now: of the oldest command without a reply. */
 enum smtp_stage smtp_session_stage(const struct smtp_session *s);

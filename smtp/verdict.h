@@ -1,6 +1,6 @@
-/* From what happened to what it means: (stage, how, reply) → code, class, outcome, who is
- * concerned. A pure function; any thread. Rules: docs/codes.md. Everything above asks the
- * verdict and never looks at reply digits again. */
+/* From what happened to what it means: (stage, how, reply) → code, class, outcome, who
+ * is concerned. A pure function; any thread. Rules: docs/codes.md. Everything above
+ * asks the verdict and never looks at reply digits again. */
 #ifndef SMTP_VERDICT_H
 #define SMTP_VERDICT_H
 
@@ -9,33 +9,33 @@
 
 /* Whose trouble it is: what should be kept from trying again at once. */
 enum verdict_scope {
-    SCOPE_NONE,      /* delivered */
-    SCOPE_RECIPIENT, /* this row alone */
+    SCOPE_NONE,       /* delivered */
+    SCOPE_RECIPIENT,  /* this row alone */
     SCOPE_CONNECTION, /* this connection; another one may do */
-    SCOPE_HOST,      /* this MX address: try the next one within the attempt */
-    SCOPE_SITE,      /* the whole site (every host refused or failed) */
-    SCOPE_US,        /* our own machine: socket, resolver */
+    SCOPE_HOST,       /* this MX address: try the next one within the attempt */
+    SCOPE_SITE,       /* the whole site (every host refused or failed) */
+    SCOPE_US,         /* our own machine: socket, resolver */
 };
 
 struct verdict {
-    int code;                 /* native */
-    enum code_class class;    /* CLASS_NONE, _LE or _BE: resolved, never EITHER */
-    enum outcome outcome;     /* DELIVERED, ERROR, ABSENT, RETRY, EVENT */
+    int code;              /* native */
+    enum code_class class; /* CLASS_NONE, _LE or _BE: resolved, never EITHER */
+    enum outcome outcome;  /* DELIVERED, ERROR, ABSENT, RETRY, EVENT */
     enum verdict_scope scope;
-    bool counted;             /* is it an attempt of the row? false for UNTRIED */
-    bool next_host;           /* another address or MX should be tried in this attempt */
-    bool about_us;            /* a refusal that is about the sender (codes rules 8 and 14) */
-    bool generic;             /* only the generic row for its digit matched (rule 11) */
-    bool in_doubt;            /* may have been delivered although we do not know */
-    const char *step;         /* the stage column */
-    char status[16];          /* enhanced status code "5.1.1" */
+    bool counted;     /* is it an attempt of the row? false for UNTRIED */
+    bool next_host;   /* another address or MX should be tried in this attempt */
+    bool about_us;    /* a refusal that is about the sender (codes rules 8 and 14) */
+    bool generic;     /* only the generic row for its digit matched (rule 11) */
+    bool in_doubt;    /* may have been delivered although we do not know */
+    const char *step; /* the stage column */
+    char status[16];  /* enhanced status code "5.1.1" */
 };
 
 /* remote: an address of the recipient's own MX was tried (decides LE/BE). */
 struct verdict verdict_of_result(const struct smtp_result *r, bool remote);
 
-/* For a code that no dialogue made (601, 606, 607, 608, 609, 611, 700 …): outcome, class and
- * status from the table. stage picks the row ("connect", "dns", "addr" …). */
+/* For a code that no dialogue made (601, 606, 607, 608, 609, 611, 700 …): outcome,
+ * class and status from the table. stage picks the row ("connect", "dns", "addr" …). */
 struct verdict verdict_of_code(int code, const char *stage, bool remote);
 
 #endif

@@ -1,0 +1,126 @@
+/* Inside a session: the state that its three files share. session.c keeps the ring, the
+ * results and the contract of session.h; commands.c writes every command; replies.c
+ * knows every meaning. Nobody outside smtp/ includes this. */
+#ifndef SMTP_INSIDE_H
+#define SMTP_INSIDE_H
+
+#include "base/buf.h"
+#include "smtp/session.h"
+
+enum {
+    COMMANDS_MAX = 128, /* END, RSET, MAIL, 100 RCPT and DATA are 104 */
+    COMMAND_MAX = 1024, /* bytes of one command line; an address is at most 254 */
+    DOT_SIZE = 3,
+};
+_Static_assert(COMMANDS_MAX >= SMTP_RECIPIENTS_MAX + 4, "a group must fit");
+
+/* Of an exchange's next stage, and of what is owed. */
+static const enum smtp_stage NOTHING = SMTP_STAGE_COUNT;
+
+/* A command whose reply is owed. */
+struct command {
+    uint64_t end;     /* offset in the stream behind its last byte */
+    int64_t since_us; /* when it was written; END: when the body was begun */
+    uint8_t stage;
+    uint8_t recipient; /* RCPT */
+};
+
+/* A transaction on its way through the dialogue. */
+struct exchange {
+    struct smtp_transaction *t; /* NULL: settled, though replies may still be owed */
+    enum smtp_stage next;       /* to be written for it; NOTHING: a reply comes first */
+    int written;                /* RCPT commands */
+    int undecided;              /* recipients without a result */
+    int accepted; /* RCPT the server took, whether we still want it or not */
+    bool busy;    /* this exchange exists */
+    bool mail_answered;
+    bool mail_good;
+    bool data_good;
+    bool behind_dot;   /* its envelope left behind a body, and is not yet answered */
+    uint64_t body_end; /* offset in the stream behind the body, before its dot */
+};
+
+struct smtp_session {
+    const struct smtp_params *params;
+    struct reply_parser parser;
+
+    /* What the server offers. 8BITMIME and SMTPUTF8 are never needed: bodies are 7-bit,
+     * addresses are ASCII. */
+    bool offers_pipelining;
+    bool offers_size;
+    uint64_t size_max; /* 0: no limit known */
+
+    bool hello_due;
+    bool plain; /* HELO, not EHLO */
+    bool greeted;
+    bool used; /* a transaction was begun on this connection */
+    bool finishing;
+    bool over;
+    bool reset_due; /* a transaction was broken off: RSET before the next */
+    bool wants_group;
+    bool was_ready;
+    unsigned signals;
+
+    /* A reply is always about pair[0]: pair[1]'s commands come behind pair[0]'s dot. */
+    struct exchange pair[2];
+    struct command ring[COMMANDS_MAX];
+    unsigned ring_first, ring_n;
+
+    /* Output, in the order of the stream: rest of a body, its dot, commands. */
+    const struct iovec *piece;
+    int pieces_n;
+    size_t piece_at;
+    size_t dot_at; /* DOT_SIZE: no dot to write */
+    struct buf text;
+    size_t text_at;
+    uint64_t composed; /* offset behind all that was composed */
+    uint64_t sent;     /* offset behind all that the kernel has taken */
+    int64_t body_sent_us;
+
+    int64_t deadline_us;
+    struct link settled;
+    struct smtp_result fate, epilogue;
+    struct smtp_timings timings;
+};
+
+/* The i-th oldest command whose reply is owed, i < ring_n. */
+struct command *session_owed(struct smtp_session *s, unsigned i);
+void session_push(struct smtp_session *s, enum smtp_stage stage, int recipient,
+                  int64_t now_us);
+struct command session_pop(struct smtp_session *s, int64_t now_us);
+
+void result_set(struct smtp_result *r, enum smtp_how how, enum smtp_stage stage,
+                const struct reply *reply);
+void result_copy(struct smtp_result *to, const struct smtp_result *from);
+
+void session_note_time(struct smtp_timings *timings, enum smtp_stage stage, int64_t us);
+
+void session_exchange_begin(struct exchange *x, struct smtp_transaction *t);
+/* Each recipient is decided exactly once; with the last one its transaction is settled.
+ */
+void session_decide(struct smtp_session *s, struct exchange *x, int i,
+                    const struct smtp_result *why);
+void session_decide_rest(struct smtp_session *s, struct exchange *x,
+                         const struct smtp_result *why);
+
+/* The end of the session: who is not decided shares its fate, or was not tried. */
+void session_end(struct smtp_session *s, const struct smtp_result *why);
+void session_end_garbage(struct smtp_session *s, enum smtp_stage stage,
+                         const char *words, const struct reply *reply);
+/* As agreed: nobody is undecided. */
+void session_end_quietly(struct smtp_session *s);
+
+/* What is to be written next, once that is allowed; *which_out: for which of the pair.
+ */
+enum smtp_stage session_next_stage(const struct smtp_session *s, int *which_out);
+/* The stage that an unexpected event belongs to. *sending_out: its bytes are still
+ * ours. */
+enum smtp_stage session_stage_now(const struct smtp_session *s, bool *sending_out);
+
+reply_line_fn session_on_capability;
+void session_on_reply(struct smtp_session *s, const struct reply *reply,
+                      int64_t now_us);
+/* The course is corrected at meeting points only: when no reply is owed. */
+void session_turn_back(struct smtp_session *s);
+
+#endif

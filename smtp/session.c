@@ -1,0 +1,416 @@
+#include "smtp/inside.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+/* ---- the ring of commands whose replies are owed ---- */
+
+struct command *session_owed(struct smtp_session *s, unsigned i)
+{
+    assert(i < s->ring_n);
+    return &s->ring[(s->ring_first + i) % COMMANDS_MAX];
+}
+
+/* A reply has its time as a whole, from when it became the oldest that is owed. */
+static void set_deadline(struct smtp_session *s, int64_t now_us)
+{
+    if (s->ring_n == 0) {
+        s->deadline_us = INT64_MAX;
+        return;
+    }
+    enum smtp_stage stage = session_owed(s, 0)->stage;
+    if (stage == SMTP_END) /* until the peer has it all; see smtp_session_expire */
+        stage = SMTP_BODY;
+    s->deadline_us = now_us + s->params->limit_us[stage];
+}
+
+void session_push(struct smtp_session *s, enum smtp_stage stage, int recipient,
+                  int64_t now_us)
+{
+    assert(s->ring_n < COMMANDS_MAX);
+    s->ring_n++;
+    *session_owed(s, s->ring_n - 1) = (struct command){
+        .end = s->composed,
+        .since_us = now_us,
+        .stage = (uint8_t)stage,
+        .recipient = (uint8_t)recipient,
+    };
+    if (s->ring_n == 1)
+        set_deadline(s, now_us);
+}
+
+struct command session_pop(struct smtp_session *s, int64_t now_us)
+{
+    struct command c = *session_owed(s, 0);
+    s->ring_first = (s->ring_first + 1) % COMMANDS_MAX;
+    s->ring_n--;
+    set_deadline(s, now_us);
+    return c;
+}
+
+/* ---- results ---- */
+
+void result_set(struct smtp_result *r, enum smtp_how how, enum smtp_stage stage,
+                const struct reply *reply)
+{
+    r->how = how;
+    r->stage = stage;
+    r->sending = false;
+    r->dot_left = false;
+    reply_copy(&r->reply, reply);
+}
+
+void result_copy(struct smtp_result *to, const struct smtp_result *from)
+{
+    result_set(to, from->how, from->stage, &from->reply);
+    to->sending = from->sending;
+    to->dot_left = from->dot_left;
+}
+
+void session_exchange_begin(struct exchange *x, struct smtp_transaction *t)
+{
+    *x = (struct exchange){
+        .t = t, .next = SMTP_MAIL, .undecided = t->recipients_n, .busy = true};
+}
+
+void session_decide(struct smtp_session *s, struct exchange *x, int i,
+                    const struct smtp_result *why)
+{
+    struct smtp_recipient *r = &x->t->recipients[i];
+    assert(!r->done && x->undecided > 0);
+    result_copy(&r->result, why);
+    r->done = true;
+    if (--x->undecided > 0)
+        return;
+    link_append(&s->settled, &x->t->link);
+    x->t = NULL;
+    x->next = NOTHING;
+    s->signals |= SMTP_SETTLED;
+}
+
+void session_decide_rest(struct smtp_session *s, struct exchange *x,
+                         const struct smtp_result *why)
+{
+    struct smtp_transaction *t = x->t;
+    for (int i = 0; x->t; i++) {
+        assert(i < t->recipients_n);
+        if (!t->recipients[i].done)
+            session_decide(s, x, i, why);
+    }
+}
+
+static void decide_untried(struct smtp_session *s, struct exchange *x,
+                           const struct smtp_result *why)
+{
+    struct smtp_result untried;
+    result_set(&untried, SMTP_HOW_UNTRIED, why->stage, &why->reply);
+    session_decide_rest(s, x, &untried);
+}
+
+void session_note_time(struct smtp_timings *timings, enum smtp_stage stage, int64_t us)
+{
+    int32_t v = us < 0 ? 0 : us > INT32_MAX ? INT32_MAX : (int32_t)us;
+    if (v > timings->us[stage]) /* of several RCPT the slowest */
+        timings->us[stage] = v;
+}
+
+/* ---- the end of the session ---- */
+
+/* codes rule 5: the connection had served before, and went away before it answered this
+ * MAIL. A MAIL that was left without an answer in time, or got nonsense, is tried. */
+static bool is_untried(const struct exchange *x, const struct smtp_result *why)
+{
+    if (!x->t->reused || x->mail_answered)
+        return false;
+    bool unwritten = x->next == SMTP_MAIL;
+    return unwritten || why->stage == SMTP_RSET || why->how == SMTP_HOW_LOST ||
+           why->how == SMTP_HOW_REPLY;
+}
+
+void session_end(struct smtp_session *s, const struct smtp_result *why)
+{
+    assert(!s->over);
+    bool peer_left = why->how == SMTP_HOW_LOST || why->how == SMTP_HOW_REPLY;
+    bool over_envelope = s->pair[0].behind_dot || s->pair[1].behind_dot;
+    if ((peer_left && over_envelope) || (why->how == SMTP_HOW_LOST && why->dot_left))
+        s->wants_group = true;
+
+    bool aside = why->stage == SMTP_RSET || why->stage == SMTP_QUIT;
+    result_copy(aside ? &s->epilogue : &s->fate, why);
+
+    for (int i = 0; i < 2; i++) {
+        struct exchange *x = &s->pair[i];
+        if (!x->t)
+            continue;
+        if (i == 1 || is_untried(x, why))
+            decide_untried(s, x, why);
+        else
+            session_decide_rest(s, x, why);
+    }
+    s->over = true;
+    s->deadline_us = INT64_MAX;
+    s->signals |= SMTP_OVER;
+}
+
+void session_end_quietly(struct smtp_session *s)
+{
+    assert(!s->pair[0].t && !s->pair[1].t);
+    s->over = true;
+    s->deadline_us = INT64_MAX;
+    s->signals |= SMTP_OVER;
+}
+
+/* Nobody can tell what the peer means, so nothing it says may count: codes rule 6. */
+void session_end_garbage(struct smtp_session *s, enum smtp_stage stage,
+                         const char *words, const struct reply *reply)
+{
+    struct smtp_result why = {.how = SMTP_HOW_GARBAGE, .stage = stage};
+    reply_explain(&why.reply, words, reply);
+    why.dot_left = s->ring_n > 0 && session_owed(s, 0)->stage == SMTP_END &&
+                   s->pair[0].t && session_owed(s, 0)->end <= s->sent;
+    session_end(s, &why);
+}
+
+/* The stage that an unexpected event belongs to. *sending_out: its bytes are still
+ * ours. */
+enum smtp_stage session_stage_now(const struct smtp_session *s, bool *sending_out)
+{
+    int which;
+    *sending_out = false;
+    if (s->ring_n > 0)
+        return s->ring[s->ring_first].stage;
+    enum smtp_stage stage = session_next_stage(s, &which);
+    *sending_out = stage != NOTHING;
+    return stage == NOTHING ? SMTP_MAIL : stage; /* idle: it would have been next */
+}
+
+/* codes rule 1: the first command with a byte that the peer's kernel has not
+ * acknowledged was still being sent; else the oldest one was waited for. What lies
+ * behind a dot or a RSET belongs to another transaction. Rule 4: dot_left. */
+static void locate(struct smtp_session *s, struct smtp_wire wire,
+                   struct smtp_result *why)
+{
+    uint64_t unacknowledged =
+        wire.unacknowledged < s->sent ? wire.unacknowledged : s->sent;
+    uint64_t untransmitted =
+        wire.untransmitted < s->sent ? wire.untransmitted : s->sent;
+    uint64_t acknowledged = s->sent - unacknowledged;
+    const struct exchange *x = &s->pair[0];
+
+    why->stage = session_stage_now(s, &why->sending);
+    for (unsigned i = 0; i < s->ring_n; i++) {
+        const struct command *c = session_owed(s, i);
+        if (c->end > acknowledged) {
+            bool body = c->stage == SMTP_END && x->body_end > acknowledged;
+            why->stage = body ? SMTP_BODY : (enum smtp_stage)c->stage;
+            why->sending = true;
+            break;
+        }
+        if (c->stage == SMTP_END || c->stage == SMTP_RSET)
+            break;
+    }
+    why->dot_left = s->ring_n > 0 && session_owed(s, 0)->stage == SMTP_END && x->t &&
+                    session_owed(s, 0)->end <= s->sent - untransmitted;
+}
+
+/* ---- the contract of session.h ---- */
+
+static void note_ready(struct smtp_session *s)
+{
+    bool ready = smtp_session_ready(s);
+    if (ready && !s->was_ready)
+        s->signals |= SMTP_READY;
+    s->was_ready = ready;
+}
+
+static void timings_init(struct smtp_timings *timings)
+{
+    for (int i = 0; i < SMTP_STAGE_COUNT; i++)
+        timings->us[i] = -1;
+}
+
+struct smtp_session *smtp_session_create(const struct smtp_params *params,
+                                         int64_t now_us)
+{
+    struct smtp_session *s = mem_zero(1, sizeof *s);
+    s->params = params;
+    reply_parser_init(&s->parser);
+    s->parser.on_line_arg = s;
+    s->pair[0].next = s->pair[1].next = NOTHING;
+    s->dot_at = DOT_SIZE;
+    link_init(&s->settled);
+    timings_init(&s->timings);
+    session_push(s, SMTP_OPENING, 0, now_us);
+    return s;
+}
+
+void smtp_session_destroy(struct smtp_session *s)
+{
+    if (!s)
+        return;
+    buf_finish(&s->text);
+    free(s);
+}
+
+void smtp_session_receive(struct smtp_session *s, const char *data, size_t n,
+                          int64_t now_us)
+{
+    while (n > 0 && !s->over) {
+        size_t used;
+        enum reply_result result = reply_feed(&s->parser, data, n, &used);
+        data += used;
+        n -= used;
+        if (result == REPLY_DONE) {
+            session_on_reply(s, &s->parser.reply, now_us);
+        } else if (result == REPLY_GARBAGE) {
+            bool sending;
+            session_end_garbage(s, session_stage_now(s, &sending),
+                                "this is no SMTP reply", &s->parser.reply);
+        }
+    }
+    note_ready(s);
+}
+
+void smtp_session_lost(struct smtp_session *s, const char *words, bool timed_out,
+                       struct smtp_wire wire, int64_t now_us)
+{
+    (void)now_us;
+    if (s->over)
+        return;
+    struct smtp_result why = {.how = timed_out ? SMTP_HOW_TIMEOUT : SMTP_HOW_LOST};
+    reply_words(&why.reply, words);
+    locate(s, wire, &why);
+    session_end(s, &why);
+    note_ready(s);
+}
+
+int64_t smtp_session_deadline(const struct smtp_session *s)
+{
+    return s->deadline_us;
+}
+
+void smtp_session_expire(struct smtp_session *s, int64_t now_us, struct smtp_wire wire)
+{
+    if (s->over || now_us < s->deadline_us)
+        return;
+    struct smtp_result why = {.how = SMTP_HOW_TIMEOUT};
+    locate(s, wire, &why);
+    const struct command *c = session_owed(s, 0);
+    if (c->stage == SMTP_END) {
+        /* Has the peer got it all? Then its time to answer runs since we gave it away;
+         * else the time for the body is not over before its own limit. */
+        s->deadline_us = why.sending ? c->since_us + s->params->limit_us[SMTP_BODY]
+                                     : s->body_sent_us + s->params->limit_us[SMTP_END];
+        if (now_us < s->deadline_us)
+            return;
+    }
+    reply_words(&why.reply, why.sending ? "the peer did not take our bytes in time"
+                                        : "no reply in time");
+    session_end(s, &why);
+    note_ready(s);
+}
+
+unsigned smtp_session_take(struct smtp_session *s)
+{
+    unsigned signals = s->signals;
+    s->signals = 0;
+    return signals;
+}
+
+bool smtp_session_ready(const struct smtp_session *s)
+{
+    return s->greeted && !s->finishing && !s->over && !s->pair[1].busy;
+}
+
+void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
+                         int64_t now_us)
+{
+    (void)now_us;
+    assert(smtp_session_ready(s));
+    assert(t->recipients_n > 0 && t->recipients_n <= SMTP_RECIPIENTS_MAX);
+    struct exchange *x = &s->pair[s->pair[0].busy];
+    session_exchange_begin(x, t);
+    link_init(&t->link);
+    timings_init(&t->timings);
+    t->reused = s->used;
+    for (int i = 0; i < t->recipients_n; i++) {
+        t->recipients[i].done = false;
+        t->recipients[i].result.how = SMTP_HOW_NONE;
+    }
+    if (s->size_max > 0 && t->body_size > s->size_max) { /* RFC 1870 6.1 */
+        struct smtp_result why = {.how = SMTP_HOW_LOCAL_SIZE, .stage = SMTP_MAIL};
+        char words[80];
+        snprintf(words, sizeof words, "message of %zu bytes, the server takes %llu",
+                 t->body_size, (unsigned long long)s->size_max);
+        reply_words(&why.reply, words);
+        session_decide_rest(s, x, &why);
+        *x = (struct exchange){.next = NOTHING};
+    } else {
+        s->used = true;
+    }
+    s->was_ready = false;
+    note_ready(s);
+}
+
+struct smtp_transaction *smtp_session_settled(struct smtp_session *s)
+{
+    if (link_alone(&s->settled))
+        return NULL;
+    struct link *l = s->settled.next;
+    link_remove(l);
+    return CONTAINER_OF(l, struct smtp_transaction, link);
+}
+
+void smtp_session_finish(struct smtp_session *s, int64_t now_us)
+{
+    (void)now_us;
+    s->finishing = true;
+    note_ready(s);
+}
+
+void smtp_session_stop(struct smtp_session *s, int64_t now_us)
+{
+    smtp_session_finish(s, now_us);
+    struct smtp_result why = {.how = SMTP_HOW_UNTRIED, .stage = SMTP_MAIL};
+    reply_words(&why.reply, "stopped before its body");
+    if (s->pair[1].t)
+        session_decide_rest(s, &s->pair[1], &why);
+    bool in_body = s->ring_n > 0 && session_owed(s, 0)->stage == SMTP_END;
+    if (s->pair[0].t && !in_body)
+        session_decide_rest(s, &s->pair[0], &why);
+    session_turn_back(s);
+}
+
+const struct smtp_result *smtp_session_fate(const struct smtp_session *s)
+{
+    return &s->fate;
+}
+
+const struct smtp_result *smtp_session_epilogue(const struct smtp_session *s)
+{
+    return &s->epilogue;
+}
+
+bool smtp_session_greeted(const struct smtp_session *s)
+{
+    return s->greeted;
+}
+
+bool smtp_session_wants_group(const struct smtp_session *s)
+{
+    return s->wants_group;
+}
+
+enum smtp_stage smtp_session_stage(const struct smtp_session *s)
+{
+    bool sending;
+    return session_stage_now(s, &sending);
+}
+
+const struct smtp_timings *smtp_session_timings(const struct smtp_session *s)
+{
+    return &s->timings;
+}
