@@ -128,7 +128,7 @@ void session_turn_back(struct smtp_session *s)
     } else if (x->t) {
         session_exchange_begin(x, x->t); /* SIZE= was refused: again without it */
     } else {
-        s->reset_due = x->mail_good;
+        s->reset_due |= x->mail_good;
         exchange_over(s);
     }
 }
