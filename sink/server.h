@@ -36,6 +36,7 @@ struct sink_counts {
                               or a reply, when PIPELINING was not offered */
     uint64_t bad_commands; /* answered 500, 501, 502, 503 or 555 */
     int open;
+    bool record_failed; /* the record cannot be written: nobody is answered */
 };
 
 struct sink_world;

@@ -54,11 +54,11 @@ static bool write_all(int fd, struct span s)
 
 bool sink_world_flush(struct sink_world *w)
 {
-    if (w->record_failed)
+    if (w->counts.record_failed)
         return false;
     if (w->record.n) {
         if (!write_all(w->record_fd, buf_span(&w->record))) {
-            w->record_failed = true;
+            w->counts.record_failed = true;
             return false;
         }
         w->record_written += w->record.n;

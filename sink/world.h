@@ -10,7 +10,6 @@
 struct sink_world {
     struct sink_counts counts;
     int record_fd;
-    bool record_failed;
     int64_t wall_us;       /* of now_us 0 */
     struct buf record;     /* lines not yet written */
     uint64_t record_added; /* bytes of lines ever made, and ever written */
