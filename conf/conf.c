@@ -1,0 +1,198 @@
+#include "conf/conf.h"
+
+#include <assert.h>
+#include <confuse.h>
+#include <netdb.h>
+#include <resolv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "conf/scan.h"
+#include "conf/settings.h"
+
+/* libConfuse gives its error function no place for an argument. */
+static struct {
+    const struct scan *scan;
+    struct fault *f;
+} parsing;
+
+static void on_error(cfg_t *cfg, const char *format, va_list args)
+{
+    char words[256];
+    vsnprintf(words, sizeof words, format, args);
+    struct place at = scan_line(parsing.scan, cfg->line);
+    place_fault(parsing.f, -5, at, "%s", words);
+}
+
+/* The table as libConfuse wants it. All values are strings to it: its numbers take
+ * `010` for 8. Sections that hang on a section come first, so that they are ready. */
+struct options {
+    cfg_opt_t of[SECTION_COUNT][SETTING_COUNT + SECTION_COUNT + 1];
+};
+
+static void fill_options(struct options *o)
+{
+    for (int section = SECTION_COUNT - 1; section >= 0; section--) {
+        cfg_opt_t *next = o->of[section];
+        for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+            if ((int)s->section != section)
+                continue;
+            if (setting_is_list(s))
+                *next++ = (cfg_opt_t)CFG_STR_LIST(
+                    s->name, (char *)(uintptr_t)s->fallback, CFGF_NONE);
+            else
+                *next++ = (cfg_opt_t)CFG_STR(s->name, s->fallback, CFGF_NONE);
+        }
+        for (int i = SECTION_TOP + 1; i < SECTION_COUNT; i++)
+            if ((int)sections[i].parent == section)
+                *next++ = (cfg_opt_t)CFG_SEC(sections[i].name, o->of[i], CFGF_NONE);
+        *next = (cfg_opt_t)CFG_END();
+    }
+}
+
+static cfg_t *section_of(cfg_t *top, enum conf_section section)
+{
+    if (section == SECTION_TOP)
+        return top;
+    return cfg_getsec(section_of(top, sections[section].parent),
+                      sections[section].name);
+}
+
+/* The machine's full name. A name with a dot is believed; else the resolver of the
+ * system is asked, which reads /etc/hosts first; its patience with dead servers is cut
+ * short. */
+static void system_hostname(struct buf *out)
+{
+    char name[256] = "";
+    gethostname(name, sizeof name - 1);
+    buf_add_str(out, name);
+    if (strchr(name, '.'))
+        return;
+    res_init();
+    int patience = _res.retrans, tries = _res.retry;
+    _res.retrans = 1;
+    _res.retry = 1;
+    struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(name, NULL, &hints, &found) == 0) {
+        if (found->ai_canonname && strchr(found->ai_canonname, '.')) {
+            buf_reset(out);
+            buf_add_str(out, found->ai_canonname);
+        }
+        freeaddrinfo(found);
+    }
+    _res.retrans = patience;
+    _res.retry = tries;
+}
+
+/* What the machine says where the table has no default. */
+static bool ask_machine(const struct setting *s, struct place at, struct buf *out,
+                        struct fault *f)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    long processors;
+    switch (s->kind) {
+    case KIND_HOSTNAME:
+        system_hostname(out);
+        return true;
+    case KIND_WORKERS:
+        processors = sysconf(_SC_NPROCESSORS_ONLN);
+        buf_add_i64(out, processors < 1         ? 1
+                         : processors > s->most ? s->most
+                                                : processors);
+        return true;
+    case KIND_PATH:
+        /* The XDG rules: a relative path there is to be ignored. */
+        if (state && state[0] == '/')
+            buf_printf(out, "%s/hikyaku", state);
+        else if (home && home[0] == '/')
+            buf_printf(out, "%s/.local/state/hikyaku", home);
+        else
+            return place_fault(f, -7, at, "%s must be set, for HOME is not", s->name);
+        return true;
+    case KIND_TEXT:
+    case KIND_NUMBER:
+    case KIND_DURATION:
+    case KIND_YESNO:
+    case KIND_PIPELINING:
+    case KIND_SERVERS:
+    case KIND_NETWORKS:
+    case KIND_DURATIONS:
+    case KIND_COUNT:
+        break;
+    }
+    return true;
+}
+
+static bool take_setting(const struct setting *s, cfg_t *cfg, const struct scan *scan,
+                         const char *path, struct conf *c, struct fault *f)
+{
+    struct place key = scan->keys[s - settings];
+    bool given = key.line > 0;
+    struct place at = given ? key : (struct place){path ? path : "settings", 0};
+    cfg_opt_t *opt = cfg_getopt(section_of(cfg, s->section), s->name);
+    assert(opt);
+    struct buf asked = {0};
+    bool good = true;
+    if (!given && !s->fallback[0]) {
+        good =
+            ask_machine(s, at, &asked, f) && value_take(s, buf_cstr(&asked), at, c, f);
+    } else {
+        int n = (int)cfg_opt_size(opt);
+        for (int i = 0; good && i < n; i++) {
+            if (given)
+                at = scan_value_place(scan, s, i);
+            good = value_take(s, cfg_opt_getnstr(opt, (unsigned)i), at, c, f);
+        }
+        if (good && n == 0 && s->kind == KIND_DURATIONS)
+            good =
+                place_fault(f, -7, at, "%s must hold at least one duration", s->name);
+    }
+    buf_finish(&asked);
+    return good;
+}
+
+static bool parse(cfg_t *cfg, struct scan *scan, struct fault *f)
+{
+    parsing.scan = scan;
+    parsing.f = f;
+    cfg_set_error_function(cfg, on_error);
+    /* Sections are made by cfg_init, before there is an error function; they take it
+     * over when they are parsed. */
+    bool good = cfg_parse_buf(cfg, buf_cstr(&scan->text)) == CFG_SUCCESS;
+    if (!good) /* if it kept its reason to itself */
+        place_fault(f, -5, scan_line(scan, 1), "cannot be parsed");
+    return good;
+}
+
+struct conf *conf_load(const char *path, bool is_job, struct fault *f)
+{
+    struct conf *c = mem_zero(1, sizeof *c);
+    struct scan scan = {0};
+    struct options *options = mem_zero(1, sizeof *options);
+    fill_options(options);
+    cfg_t *cfg = cfg_init(options->of[SECTION_TOP], CFGF_NONE);
+    if (!cfg)
+        die_oom();
+    bool good = !path || (scan_read(&scan, path, is_job, f) && parse(cfg, &scan, f));
+    for (int i = 0; good && i < SETTING_COUNT; i++)
+        good = take_setting(&settings[i], cfg, &scan, path, c, f);
+    cfg_free(cfg);
+    free(options);
+    scan_finish(&scan);
+    if (good)
+        return c;
+    conf_free(c);
+    return NULL;
+}
+
+void conf_free(struct conf *c)
+{
+    if (!c)
+        return;
+    for (int i = 0; i < SETTING_COUNT; i++)
+        value_free(&settings[i], c);
+    free(c);
+}

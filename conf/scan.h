@@ -1,0 +1,34 @@
+/* The pass over the settings files that comes before libConfuse: it joins included
+ * files into one text and refuses what libConfuse lets pass in silence. Values stay as
+ * they are: they are libConfuse's. */
+#ifndef CONF_SCAN_H
+#define CONF_SCAN_H
+
+#include "conf/settings.h"
+
+struct scan {
+    struct buf text;   /* the tokens of all files, line by line, without comments */
+    struct buf lines;  /* struct place of each line of text */
+    struct buf values; /* struct scan_value, in the order of the files */
+    struct place keys[SETTING_COUNT];     /* where each is given; line 0: it is not */
+    struct place sections[SECTION_COUNT]; /* likewise */
+    int files;
+    struct arena names; /* of files, for the places */
+};
+
+struct scan_value {
+    const struct setting *setting;
+    struct place at;
+};
+
+/* Read path and what it includes. false: *f is set. Either way scan_finish; places live
+ * until then. s begins zeroed. */
+bool scan_read(struct scan *s, const char *path, bool is_job, struct fault *f);
+void scan_finish(struct scan *s);
+
+/* Where line n of the text (from 1) comes from. */
+struct place scan_line(const struct scan *s, int n);
+/* Where value i of a setting stands. */
+struct place scan_value_place(const struct scan *s, const struct setting *of, int i);
+
+#endif

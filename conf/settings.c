@@ -1,0 +1,149 @@
+#include "conf/settings.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+const struct section sections[SECTION_COUNT] = {
+    [SECTION_TOP] = {"", SECTION_TOP, "Everywhere", "These stand outside any section."},
+    [SECTION_RESOLVER] = {"resolver", SECTION_TOP, "resolver { }",
+                          "How names are looked up."},
+    [SECTION_POLICY] = {"policy", SECTION_TOP, "policy { }",
+                        "How every destination is treated."},
+    [SECTION_TIMEOUT] = {"timeout", SECTION_POLICY, "policy { timeout { } }",
+                         "How long each step of the SMTP dialogue may take. The times "
+                         "that RFC 5321 fixes "
+                         "(4.5.3.2) are the defaults. A reply must be complete in this "
+                         "time: a byte now "
+                         "and then does not extend it."},
+    [SECTION_JOB] = {"job", SECTION_TOP, "", ""},
+};
+
+const struct setting settings[SETTING_COUNT] = {
+#define SETTING(section, member, name, kind, fallback, least, most, about)             \
+    {SECTION_##section, #name, KIND_##kind, offsetof(struct conf, member),             \
+     fallback,          least, most,        about},
+#include "conf/settings.def"
+};
+
+const struct setting *setting_find(enum conf_section in, struct span name)
+{
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++)
+        if (s->section == in && span_equal(name, span_of(s->name)))
+            return s;
+    return NULL;
+}
+
+enum conf_section section_find(enum conf_section in, struct span name)
+{
+    enum conf_section i = SECTION_TOP + 1;
+    while (i < SECTION_COUNT &&
+           !(sections[i].parent == in && span_equal(name, span_of(sections[i].name))))
+        i++;
+    return i;
+}
+
+enum { NAME_MAX_NEAR = 40 }; /* longer words are near to nothing */
+
+/* How many letters must be put in, taken out or changed (Levenshtein). */
+static int distance(struct span a, struct span b)
+{
+    int row[NAME_MAX_NEAR + 1];
+    assert(b.n <= NAME_MAX_NEAR);
+    for (size_t j = 0; j <= b.n; j++)
+        row[j] = (int)j;
+    for (size_t i = 0; i < a.n; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i + 1;
+        for (size_t j = 0; j < b.n; j++) {
+            int best = diagonal + (a.p[i] != b.p[j]);
+            diagonal = row[j + 1];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (diagonal + 1 < best)
+                best = diagonal + 1;
+            row[j + 1] = best;
+        }
+    }
+    return row[b.n];
+}
+
+static void consider(struct span name, const char *known, int *best, const char **word)
+{
+    int d = distance(name, span_of(known));
+    if (d <= *best) {
+        *best = d - 1; /* a later one must be nearer */
+        *word = known;
+    }
+}
+
+const char *setting_nearest(enum conf_section in, struct span name)
+{
+    const char *word = NULL;
+    int best = (int)(name.n / 4 + 1); /* one slip in four letters */
+    if (name.n > NAME_MAX_NEAR)
+        return NULL;
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++)
+        if (s->section == in)
+            consider(name, s->name, &best, &word);
+    for (int i = SECTION_TOP + 1; i < SECTION_JOB; i++)
+        if (sections[i].parent == in)
+            consider(name, sections[i].name, &best, &word);
+    return word;
+}
+
+enum conf_section setting_elsewhere(struct span name)
+{
+    for (enum conf_section i = SECTION_TOP; i < SECTION_JOB; i++)
+        if (setting_find(i, name) || section_find(i, name) < SECTION_JOB)
+            return i;
+    return SECTION_COUNT;
+}
+
+bool setting_is_list(const struct setting *s)
+{
+    return s->kind >= KIND_SERVERS;
+}
+
+void section_full_name(struct buf *out, enum conf_section section)
+{
+    if (sections[section].parent != SECTION_TOP) {
+        section_full_name(out, sections[section].parent);
+        buf_add_char(out, '.');
+    }
+    buf_add_str(out, sections[section].name);
+}
+
+void setting_full_name(struct buf *out, const struct setting *s)
+{
+    if (s->section != SECTION_TOP) {
+        section_full_name(out, s->section);
+        buf_add_char(out, '.');
+    }
+    buf_add_str(out, s->name);
+}
+
+bool place_fault(struct fault *f, int code, struct place at, const char *format, ...)
+{
+    char *words;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&words, format, args) < 0)
+        die_oom();
+    va_end(args);
+    if (at.line)
+        fault_set(f, code, "%s:%d: %s", at.file, at.line, words);
+    else
+        fault_set(f, code, "%s: %s", at.file, words);
+    free(words);
+    return false;
+}
+
+struct span folder_of(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    return (struct span){file, slash ? (size_t)(slash + 1 - file) : 0};
+}

@@ -1,0 +1,97 @@
+/* Inside conf/: the table of settings, and what a value of each kind may be. */
+#ifndef CONF_SETTINGS_H
+#define CONF_SETTINGS_H
+
+#include "conf/conf.h"
+
+enum conf_section {
+    SECTION_TOP,
+    SECTION_RESOLVER,
+    SECTION_POLICY,
+    SECTION_TIMEOUT,
+    SECTION_JOB,
+    SECTION_COUNT
+};
+
+struct section {
+    const char *name; /* "" for the top */
+    enum conf_section parent;
+    const char *title; /* in docs/settings.md */
+    const char *about;
+};
+
+enum setting_kind {
+    KIND_HOSTNAME,
+    KIND_PATH,
+    KIND_TEXT,
+    KIND_NUMBER,
+    KIND_WORKERS, /* a number; default: online processors */
+    KIND_DURATION,
+    KIND_YESNO,
+    KIND_PIPELINING,
+    KIND_SERVERS, /* from here on: lists */
+    KIND_NETWORKS,
+    KIND_DURATIONS,
+    KIND_COUNT
+};
+
+struct setting {
+    enum conf_section section;
+    const char *name;
+    enum setting_kind kind;
+    size_t offset; /* of its member in struct conf */
+    const char
+        *fallback; /* default, in libConfuse words; "" may mean: ask the machine */
+    int64_t least, most;
+    const char *about;
+};
+
+enum {
+    SETTING_COUNT = 0
+#define SETTING(...) +1
+#include "conf/settings.def"
+};
+
+extern const struct section sections[SECTION_COUNT];
+extern const struct setting settings[SETTING_COUNT];
+
+/* By name in a section; NULL, or SECTION_COUNT, if there is none. */
+const struct setting *setting_find(enum conf_section in, struct span name);
+enum conf_section section_find(enum conf_section in, struct span name);
+
+/* The keyword of that section that looks most like it, NULL if none does. */
+const char *setting_nearest(enum conf_section in, struct span name);
+/* A section that has such a keyword; SECTION_COUNT if none has. Never job. */
+enum conf_section setting_elsewhere(struct span name);
+
+bool setting_is_list(const struct setting *s);
+
+/* "policy.timeout.connect"; "policy" */
+void setting_full_name(struct buf *out, const struct setting *s);
+void section_full_name(struct buf *out, enum conf_section section);
+
+/* Where something stands in the settings files. */
+struct place {
+    const char *file;
+    int line; /* 0: no line at all */
+};
+
+/* fault_set with "FILE:LINE: " in front. */
+bool place_fault(struct fault *f, int code, struct place at, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Check one value and store it in c; a value of a list is put behind the others. On a
+ * bad one false and -7. */
+bool value_take(const struct setting *s, const char *text, struct place at,
+                struct conf *c, struct fault *f);
+/* The value as it stands in c, in libConfuse words: `25`, `'30m'`, `{'a', 'b'}`. */
+void value_put(struct buf *out, const struct setting *s, const struct conf *c);
+/* What a value may be: "a whole number from 0 to 256". */
+void value_range(struct buf *out, const struct setting *s);
+int value_count(const struct setting *s, const struct conf *c); /* of a list */
+void value_free(const struct setting *s, struct conf *c);
+
+/* file's folder with the slash, "" if it has none: a piece of file. */
+struct span folder_of(const char *file);
+
+#endif

@@ -1,0 +1,434 @@
+/* The kinds of values: check, store, print. */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "conf/settings.h"
+
+enum { DURATIONS_MAX = 32, LABEL_MAX = 63, HOSTNAME_MAX = 253, SHOWN_MAX = 80 };
+
+static const char *const pipelining_words[] = {"auto", "group", "off"};
+static const char *const network_words[] = {"loopback",   "self",      "private",
+                                            "link-local", "multicast", "reserved"};
+enum { PIPELINING_WORDS = 3, NETWORK_WORDS = 6 };
+
+static int word_index(const char *const *words, int n, const char *text)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(words[i], text) == 0)
+            return i;
+    return -1;
+}
+
+static bool all_digits(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return s.n > 0;
+}
+
+/* Decimal, without sign and leading zeros: elsewhere `010` is an octal 8. */
+static bool number_parse(struct span s, int64_t *out)
+{
+    if (!all_digits(s) || (s.p[0] == '0' && s.n > 1))
+        return false;
+    int64_t v = 0;
+    for (size_t i = 0; i < s.n; i++)
+        if (__builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, s.p[i] - '0', &v))
+            return false;
+    *out = v;
+    return true;
+}
+
+static bool number_between(struct span s, int64_t least, int64_t most)
+{
+    int64_t v;
+    return number_parse(s, &v) && v >= least && v <= most;
+}
+
+static bool ip_good(int family, struct span s)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char bytes[16];
+    if (s.n == 0 || s.n >= sizeof text)
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    return inet_pton(family, text, bytes) == 1;
+}
+
+/* RFC 5321 2.3.5: labels of letters, digits and inner hyphens (RFC 1123 2.1). */
+static bool dns_name_good(struct span s)
+{
+    if (s.n > HOSTNAME_MAX)
+        return false;
+    size_t label = 0;
+    for (size_t i = 0; i <= s.n; i++) {
+        if (i == s.n || s.p[i] == '.') {
+            if (i == label || i - label > LABEL_MAX || s.p[label] == '-' ||
+                s.p[i - 1] == '-')
+                return false;
+            label = i + 1;
+        } else if (!strchr("abcdefghijklmnopqrstuvwxyz"
+                           "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-",
+                           s.p[i])) {
+            return false;
+        }
+    }
+    return !ip_good(AF_INET, s);
+}
+
+/* A DNS name or an address literal (RFC 5321 4.1.3). */
+static bool hostname_good(struct span s)
+{
+    if (s.n < 2 || s.p[0] != '[' || s.p[s.n - 1] != ']')
+        return dns_name_good(s);
+    struct span inner = {s.p + 1, s.n - 2};
+    if (span_starts_nocase(inner, SPAN("IPv6:")))
+        return ip_good(AF_INET6, (struct span){inner.p + 5, inner.n - 5});
+    return ip_good(AF_INET, inner);
+}
+
+/* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:53" */
+static bool server_good(struct span s)
+{
+    if (ip_good(AF_INET, s) || ip_good(AF_INET6, s))
+        return true;
+    int family = AF_INET;
+    const char *end = memchr(s.p, ':', s.n);
+    struct span address = {s.p, end ? (size_t)(end - s.p) : s.n};
+    if (s.n && s.p[0] == '[') {
+        family = AF_INET6;
+        end = memchr(s.p, ']', s.n);
+        if (!end)
+            return false;
+        address = (struct span){s.p + 1, (size_t)(end - s.p) - 1};
+        end++;
+    }
+    if (!end || !ip_good(family, address))
+        return false;
+    struct span port = {end, (size_t)(s.p + s.n - end)};
+    if (port.n == 0)
+        return true;
+    return port.p[0] == ':' &&
+           number_between((struct span){port.p + 1, port.n - 1}, 1, UINT16_MAX);
+}
+
+/* A word, an address, or "address/length". */
+static bool network_good(const char *text)
+{
+    if (word_index(network_words, NETWORK_WORDS, text) >= 0)
+        return true;
+    const char *slash = strchr(text, '/');
+    struct span address = {text, slash ? (size_t)(slash - text) : strlen(text)};
+    bool v4 = ip_good(AF_INET, address);
+    if (!v4 && !ip_good(AF_INET6, address))
+        return false;
+    return !slash || number_between(span_of(slash + 1), 0, v4 ? 32 : 128);
+}
+
+static bool plain(struct span s) /* no control bytes */
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static void *member_of(const struct setting *s, const struct conf *c)
+{
+    return (char *)(uintptr_t)c + s->offset;
+}
+
+static void set_string(char **member, char *value)
+{
+    free(*member);
+    *member = value;
+}
+
+static char *path_absolute(const char *path, const char *file)
+{
+    struct buf b = {0};
+    if (path[0] != '/') {
+        if (file[0] != '/') {
+            char cwd[PATH_MAX];
+            buf_add_str(&b, getcwd(cwd, sizeof cwd) ? cwd : ".");
+            buf_add_char(&b, '/');
+        }
+        buf_add_span(&b, folder_of(file));
+    }
+    buf_add_str(&b, path);
+    char *whole = mem_strdup(buf_cstr(&b));
+    buf_finish(&b);
+    return whole;
+}
+
+static bool add_string(struct conf_strings *list, const char *text)
+{
+    list->items = mem_resize(list->items, (size_t)list->n + 1, sizeof *list->items);
+    list->items[list->n++] = mem_strdup(text);
+    return true;
+}
+
+static bool add_duration(struct conf_durations *list, int64_t ms)
+{
+    list->ms = mem_resize(list->ms, (size_t)list->n + 1, sizeof *list->ms);
+    list->ms[list->n++] = ms;
+    return true;
+}
+
+static int64_t count_most(const struct setting *s)
+{
+    return s->kind == KIND_DURATIONS ? DURATIONS_MAX : s->most;
+}
+
+static bool duration_good(const struct setting *s, struct span text, int64_t *ms_out)
+{
+    return duration_parse(text, ms_out) && *ms_out >= s->least && *ms_out <= s->most;
+}
+
+/* Store the value if it is good. */
+static bool take(const struct setting *s, const char *text, struct place at,
+                 void *member)
+{
+    struct span t = span_of(text);
+    int64_t v;
+    int word;
+    switch (s->kind) {
+    case KIND_HOSTNAME:
+        if (!hostname_good(t))
+            return false;
+        set_string(member, mem_strdup(text));
+        return true;
+    case KIND_PATH:
+    case KIND_TEXT:
+        if ((int64_t)t.n < s->least || (int64_t)t.n > s->most)
+            return false;
+        set_string(member, s->kind == KIND_PATH ? path_absolute(text, at.file)
+                                                : mem_strdup(text));
+        return true;
+    case KIND_NUMBER:
+    case KIND_WORKERS:
+        if (!number_parse(t, &v) || v < s->least || v > s->most)
+            return false;
+        memcpy(member, &v, sizeof v);
+        return true;
+    case KIND_DURATION:
+        if (!duration_good(s, t, &v))
+            return false;
+        memcpy(member, &v, sizeof v);
+        return true;
+    case KIND_YESNO:
+        *(bool *)member = strcmp(text, "yes") == 0;
+        return *(bool *)member || strcmp(text, "no") == 0;
+    case KIND_PIPELINING:
+        word = word_index(pipelining_words, PIPELINING_WORDS, text);
+        *(enum conf_pipelining *)member = word < 0 ? 0 : (enum conf_pipelining)word;
+        return word >= 0;
+    case KIND_SERVERS:
+        return server_good(t) && add_string(member, text);
+    case KIND_NETWORKS:
+        return network_good(text) && add_string(member, text);
+    case KIND_DURATIONS:
+        return duration_good(s, t, &v) && add_duration(member, v);
+    case KIND_COUNT:
+        break;
+    }
+    assert(!"a kind");
+    return false;
+}
+
+/* What a number or duration looks like, for who wrote another thing. */
+static const char *form_hint(const struct setting *s, struct span text)
+{
+    if (s->kind == KIND_DURATION || s->kind == KIND_DURATIONS)
+        return "; durations are 500ms, 5s, 30m, 24h, 2d";
+    bool number = s->kind == KIND_NUMBER || s->kind == KIND_WORKERS;
+    if (number && text.n > 1 && text.p[0] == '0' && all_digits(text))
+        return "; numbers have no leading zeros";
+    return "";
+}
+
+bool value_take(const struct setting *s, const char *text, struct place at,
+                struct conf *c, struct fault *f)
+{
+    struct buf name = {0}, range = {0};
+    setting_full_name(&name, s);
+    bool good = false;
+    if (!plain(span_of(text)))
+        place_fault(f, -7, at, "%s must hold no control characters", buf_cstr(&name));
+    else if (setting_is_list(s) && value_count(s, c) >= count_most(s))
+        place_fault(f, -7, at, "%s has more than %d values", buf_cstr(&name),
+                    (int)count_most(s));
+    else
+        good = take(s, text, at, member_of(s, c));
+    if (!good && !f->code) {
+        value_range(&range, s);
+        place_fault(f, -7, at, "%s must be %s, not \"%.*s\"%s%s", buf_cstr(&name),
+                    buf_cstr(&range), SHOWN_MAX, text,
+                    strlen(text) > SHOWN_MAX ? " …" : "", form_hint(s, span_of(text)));
+    }
+    buf_finish(&name);
+    buf_finish(&range);
+    return good;
+}
+
+/* In single quotes only \ and ' need a backslash; in "…" ${} would be expanded. */
+static void put_quoted(struct buf *out, const char *text)
+{
+    assert(plain(span_of(text)));
+    buf_add_char(out, '\'');
+    for (; *text; text++) {
+        if (*text == '\'' || *text == '\\')
+            buf_add_char(out, '\\');
+        buf_add_char(out, *text);
+    }
+    buf_add_char(out, '\'');
+}
+
+static void put_duration(struct buf *out, int64_t ms)
+{
+    struct buf text = {0};
+    duration_print(&text, ms);
+    put_quoted(out, buf_cstr(&text));
+    buf_finish(&text);
+}
+
+static void put_strings(struct buf *out, const struct conf_strings *list)
+{
+    for (int i = 0; i < list->n; i++) {
+        buf_add_str(out, i ? ", " : "");
+        put_quoted(out, list->items[i]);
+    }
+}
+
+static void put_durations(struct buf *out, const struct conf_durations *list)
+{
+    for (int i = 0; i < list->n; i++) {
+        buf_add_str(out, i ? ", " : "");
+        put_duration(out, list->ms[i]);
+    }
+}
+
+void value_put(struct buf *out, const struct setting *s, const struct conf *c)
+{
+    const void *member = member_of(s, c);
+    buf_add_str(out, setting_is_list(s) ? "{" : "");
+    switch (s->kind) {
+    case KIND_HOSTNAME:
+    case KIND_PATH:
+    case KIND_TEXT:
+        put_quoted(out, *(char *const *)member);
+        break;
+    case KIND_NUMBER:
+    case KIND_WORKERS:
+        buf_add_i64(out, *(const int64_t *)member);
+        break;
+    case KIND_DURATION:
+        put_duration(out, *(const int64_t *)member);
+        break;
+    case KIND_YESNO:
+        buf_add_str(out, *(const bool *)member ? "yes" : "no");
+        break;
+    case KIND_PIPELINING:
+        put_quoted(out, pipelining_words[*(const enum conf_pipelining *)member]);
+        break;
+    case KIND_SERVERS:
+    case KIND_NETWORKS:
+        put_strings(out, member);
+        break;
+    case KIND_DURATIONS:
+        put_durations(out, member);
+        break;
+    case KIND_COUNT:
+        assert(!"a kind");
+    }
+    buf_add_str(out, setting_is_list(s) ? "}" : "");
+}
+
+static void add_words(struct buf *out, const char *const *words, int n,
+                      const char *last)
+{
+    for (int i = 0; i < n; i++) {
+        buf_add_str(out, i == 0 ? "" : i == n - 1 ? last : ", ");
+        buf_add_str(out, words[i]);
+    }
+}
+
+static void add_durations(struct buf *out, const struct setting *s)
+{
+    buf_add_str(out, "a duration from ");
+    duration_print(out, s->least);
+    buf_add_str(out, " to ");
+    duration_print(out, s->most);
+}
+
+void value_range(struct buf *out, const struct setting *s)
+{
+    switch (s->kind) {
+    case KIND_HOSTNAME:
+        buf_add_str(out, "a DNS name or an address literal");
+        break;
+    case KIND_PATH:
+        buf_printf(out, "a path of at most %d bytes", (int)s->most);
+        break;
+    case KIND_TEXT:
+        buf_printf(out, "a text of at most %d bytes", (int)s->most);
+        break;
+    case KIND_NUMBER:
+    case KIND_WORKERS:
+        buf_printf(out, "a whole number from %lld to %lld", (long long)s->least,
+                   (long long)s->most);
+        break;
+    case KIND_DURATION:
+        add_durations(out, s);
+        break;
+    case KIND_YESNO:
+        buf_add_str(out, "yes or no");
+        break;
+    case KIND_PIPELINING:
+        add_words(out, pipelining_words, PIPELINING_WORDS, " or ");
+        break;
+    case KIND_SERVERS:
+        buf_add_str(out, "a list, each address, address:port or [v6]:port");
+        break;
+    case KIND_NETWORKS:
+        buf_add_str(out, "a list, each address, address/length, ");
+        add_words(out, network_words, NETWORK_WORDS, " or ");
+        break;
+    case KIND_DURATIONS:
+        buf_add_str(out, "a list, each ");
+        add_durations(out, s);
+        break;
+    case KIND_COUNT:
+        assert(!"a kind");
+    }
+}
+
+int value_count(const struct setting *s, const struct conf *c)
+{
+    const void *member = member_of(s, c);
+    return s->kind == KIND_DURATIONS ? ((const struct conf_durations *)member)->n
+                                     : ((const struct conf_strings *)member)->n;
+}
+
+void value_free(const struct setting *s, struct conf *c)
+{
+    void *member = member_of(s, c);
+    if (s->kind == KIND_HOSTNAME || s->kind == KIND_PATH || s->kind == KIND_TEXT)
+        free(*(char **)member);
+    if (s->kind == KIND_DURATIONS)
+        free(((struct conf_durations *)member)->ms);
+    if (s->kind == KIND_SERVERS || s->kind == KIND_NETWORKS) {
+        struct conf_strings *list = member;
+        for (int i = 0; i < list->n; i++)
+            free(list->items[i]);
+        free(list->items);
+    }
+}

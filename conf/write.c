@@ -1,0 +1,106 @@
+/* The settings as a file that reads back to the same, and their page in docs/. */
+#include "conf/conf.h"
+#include "conf/settings.h"
+
+static void write_section(struct buf *out, const struct conf *c,
+                          enum conf_section section, int indent)
+{
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+        if (s->section != section)
+            continue;
+        buf_printf(out, "%*s%s = ", indent, "", s->name);
+        value_put(out, s, c);
+        buf_add_char(out, '\n');
+    }
+    for (int i = SECTION_TOP + 1; i < SECTION_JOB; i++) {
+        if (sections[i].parent != section)
+            continue;
+        buf_printf(out, "%*s%s {\n", indent, "", sections[i].name);
+        write_section(out, c, (enum conf_section)i, indent + 4);
+        buf_printf(out, "%*s}\n", indent, "");
+    }
+}
+
+void conf_write(struct buf *out, const struct conf *c, const struct conf_job *job)
+{
+    write_section(out, c, SECTION_TOP, 0);
+    if (!job)
+        return;
+    struct conf with_job = *c;
+    with_job.job = *job;
+    buf_add_str(out, "job {\n");
+    write_section(out, &with_job, SECTION_JOB, 4);
+    buf_add_str(out, "}\n");
+}
+
+static const char head[] =
+    "# Settings\n"
+    "\n"
+    "A settings file holds `key = value` lines and sections, in the grammar of "
+    "libConfuse.\n"
+    "Every key has a default; an empty file is a good one. This page is made from\n"
+    "`conf/settings.def`.\n"
+    "\n"
+    "```\n"
+    "hostname = mx1.example.jp      # a comment; // and /* */ are comments too\n"
+    "policy {\n"
+    "    retry_interval = {\"5m\", \"15m\", \"30m\"}\n"
+    "    connections    = 10\n"
+    "    timeout { connect = \"30s\" }\n"
+    "}\n"
+    "include(\"local.conf\")\n"
+    "```\n"
+    "\n"
+    "- Whole numbers are decimal, without leading zeros. Durations are `500ms`, `5s`, "
+    "`30m`,\n"
+    "  `24h`, `2d` or `0`. Lists stand in braces, with commas.\n"
+    "- A value of letters, digits and `_ . : / @ -` needs no quotes. In `'…'` only "
+    "`\\'` and\n"
+    "  `\\\\` are special. In `\"…\"` a backslash is written `\\\\`, and `${NAME}` is "
+    "the\n"
+    "  environment variable, `${NAME:-otherwise}` with a value for when it is not "
+    "set.\n"
+    "- `include(\"file\")` may stand wherever a key may; the file is looked for in the "
+    "folder\n"
+    "  of the file that includes it. Relative paths, too, count from the folder of "
+    "their\n"
+    "  file. A section must be closed in the file in which it was opened.\n"
+    "- A key or a section may be given once, in all files together. Whatever is not\n"
+    "  understood stops the program before anything is sent (exit status 78) with file "
+    "and\n"
+    "  line: -4 the file cannot be opened, -5 it cannot be read or parsed (also: a "
+    "brace,\n"
+    "  quote or comment that is not closed), -6 unknown keyword, -7 bad value.\n";
+
+static void add_default(struct buf *out, const struct setting *s)
+{
+    if (s->fallback[0])
+        buf_printf(out, "`%s`", s->fallback);
+    else if (s->kind == KIND_HOSTNAME)
+        buf_add_str(out, "this machine's full name");
+    else if (s->kind == KIND_PATH)
+        buf_add_str(out, "`$XDG_STATE_HOME/hikyaku`, else `~/.local/state/hikyaku`");
+    else
+        buf_add_str(out, "the number of processors");
+}
+
+void conf_document(struct buf *out)
+{
+    buf_add_str(out, head);
+    for (int i = SECTION_TOP; i < SECTION_JOB; i++) {
+        buf_printf(out,
+                   "\n## %s\n\n%s\n\n"
+                   "| Key | Default | Range | What it is and why |\n"
+                   "|---|---|---|---|\n",
+                   sections[i].title, sections[i].about);
+        for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+            if ((int)s->section != i)
+                continue;
+            buf_printf(out, "| `%s` | ", s->name);
+            add_default(out, s);
+            buf_add_str(out, " | ");
+            value_range(out, s);
+            buf_printf(out, " | %s |\n", s->about);
+        }
+    }
+}
