@@ -180,6 +180,22 @@ static void fill(const struct printer *p, uint32_t number, const struct row *row
         keep(result, attempt_flags_write(result->free, flags));
 }
 
+/* s in double quotes; `mark` stands before each double quote and each `other`. */
+static void add_quoted(struct buf *out, struct span s, char mark, char other)
+{
+    buf_add_char(out, '"');
+    size_t done = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] != '"' && s.p[i] != other)
+            continue;
+        buf_add(out, s.p + done, i - done);
+        buf_add_char(out, mark);
+        done = i;
+    }
+    buf_add(out, s.p + done, s.n - done);
+    buf_add_char(out, '"');
+}
+
 /* RFC 4180: quoted only where it must be. Fields hold no line ends. */
 static void add_csv(struct buf *out, struct span s)
 {
@@ -187,25 +203,13 @@ static void add_csv(struct buf *out, struct span s)
         buf_add_span(out, s);
         return;
     }
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '"')
-            buf_add_char(out, '"');
-        buf_add_char(out, s.p[i]);
-    }
-    buf_add_char(out, '"');
+    add_quoted(out, s, '"', '"');
 }
 
 /* Fields are UTF-8 without control bytes: only two characters need a backslash. */
 static void add_json(struct buf *out, struct span s)
 {
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '"' || s.p[i] == '\\')
-            buf_add_char(out, '\\');
-        buf_add_char(out, s.p[i]);
-    }
-    buf_add_char(out, '"');
+    add_quoted(out, s, '\\', '\\');
 }
 
 static void add_object(struct printer *p, const struct span *value)
