@@ -1,10 +1,11 @@
 /* The newsletter: an RFC 5322 message with {{column}} placeholders, compiled once into
- * literal and field pieces, and rendered for each row into finished bytes for DATA: CRLF only,
- * lines of at most 998 octets, dot-stuffed, 7bit/QP/base64. The rules are in
+ * literal and field pieces, and rendered for each row into finished bytes for DATA:
+ * CRLF only, lines of at most 998 octets, dot-stuffed, 7bit/QP/base64. The rules are in
  * docs/template.md.
  *
- * template_compile once, in one thread; afterwards the template is immutable and any thread
- * may render. The same template, row and job render to the same bytes at every attempt. */
+ * template_compile once, in one thread; afterwards the template is immutable and any
+ * thread may render. The same template, row and job render to the same bytes at every
+ * attempt. */
 #ifndef MESSAGE_TEMPLATE_H
 #define MESSAGE_TEMPLATE_H
 
@@ -17,46 +18,52 @@
 struct template;
 
 struct template_params {
-    const char *file;            /* for messages: "message.eml" */
-    const char *const *columns;  /* the list's column names, in order */
+    const char *file;           /* for messages: "message.eml" */
+    const char *const *columns; /* the list's column names, in order */
     int columns_n;
-    int address_column;          /* index: what To: is made from when absent */
-    const char *hostname;        /* right side of Message-ID */
-    const uint8_t *secret;       /* key of the Message-ID HMAC-SHA-256 */
+    int address_column;    /* index: what To: is made from when absent */
+    const char *hostname;  /* right side of Message-ID */
+    const uint8_t *secret; /* key of the Message-ID HMAC-SHA-256 */
     size_t secret_n;
-    int64_t created_ms;          /* Unix time of the job: Date: when absent */
+    int64_t created_ms; /* Unix time of the job: Date: when absent */
 };
 
-/* Compile. text is the whole file. On failure NULL and *f: -21, words "FILE:LINE: …": unknown
- * placeholder, unclosed {{, NUL, malformed header, Bcc or Return-Path, no From, multipart
- * without its boundary, charset that iconv does not know, undecodable part … */
-struct template *template_compile(struct span text, const struct template_params *params,
+/* Compile. text is the whole file. On failure NULL and *f: -21, words "FILE:LINE: …":
+ * unknown placeholder, unclosed {{, NUL, malformed header, Bcc or Return-Path, no From,
+ * multipart without its boundary, charset that iconv does not know, undecodable part …
+ */
+struct template *template_compile(struct span text,
+                                  const struct template_params *params,
                                   struct fault *f);
 void template_free(struct template *t); /* NULL is allowed */
 
-/* The address in From: (its first mailbox), which is the envelope sender without --from. */
+/* The address in From: (its first mailbox), which is the envelope sender without
+ * --from. */
 const char *template_from(const struct template *t);
 /* Bytes of a rendering whose fields are empty, for plans. */
 size_t template_size(const struct template *t);
 
-/* A finished message. A zeroed struct is empty; reset keeps memory for the next. The pieces
- * point into the template, the arena and the fields given to template_render. */
+/* A finished message. A zeroed struct is empty; reset keeps memory for the next. The
+ * pieces point into the template, the arena and the fields given to template_render. */
 struct rendering {
     struct iovec *pieces;
     int pieces_n, pieces_cap;
-    size_t size;                 /* sum of pieces */
-    char message_id[128];        /* without <>, NUL-terminated */
+    size_t size;          /* sum of pieces */
+    char message_id[128]; /* without <>, NUL-terminated */
     struct arena arena;
+    struct rendering_tools
+        *tools; /* render.c's own: converters, scratch, a keyed HMAC */
 };
 
 struct template_row {
-    uint32_t row;                /* 1 …: with the secret it makes the Message-ID */
-    const struct span *fields;   /* one for each column, raw bytes of the list (valid UTF-8) */
-    const char *to;              /* the finished recipient address, for To: */
+    uint32_t row; /* 1 …: with the secret it makes the Message-ID */
+    const struct span
+        *fields;    /* one for each column, raw bytes of the list (valid UTF-8) */
+    const char *to; /* the finished recipient address, for To: */
 };
 
-/* Render one row. false: this row cannot be rendered (code 800): *why is static text, e.g. a
- * header value over 4 KB. */
+/* Render one row. false: this row cannot be rendered (code 800): *why is static text,
+ * e.g. a header value over 4 KB. */
 bool template_render(const struct template *t, const struct template_row *row,
                      struct rendering *out, const char **why);
 void rendering_reset(struct rendering *r);
