@@ -18,7 +18,8 @@ static struct {
     struct fault *f;
 } parsing;
 
-static void on_error(cfg_t *cfg, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+on_error(cfg_t *cfg, const char *format, va_list args)
 {
     char words[256];
     vsnprintf(words, sizeof words, format, args);

@@ -240,7 +240,7 @@ static bool take(const struct setting *s, const char *text, struct place at,
     case KIND_COUNT:
         break;
     }
-    assert(!"a kind");
+    assert(s->kind < KIND_COUNT);
     return false;
 }
 
@@ -347,7 +347,7 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         put_durations(out, member);
         break;
     case KIND_COUNT:
-        assert(!"a kind");
+        assert(s->kind < KIND_COUNT);
     }
     buf_add_str(out, setting_is_list(s) ? "}" : "");
 }
@@ -407,7 +407,7 @@ void value_range(struct buf *out, const struct setting *s)
         add_durations(out, s);
         break;
     case KIND_COUNT:
-        assert(!"a kind");
+        assert(s->kind < KIND_COUNT);
     }
 }
 
