@@ -75,7 +75,7 @@ static void fold_row(struct results *r, struct row *row,
         if (state != ROW_RETRY) /* it was on its way when the rest was cancelled */
             marks &= ~(unsigned)ROW_CANCELLED;
         row->offset = line->offset;
-        row->next_ms = state == ROW_RETRY ? line->next_attempt_ms : 0;
+        row->next_ms = line->next_attempt_ms;
     }
     row->marks = (uint8_t)marks;
 }

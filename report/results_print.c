@@ -108,7 +108,7 @@ static void fill_code(const struct printer *p, const struct row *row,
     struct span word = line->column[ATTEMPT_stage];
     if (!cancelled && word.n <= STAGE_WORD_MAX && word.n)
         memcpy(stage, word.p, word.n);
-    if (code == 250 && row->marks & ROW_ASSUMED)
+    if (code == 250 && attempt_flags_parse(line->column[ATTEMPT_flags]) & FLAG_ASSUMED)
         memcpy(stage, "wait-end-assumed", sizeof "wait-end-assumed");
     const struct code *c = table_line(code, stage);
     if (code)

@@ -520,6 +520,55 @@ static void forged_lines(void **state)
     buf_finish(&file);
 }
 
+static void add_right_line(struct buf *file, size_t message)
+{
+    struct buf line = {0};
+    buf_add_str(&line, "2026-11-22T08:39:16.123Z\t1\ta@b\t1\t250\t-\twait-end\t"
+                       "delivered\t\t\t\t\t\t\t\t\t\t\t\t\t");
+    for (size_t i = 0; i < message; i++)
+        buf_add_char(&line, 'x');
+    uint32_t crc = crc32c(0, line.p, line.n);
+    buf_add_span(file, buf_span(&line));
+    buf_printf(file, "\t%08x\n", crc);
+    buf_finish(&line);
+}
+
+/* No line is longer than ATTEMPT_LINE_MAX, nor is the end of a giant one a line of its
+ * own, wherever the reader's window ends in it. */
+static void giant_lines(void **state)
+{
+    (void)state;
+    for (size_t size = 64 * 1024; size <= 1024 * 1024; size *= 2) {
+        struct buf file = {0};
+        attempts_header(&file);
+        add_right_line(&file, ATTEMPT_LINE_MAX);
+        while (file.n < size)
+            buf_add_char(&file, 'x');
+        add_right_line(&file, 10);
+        add_right_line(&file, 20);
+        size_t good = file.n;
+        while (file.n < good + size)
+            buf_add_char(&file, 'x');
+        spill(path, buf_span(&file));
+        struct attempts_reader *r = reader();
+        struct attempt_line line;
+        assert_int_equal(attempts_reader_next(r, &line), ATTEMPTS_DAMAGED);
+        assert_int_equal(attempts_reader_next(r, &line), ATTEMPTS_DAMAGED);
+        assert_int_equal(attempts_reader_next(r, &line), ATTEMPTS_LINE);
+        assert_int_equal(line.column[ATTEMPT_message].n, 20);
+        assert_int_equal(attempts_reader_next(r, &line), ATTEMPTS_TORN);
+        assert_int_equal(line.offset, good);
+        assert_int_equal(attempts_reader_next(r, &line), ATTEMPTS_END);
+        attempts_reader_close(r);
+        struct fault f = {0};
+        attempts_close(attempts_open(path, &f)); /* cuts a long tail too */
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, good);
+        buf_finish(&file);
+    }
+}
+
 static void create_and_open_refuse(void **state)
 {
     (void)state;
@@ -635,6 +684,7 @@ int main(void)
         cmocka_unit_test_teardown(torn_tails, remove_file),
         cmocka_unit_test_teardown(flipped_bits, remove_file),
         cmocka_unit_test_teardown(forged_lines, remove_file),
+        cmocka_unit_test_teardown(giant_lines, remove_file),
         cmocka_unit_test_teardown(create_and_open_refuse, remove_file),
         cmocka_unit_test_teardown(failed_write_poisons, remove_file),
         cmocka_unit_test_teardown(somebody_else_changed_the_file, remove_file),
