@@ -519,9 +519,12 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
             r->first_s = (uint32_t)((now_us - s->params.now_us) / 1000000) + 1;
     }
     d.attempt = r->attempts;
-    if (connection != NO_CONNECTION && what->outcome == OUTCOME_DELIVERED)
-        site_good(s->connections[connection].site, s->params.policy.connections,
-                  now_us);
+    if (what->worked) {
+        struct site *site = s->connections[connection].site;
+        site_good(site, s->params.policy.connections, now_us);
+        if (site->ready.n && link_alone(&site->work))
+            wake_site(s, site); /* the window may have opened */
+    }
 
     if (what->outcome != OUTCOME_RETRY) {
         d.final = true;

@@ -1,0 +1,384 @@
+/* The scheduler in a small seeded world under a false clock: connections live, fail and
+ * stall, domains do not resolve, rows are refused, deferred and handed back. After each
+ * run: every row has one final result, nothing is lent twice, no window was exceeded.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "queue/scheduler.h"
+
+enum { DOMAINS = 8, ROWS = 400, WINDOW = 6, TOTAL = 20, CONNECTIONS = TOTAL };
+
+static const int64_t intervals[] = {60000, 120000};
+
+struct lane {
+    bool open, last;
+    char site[64];
+    uint32_t rows[LEASE_MAX * 2];
+    int n;
+};
+
+struct world {
+    struct rng rng;
+    struct scheduler *s;
+    struct recipients *list;
+    int64_t now;
+    bool lent[ROWS + 1];
+    int finals[ROWS + 1];
+    int attempts[ROWS + 1];
+    int64_t tried_us[ROWS + 1];
+    struct lane connections[CONNECTIONS];
+    int open;
+    int sent;              /* rows delivered over all */
+    uint32_t failing_site; /* percent of connections that fail */
+};
+
+static struct recipients *make_list(int rows, int domains)
+{
+    char path[] = "/tmp/hikyaku-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    FILE *file = fdopen(fd, "w");
+    fputs("email\n", file);
+    for (int i = 1; i <= rows; i++)
+        fprintf(file, "r%d@d%d.example\n", i, i % domains);
+    fclose(file);
+    struct recipients_params params = {.path = path};
+    struct fault f = {0};
+    struct recipients *list = recipients_open(&params, &f);
+    if (!list)
+        fail_msg("%s", f.words);
+    unlink(path);
+    return list;
+}
+
+static struct mx_set *make_set(const char *site, int64_t expires_us)
+{
+    struct ip ip;
+    ip_parse("192.0.2.1", &ip);
+    struct mx_host host = {
+        .name = (char *)(uintptr_t)site, .addresses_n = 1, .addresses = &ip};
+    struct mx_set model = {.site = (char *)(uintptr_t)site,
+                           .key = (char *)(uintptr_t)site,
+                           .hosts = &host,
+                           .hosts_n = 1,
+                           .expires_us = expires_us};
+    return mx_set_copy(&model);
+}
+
+static void begin(struct world *w, uint64_t seed, struct scheduler_policy policy)
+{
+    *w = (struct world){.rng = {seed}, .now = 1000000};
+    w->list = make_list(ROWS, DOMAINS);
+    policy.retry_interval_ms = intervals;
+    policy.retry_intervals = 2;
+    struct scheduler_params params = {
+        .list = w->list,
+        .policy = policy,
+        .connections_total = TOTAL,
+        .seed = seed,
+        .now_us = w->now,
+    };
+    w->s = scheduler_create(&params);
+}
+
+static void finish(struct world *w)
+{
+    scheduler_destroy(w->s);
+    recipients_free(w->list);
+}
+
+static void settle(struct world *w, uint32_t connection, uint32_t row,
+                   struct settlement what)
+{
+    assert_int_equal(w->finals[row], 0);
+    struct decision d = scheduler_settle(w->s, connection, row, &what, w->now);
+    w->lent[row] = false;
+    if (what.counted) {
+        w->attempts[row]++;
+        w->tried_us[row] = w->now;
+    }
+    assert_int_equal(d.attempt, w->attempts[row]);
+    if (d.final)
+        w->finals[row]++;
+    if (d.final && what.outcome == OUTCOME_DELIVERED)
+        w->sent++;
+}
+
+static void resolve(struct world *w)
+{
+    for (uint32_t domain; (domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN;) {
+        uint32_t luck = rng_below(&w->rng, 10);
+        /* Domains 0 and 1 share a site; domain 7 does not exist, domain 6 comes late.
+         */
+        const char *name = recipients_domain_name(w->list, domain);
+        struct mx_set *set = NULL;
+        struct mx_set bad = {
+            .words = (char *)(uintptr_t) "no", .site = bad.words, .key = bad.words};
+        if (name[1] == '7')
+            bad.code = 700;
+        else if (name[1] == '6' && luck < 5)
+            bad.code = luck < 2 ? 608 : 710;
+        else
+            set = make_set(name[1] <= '1' ? "mx.shared" : name, w->now + 90000000);
+        scheduler_resolved(w->s, domain, set ? set : mx_set_copy(&bad), w->now);
+    }
+    const struct mx_set *set;
+    for (uint32_t row; (row = scheduler_unresolvable(w->s, &set));) {
+        bool hard = set->code == 700;
+        settle(w, NO_CONNECTION, row,
+               (struct settlement){hard ? OUTCOME_ABSENT : OUTCOME_RETRY, true, false});
+    }
+}
+
+static void take_order(struct world *w, const struct order *o)
+{
+    assert_true(o->connection < CONNECTIONS);
+    struct lane *c = &w->connections[o->connection];
+    if (o->kind == ORDER_OPEN) {
+        assert_false(c->open);
+        assert_int_equal(o->targets_n, 1);
+        assert_true(o->rows_n >= 1);
+        *c = (struct lane){.open = true};
+        snprintf(c->site, sizeof c->site, "%s", o->site);
+        w->open++;
+        int same = 0;
+        for (int i = 0; i < CONNECTIONS; i++)
+            same +=
+                w->connections[i].open && strcmp(w->connections[i].site, o->site) == 0;
+        assert_true(same <= WINDOW);
+        assert_true(w->open <= TOTAL);
+    }
+    assert_true(c->open);
+    if (o->kind == ORDER_RECALL) {
+        while (c->n > 1) {
+            uint32_t row = c->rows[--c->n];
+            w->lent[row] = false;
+            scheduler_returned(w->s, o->connection, row, w->now);
+        }
+        return;
+    }
+    assert_false(c->last);
+    c->last = o->last;
+    for (int i = 0; i < o->rows_n; i++) {
+        uint32_t row = o->rows[i];
+        assert_false(w->lent[row]);
+        assert_int_equal(w->finals[row], 0);
+        if (w->attempts[row]) /* never sooner than the shorter interval */
+            assert_true(w->now - w->tried_us[row] >= intervals[0] * 1000);
+        w->lent[row] = true;
+        c->rows[c->n++] = row;
+    }
+}
+
+static void close_connection(struct world *w, uint32_t number, enum close_kind how)
+{
+    struct lane *c = &w->connections[number];
+    while (c->n) {
+        uint32_t row = c->rows[--c->n];
+        w->lent[row] = false;
+        scheduler_returned(w->s, number, row, w->now);
+    }
+    c->open = false;
+    w->open--;
+    if (scheduler_closed(w->s, number, how, false, w->now))
+        for (uint32_t row; (row = scheduler_round(w->s));)
+            settle(w, NO_CONNECTION, row,
+                   (struct settlement){OUTCOME_RETRY, true, false});
+}
+
+/* Something happens on one connection. */
+static void step(struct world *w, uint32_t number)
+{
+    struct lane *c = &w->connections[number];
+    uint32_t luck = rng_below(&w->rng, 100);
+    if (luck < w->failing_site) {
+        uint32_t row = c->rows[0];
+        if (c->n) {
+            memmove(c->rows, c->rows + 1, (size_t)--c->n * sizeof c->rows[0]);
+            settle(w, number, row, (struct settlement){OUTCOME_RETRY, true, false});
+        }
+        close_connection(w, number, CLOSED_FAILED);
+        return;
+    }
+    if (c->n == 0) {
+        if (c->last || luck < 50)
+            close_connection(w, number, CLOSED_CLEAN);
+        return;
+    }
+    uint32_t row = c->rows[0];
+    memmove(c->rows, c->rows + 1, (size_t)--c->n * sizeof c->rows[0]);
+    struct settlement what = {OUTCOME_DELIVERED, true, true};
+    if (luck < 45)
+        what.outcome = OUTCOME_RETRY;
+    else if (luck < 50)
+        what.outcome = OUTCOME_ABSENT;
+    else if (luck < 53)
+        what = (struct settlement){OUTCOME_RETRY, false, true};
+    settle(w, number, row, what);
+    if (luck == 99)
+        close_connection(w, number, CLOSED_LOST);
+}
+
+/* Run until all is final; the clock jumps to whatever comes next. */
+static void run(struct world *w)
+{
+    static struct order order;
+    for (int turns = 0; !scheduler_done(w->s); turns++) {
+        assert_true(turns < 2000000);
+        scheduler_advance(w->s, w->now);
+        resolve(w);
+        while (scheduler_next(w->s, &order, w->now) != ORDER_NONE)
+            take_order(w, &order);
+        bool busy = false;
+        for (uint32_t i = 0; i < CONNECTIONS; i++)
+            if (w->connections[i].open && rng_below(&w->rng, 2)) {
+                step(w, i);
+                busy = true;
+            }
+        if (busy || w->open)
+            w->now += rng_below(&w->rng, 50000);
+        else if (!scheduler_done(w->s)) {
+            int64_t wake = scheduler_wake(w->s);
+            assert_true(wake != INT64_MAX); /* nothing stands still without a reason */
+            if (wake > w->now)
+                w->now = wake;
+        }
+    }
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (w->connections[i].open)
+            close_connection(w, i, CLOSED_CLEAN);
+    for (int row = 1; row <= ROWS; row++)
+        assert_int_equal(w->finals[row], 1);
+    struct scheduler_stats stats = scheduler_stats(w->s);
+    assert_int_equal(
+        stats.pending + stats.lent + stats.ready + stats.waiting + stats.asking, 0);
+    assert_int_equal(stats.connections, 0);
+}
+
+static void test_every_row_ends_once(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct world *w = mem_alloc(sizeof *w);
+        begin(w, seed,
+              (struct scheduler_policy){.lifetime_ms = 86400000,
+                                        .connections = WINDOW,
+                                        .messages_per_connection = seed % 3 ? 0 : 7});
+        w->failing_site = seed % 4 == 0 ? 10 : 0;
+        run(w);
+        assert_true(w->sent > ROWS / 2);
+        finish(w);
+        free(w);
+    }
+}
+
+static void test_attempts_and_lifetime_end(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 5,
+          (struct scheduler_policy){
+              .lifetime_ms = 86400000, .max_attempts = 3, .connections = WINDOW});
+    w->failing_site = 100; /* no connection ever works */
+    run(w);
+    for (int row = 1; row <= ROWS; row++)
+        assert_true(row % DOMAINS >= 6 || w->attempts[row] == 3);
+    assert_int_equal(w->sent, 0);
+    finish(w);
+
+    begin(w, 6,
+          (struct scheduler_policy){.lifetime_ms = 600000, .connections = WINDOW});
+    w->failing_site = 100;
+    run(w);
+    /* 0, 1, 3, 5, 7, 9 minutes: the next would be after ten. */
+    for (int row = 1; row <= ROWS; row++)
+        assert_true(row % DOMAINS >= 6 || w->attempts[row] == 6);
+    finish(w);
+    free(w);
+}
+
+static struct order *next_order(struct world *w)
+{
+    static struct order order;
+    return scheduler_next(w->s, &order, w->now) == ORDER_NONE ? NULL : &order;
+}
+
+static void test_unproven_site_gets_one_probe(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1,
+          (struct scheduler_policy){.lifetime_ms = 86400000, .connections = WINDOW});
+    uint32_t domain = scheduler_ask(w->s);
+    scheduler_resolved(w->s, domain, make_set("a", w->now + 90000000), w->now);
+    struct order *o = next_order(w);
+    assert_int_equal(o->kind, ORDER_OPEN);
+    uint32_t probe = o->connection, row = o->rows[0];
+    uint32_t others[LEASE_MAX];
+    int others_n = o->rows_n - 1;
+    memcpy(others, o->rows + 1, sizeof others[0] * (size_t)others_n);
+    assert_null(next_order(w)); /* the rest waits for the probe */
+    struct settlement good = {OUTCOME_DELIVERED, true, true};
+    scheduler_settle(w->s, probe, row, &good, w->now);
+    int opened = 0;
+    while ((o = next_order(w)))
+        opened += o->kind == ORDER_OPEN;
+    assert_int_equal(opened, 4); /* WINDOW_FIRST, with the probe */
+    finish(w);
+    free(w);
+}
+
+static void test_stalled_connection_gives_back(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 86400000, .connections = 1});
+    uint32_t domain = scheduler_ask(w->s);
+    scheduler_resolved(w->s, domain, make_set("a", w->now + 90000000), w->now);
+    struct order *o = next_order(w);
+    assert_int_equal(o->kind, ORDER_OPEN);
+    assert_true(o->rows_n > 1);
+    assert_null(next_order(w));
+    w->now += STALL_US + 1000000;
+    o = next_order(w);
+    assert_non_null(o);
+    assert_int_equal(o->kind, ORDER_RECALL);
+    assert_null(next_order(w)); /* once */
+    finish(w);
+    free(w);
+}
+
+static void test_stop_orders_nothing(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 86400000, .connections = 1});
+    uint32_t domain = scheduler_ask(w->s);
+    scheduler_resolved(w->s, domain, make_set("a", w->now + 90000000), w->now);
+    scheduler_stop(w->s);
+    assert_null(next_order(w));
+    assert_int_equal(scheduler_ask(w->s), RECIPIENTS_NO_DOMAIN);
+    assert_true(scheduler_wake(w->s) == INT64_MAX);
+    finish(w);
+    free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_row_ends_once),
+        cmocka_unit_test(test_attempts_and_lifetime_end),
+        cmocka_unit_test(test_unproven_site_gets_one_probe),
+        cmocka_unit_test(test_stalled_connection_gives_back),
+        cmocka_unit_test(test_stop_orders_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
