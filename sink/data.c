@@ -81,8 +81,10 @@ void data_unstuff(struct buf *out, struct span data)
 struct span data_message_id(struct span header)
 {
     struct span name = SPAN("message-id:");
+    if (!header.n)
+        return (struct span){"", 0};
     const char *end = header.p + header.n;
-    for (const char *p = header.p; p && p < end;) {
+    for (const char *p = header.p; p < end;) {
         const char *lf = memchr(p, '\n', (size_t)(end - p));
         const char *next = lf ? lf + 1 : end;
         if (span_starts_nocase((struct span){p, (size_t)(next - p)}, name)) {

@@ -18,21 +18,21 @@ struct mood {
                             distant host; the delays of pipelined replies overlap */
     int refuse_percent; /* of RCPT, decided by a hash of the address: always the same */
     const char *refuse_reply; /* "550 5.1.1 no such user" */
+    int greylist_s;    /* RCPT of an address gets 450 until this many seconds passed
+                          since its first one; 0: no */
     int defer_percent; /* of addresses, by hash: the first RCPT of such an address … */
     const char *defer_reply; /* … gets this ("451 …"), the next one passes */
-    int greylist_s;     /* RCPT of an address gets 450 until this many seconds passed
-                           since its first one; 0: no */
+    int connections;         /* more at once get 421; 0: no limit */
     int filter_percent; /* of messages, by hash of the first recipient: refused … */
     const char *filter_reply; /* … with this in reply to the dot */
-    int close_after; /* messages on one connection, then it closes; 0: no limit */
+    const char *greeting;     /* NULL: 220; else sent instead, and closed ("554 …") */
     const char *close_reply; /* NULL: closes silently behind the last 250; else the next
                                 MAIL gets this ("421 …") first */
-    int connections;         /* more at once get 421; 0: no limit */
-    const char *greeting;    /* NULL: 220; else sent instead, and closed ("554 …") */
-    bool pipelining;         /* offered in EHLO */
-    bool helo_only;          /* an old host: EHLO gets 502 */
-    bool spread;             /* in a rehearsal, domains that name no mood may fall here:
-                                only moods in which every row ends without waiting long */
+    int close_after; /* messages on one connection, then it closes; 0: no limit */
+    bool pipelining; /* offered in EHLO */
+    bool helo_only;  /* an old host: EHLO gets 502 */
+    bool spread;     /* in a rehearsal, domains that name no mood may fall here:
+                        only moods in which every row ends without waiting long */
 };
 
 extern const struct mood sink_moods[];

@@ -387,7 +387,7 @@ struct receiver *receiver_create(struct uv_loop_s *loop, struct sink_world *worl
 int receiver_listen(struct receiver *r, const char *address, int port,
                     const struct mood *mood)
 {
-    int chosen;
+    int chosen = 0;
     int fd = open_socket(address, port, SOCK_STREAM, &chosen);
     return fd < 0 ? fd : listener_begin(r, fd, chosen, mood, NULL);
 }
@@ -395,7 +395,7 @@ int receiver_listen(struct receiver *r, const char *address, int port,
 int receiver_listen_dns(struct receiver *r, const char *address, int port,
                         const struct answers *answers)
 {
-    int chosen;
+    int chosen = 0;
     int fd = open_socket(address, port, SOCK_DGRAM, &chosen);
     return fd < 0 ? fd : listener_begin(r, fd, chosen, NULL, answers);
 }
