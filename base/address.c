@@ -37,10 +37,12 @@ static const unsigned char kinds[256] = {
 /* clang-format on */
 
 enum {
-    LABEL_MAX = 63,        /* RFC 1035 2.3.4 */
-    IDN_INPUT_MAX = 1024,  /* octets of UTF-8 that are tried as a domain */
-    QUOTES_AND_ESCAPE = 2, /* room beside ADDRESS_LOCAL_MAX while quoting */
+    LABEL_MAX = 63,       /* RFC 1035 2.3.4 */
+    IDN_INPUT_MAX = 1024, /* octets of UTF-8 that are tried as a domain */
 };
+/* Every byte of a local part escaped, quotes and @: put_local checks the length at
+ * last. */
+_Static_assert(2 * ADDRESS_LOCAL_MAX + 3 <= ADDRESS_MAX, "quoting must fit");
 
 static const char too_long_local[] = "the local part is longer than 64 octets";
 static const char too_long_domain[] = "the domain is longer than 253 octets";
@@ -84,27 +86,33 @@ static const char *blame_local(struct span text, size_t at)
     return "the local part holds a character that needs quotes";
 }
 
-/* Write the local part and its @, quoted if the dots or characters ask for it (RFC 5321
- * 4.1.2). It comes unescaped. */
+/* May it stand without quotes: is it a dot-string (RFC 5321 4.1.2)? */
+static bool is_dot_string(const char *local, size_t n)
+{
+    bool good = local[0] != '.' && local[n - 1] != '.';
+    for (size_t i = 0; i < n && good; i++)
+        good = local[i] == '.' ? local[i + 1] != '.' : kind_of(local[i]) & A;
+    return good;
+}
+
+/* Write the local part and its @, quoted if the dots or characters ask for it. It comes
+ * unescaped, with at least one byte and at most ADDRESS_LOCAL_MAX. */
 static const char *put_local(struct address *out, const char *local, size_t n)
 {
-    bool quoted = local[0] == '.' || local[n - 1] == '.';
-    for (size_t i = 0; i < n && !quoted; i++)
-        quoted = local[i] == '.' ? local[i - 1] == '.' : !(kind_of(local[i]) & A);
     char *to = out->text;
-    const char *end = out->text + ADDRESS_LOCAL_MAX;
-    if (quoted)
+    if (is_dot_string(local, n)) {
+        memcpy(to, local, n);
+        to += n;
+    } else {
         *to++ = '"';
-    for (size_t i = 0; i < n; i++) {
-        if (end - to < QUOTES_AND_ESCAPE && quoted)
-            return too_long_local;
-        if (local[i] == '"' || local[i] == '\\')
-            *to++ = '\\';
-        *to++ = local[i];
+        for (size_t i = 0; i < n; i++) {
+            if (local[i] == '"' || local[i] == '\\')
+                *to++ = '\\';
+            *to++ = local[i];
+        }
+        *to++ = '"';
     }
-    if (quoted)
-        *to++ = '"';
-    if (to > end)
+    if (to - out->text > ADDRESS_LOCAL_MAX)
         return too_long_local;
     *to++ = '@';
     out->domain_at = (unsigned char)(to - out->text);

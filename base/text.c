@@ -146,6 +146,15 @@ size_t utf8_sequence(struct span text)
 bool utf8_valid(struct span text)
 {
     while (text.n) {
+        uint64_t word; /* most text has long stretches of ASCII: eight at a time */
+        if (text.n >= sizeof word) {
+            memcpy(&word, text.p, sizeof word);
+            if ((word & 0x8080808080808080u) == 0) {
+                text.p += sizeof word;
+                text.n -= sizeof word;
+                continue;
+            }
+        }
         size_t n = utf8_sequence(text);
         if (n == 0)
             return false;

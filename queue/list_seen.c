@@ -1,0 +1,71 @@
+#include "queue/list_seen.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { FIRST_CAP = 1 << 10 };
+
+/* 0 in hashes means that the row is not in the table. */
+static uint32_t not_zero(uint32_t hash)
+{
+    return hash ? hash : 1;
+}
+
+static void insert(struct list_seen *s, uint32_t row)
+{
+    size_t at = s->hashes[row] & (s->cap - 1);
+    while (s->slots[at])
+        at = (at + 1) & (s->cap - 1);
+    s->slots[at] = row;
+}
+
+/* The old slots go before the new ones come: the hashes are enough to fill them, and
+ * memory never holds both. */
+static void grow(struct list_seen *s)
+{
+    free(s->slots);
+    s->cap = s->cap ? s->cap * 2 : FIRST_CAP;
+    s->slots = mem_zero(s->cap, sizeof *s->slots);
+    for (uint32_t row = 1; row < s->hashes_n; row++)
+        if (s->hashes[row])
+            insert(s, row);
+}
+
+void list_seen_add(struct list_seen *s, uint32_t row, uint32_t hash)
+{
+    assert(row >= 1 && row >= s->hashes_n);
+    while (row >= s->hashes_cap) {
+        s->hashes_cap = s->hashes_cap ? s->hashes_cap * 2 : FIRST_CAP;
+        s->hashes = mem_resize(s->hashes, s->hashes_cap, sizeof *s->hashes);
+    }
+    memset(s->hashes + s->hashes_n, 0, (row - s->hashes_n) * sizeof *s->hashes);
+    s->hashes_n = row;
+    if (s->n >= s->cap / 4 * 3)
+        grow(s);
+    s->hashes[row] = not_zero(hash);
+    s->hashes_n = row + 1;
+    insert(s, row);
+    s->n++;
+}
+
+uint32_t list_seen_next(const struct list_seen *s, uint32_t hash, size_t *probe)
+{
+    if (s->cap == 0)
+        return 0;
+    hash = not_zero(hash);
+    for (;;) {
+        uint32_t row = s->slots[(hash + (*probe)++) & (s->cap - 1)];
+        if (row == 0 || s->hashes[row] == hash)
+            return row;
+    }
+}
+
+void list_seen_finish(struct list_seen *s)
+{
+    free(s->hashes);
+    free(s->slots);
+    *s = (struct list_seen){0};
+}
