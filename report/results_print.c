@@ -247,7 +247,7 @@ static void add_line(struct printer *p, const struct span *value)
 static void add_names(struct printer *p)
 {
     struct span names[RESULT_COLUMN_COUNT];
-    for (int i = 0; i < p->column_count; i++)
+    for (int i = 0; i < RESULT_COLUMN_COUNT; i++)
         names[i] = span_of(columns[i].name);
     add_line(p, names);
 }

@@ -190,12 +190,12 @@ static struct span hostile(struct rng *rng, char *to, uint32_t max)
             to[n++] = (char)rng_next(rng); /* NUL too */
             continue;
         }
-        const char *piece = pieces[rng_below(rng, sizeof pieces / sizeof pieces[0])];
-        uint32_t size = (uint32_t)strlen(piece);
-        if (n + size > max)
+        struct span piece =
+            span_of(pieces[rng_below(rng, sizeof pieces / sizeof pieces[0])]);
+        if (n + piece.n > max)
             break;
-        memcpy(to + n, piece, size);
-        n += size;
+        memcpy(to + n, piece.p, piece.n);
+        n += (uint32_t)piece.n;
     }
     return (struct span){to, n};
 }

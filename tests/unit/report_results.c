@@ -46,7 +46,7 @@ struct story {
     int code;
     const char *stage;
     enum outcome outcome;
-    int64_t next_ms;
+    int next_ms;
     int last_code;
     unsigned flags;
     const char *message;
