@@ -127,6 +127,12 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     return true;
 }
 
+/* No value in the files, and no default in the table. */
+static bool asks_machine(const struct setting *s, const struct scan *scan)
+{
+    return scan->keys[s - settings].line == 0 && s->fallback[0] == '\0';
+}
+
 static bool take_setting(const struct setting *s, cfg_t *cfg, const struct scan *scan,
                          const char *path, struct conf *c, struct fault *f)
 {
@@ -137,7 +143,7 @@ static bool take_setting(const struct setting *s, cfg_t *cfg, const struct scan 
     assert(opt);
     struct buf asked = {0};
     bool good = true;
-    if (!given && !s->fallback[0]) {
+    if (asks_machine(s, scan)) {
         good =
             ask_machine(s, at, &asked, f) && value_take(s, buf_cstr(&asked), at, c, f);
     } else {
@@ -178,8 +184,12 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
     if (!cfg)
         die_oom();
     bool good = !path || (scan_read(&scan, path, is_job, f) && parse(cfg, &scan, f));
-    for (int i = 0; good && i < SETTING_COUNT; i++)
-        good = take_setting(&settings[i], cfg, &scan, path, c, f);
+    /* The machine is asked last: it may take its time, and a mistake is told at once.
+     */
+    for (int last = 0; last <= 1; last++)
+        for (int i = 0; good && i < SETTING_COUNT; i++)
+            if (asks_machine(&settings[i], &scan) == last)
+                good = take_setting(&settings[i], cfg, &scan, path, c, f);
     cfg_free(cfg);
     free(options);
     scan_finish(&scan);

@@ -24,8 +24,8 @@ const struct section sections[SECTION_COUNT] = {
 
 const struct setting settings[SETTING_COUNT] = {
 #define SETTING(section, member, name, kind, fallback, least, most, about)             \
-    {SECTION_##section, #name, KIND_##kind, offsetof(struct conf, member),             \
-     fallback,          least, most,        about},
+    {SECTION_##section, KIND_##kind, #name, offsetof(struct conf, member),             \
+     fallback,          least,       most,  about},
 #include "conf/settings.def"
 };
 

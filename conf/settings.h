@@ -37,8 +37,8 @@ enum setting_kind {
 
 struct setting {
     enum conf_section section;
-    const char *name;
     enum setting_kind kind;
+    const char *name;
     size_t offset; /* of its member in struct conf */
     const char
         *fallback; /* default, in libConfuse words; "" may mean: ask the machine */
@@ -47,9 +47,9 @@ struct setting {
 };
 
 enum {
-    SETTING_COUNT = 0
-#define SETTING(...) +1
+#define SETTING(section, member, name, ...) SETTING_##section##_##name,
 #include "conf/settings.def"
+    SETTING_COUNT
 };
 
 extern const struct section sections[SECTION_COUNT];
