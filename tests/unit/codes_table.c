@@ -13,8 +13,7 @@
 
 enum { LINES = 97 };
 
-#define EACH(c)                                                                        \
-    for (const struct code *c = codes_table; c < codes_table + codes_count; c++)
+static const struct code *const table_end = codes_table + LINES;
 
 static void expect(int code, const char *stage, const char *name)
 {
@@ -102,9 +101,8 @@ static void shape(void **state)
     (void)state;
     assert_int_equal(codes_count, LINES);
     assert_ptr_equal(codes_find(250, "wait-end"), codes_table);
-    EACH(a)
-    {
-        for (const struct code *b = a + 1; b < codes_table + codes_count; b++) {
+    for (const struct code *a = codes_table; a < table_end; a++) {
+        for (const struct code *b = a + 1; b < table_end; b++) {
             assert_false(a->code == b->code && strcmp(a->stage, b->stage) == 0);
             assert_string_not_equal(a->name, b->name);
             if (a->code == b->code)
@@ -125,8 +123,7 @@ static void each_line_makes_sense(void **state)
 {
     (void)state;
     static const char *const disables[] = {"now", "count", "consec", "none", NULL};
-    EACH(c)
-    {
+    for (const struct code *c = codes_table; c < table_end; c++) {
         assert_int_equal(c->outcome == OUTCOME_DELIVERED, c->code == 250);
         assert_int_equal(c->outcome == OUTCOME_DELIVERED, c->class == CLASS_NONE);
         assert_int_equal(c->outcome == OUTCOME_DELIVERED, c->status[0] == '2');
@@ -148,8 +145,7 @@ static void each_line_makes_sense(void **state)
 static void five_digit_numbers_keep_their_ranges(void **state)
 {
     (void)state;
-    EACH(c)
-    {
+    for (const struct code *c = codes_table; c < table_end; c++) {
         int n = c->five_digit;
         if (c->code == 250)
             assert_in_range(n, 40000, 40001);

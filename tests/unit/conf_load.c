@@ -297,11 +297,14 @@ static void value_errors(void **state)
     bad(H "policy { retry_interval =\n{} }", -7,
         "a.conf:1: retry_interval must hold at least one duration");
     bad(H "spool = 'a\tb'", -7, "a.conf:1: spool must hold no control characters");
-    char text[600] = H "policy {\nretry_interval = {";
+    struct buf text = {0};
+    buf_add_str(&text, H "policy {\nretry_interval = {");
     for (int i = 0; i < 33; i++)
-        strcat(text, "1s,\n");
-    strcat(text, "}}");
-    bad(text, -7, "a.conf:34: policy.retry_interval has more than 32 values");
+        buf_add_str(&text, "1s,\n");
+    buf_add_str(&text, "}}");
+    bad(buf_cstr(&text), -7,
+        "a.conf:34: policy.retry_interval has more than 32 values");
+    buf_finish(&text);
     /* The line is that of the value, not of the key. */
     bad(H "policy { port\n=\n0 }", -7,
         "a.conf:3: policy.port must be a whole number from 1 to 65535, not \"0\"");
