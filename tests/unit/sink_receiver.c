@@ -19,6 +19,7 @@
 
 #include "sink/receiver.h"
 #include "sink/rehearsal.h"
+#include "sink/serve.h"
 #include "sink/spread.h"
 
 static const char smtp_source[] = "/usr/sbin/smtp-source";
@@ -237,6 +238,148 @@ static void read_all(int fd, struct buf *out, int *error_out)
     *error_out = n < 0 ? errno : 0;
 }
 
+static void turn(struct stage *s)
+{
+    for (int i = 0; i < 4; i++)
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+}
+
+/* Who does not read our replies is not read either: memory stays bounded. */
+static void test_a_peer_that_never_reads(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct buf noops = {0};
+    struct buf replies = {0};
+    stage_open(&s);
+    int port = receiver_listen(s.receiver, "127.0.0.1", 0, &sink_moods[0]);
+    int fd = dial("127.0.0.1", port);
+    for (int i = 0; i < 10000; i++)
+        buf_add_str(&noops, "NOOP\r\n");
+    size_t sent = 0;
+    bool stuck = false;
+    while (!stuck) {
+        ssize_t n = send(fd, noops.p + sent % 6, noops.n - 6, MSG_DONTWAIT);
+        turn(&s);
+        if (n > 0)
+            sent += (size_t)n;
+        else
+            stuck = send(fd, noops.p + sent % 6, 1, MSG_DONTWAIT) < 0 || !++sent;
+        assert_true(sent < 100u << 20);
+    }
+    /* And then nothing was lost. */
+    size_t want =
+        strlen("220 accept.invalid ESMTP\r\n") + sent / 6 * strlen("250 2.0.0 ok\r\n");
+    while (replies.n < want) {
+        char piece[65536];
+        ssize_t n = recv(fd, piece, sizeof piece, MSG_DONTWAIT);
+        if (n > 0)
+            buf_add(&replies, piece, (size_t)n);
+        turn(&s);
+    }
+    assert_int_equal(replies.n, want);
+    close(fd);
+    buf_finish(&noops);
+    buf_finish(&replies);
+    stage_close(&s);
+}
+
+/* Without descriptors the receiver waits, and goes on when some come back. */
+static void test_running_out_of_descriptors(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 12, ROOM = 4 };
+    struct stage s;
+    struct rlimit before;
+    int clients[CLIENTS];
+    stage_open(&s);
+    int port = receiver_listen(s.receiver, "127.0.0.1", 0, &sink_moods[0]);
+    for (int i = 0; i < CLIENTS; i++)
+        clients[i] = dial("127.0.0.1", port);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit low = {(rlim_t)clients[CLIENTS - 1] + 1 + ROOM, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    turn(&s);
+    struct sink_counts *c = sink_world_counts(s.world);
+    assert_int_equal(c->open, ROOM);
+    for (int i = 0; i < CLIENTS; i++) {
+        close(clients[i]);
+        turn(&s);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    while (c->connections < CLIENTS || c->open)
+        uv_run(&s.loop, UV_RUN_ONCE);
+    stage_close(&s);
+}
+
+static void tell(void *arg, const struct serve_listen *l, int port)
+{
+    assert_int_equal(l->port, 0);
+    *(int *)arg = port;
+    raise(SIGTERM); /* is held until the loop runs */
+}
+
+/* A client of its own process: its message may not be answered, since /dev/full took no
+ * record of it. */
+static void send_one(void *arg, const struct serve_listen *l, int port)
+{
+    pid_t *pid = arg;
+    *pid = fork();
+    if (*pid)
+        return;
+    struct buf out = {0};
+    int error;
+    struct span in = SPAN("HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n.\r\n");
+    int fd = dial(l->address, port);
+    if (send(fd, in.p, in.n, 0) != (ssize_t)in.n)
+        _exit(1);
+    read_all(fd, &out, &error);
+    _exit(strstr(buf_cstr(&out), "accepted") ? 2 : 0);
+}
+
+static void test_serving_ends_when_the_record_fails(void **state)
+{
+    (void)state;
+    pid_t pid = 0;
+    int status;
+    struct sink_counts counts;
+    struct fault f = {0};
+    struct serve_listen listen = {"127.0.0.1", 0, &sink_moods[0]};
+    assert_false(sink_serve(&(struct serve_params){.listens = &listen,
+                                                   .listens_n = 1,
+                                                   .record = "/dev/full",
+                                                   .on_listening = send_one,
+                                                   .arg = &pid},
+                            &counts, &f));
+    assert_int_equal(f.code, -20);
+    assert_true(counts.record_failed);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static void test_serving(void **state)
+{
+    (void)state;
+    int told = 0;
+    struct sink_counts counts;
+    struct fault f = {0};
+    struct serve_listen listens[] = {{"127.0.0.1", 0, &sink_moods[0]},
+                                     {"::1", 0, &sink_moods[1]},
+                                     {"127.0.0.1", 0, &sink_moods[2]}};
+    struct serve_params p = {
+        .listens = listens, .listens_n = 1, .on_listening = tell, .arg = &told};
+    assert_true(sink_serve(&p, &counts, &f));
+    assert_in_range(told, 1, 65535);
+    listens[2].address = "192.0.2.1";
+    p.listens_n = 3;
+    assert_false(sink_serve(&p, &counts, &f));
+    assert_int_equal(f.code, 609);
+    f = (struct fault){0};
+    p.record = "/nowhere/record";
+    assert_false(sink_serve(&p, &counts, &f));
+    assert_int_equal(f.code, -20);
+}
+
 static void test_a_rehearsal(void **state)
 {
     (void)state;
@@ -357,6 +500,10 @@ int main(void)
         cmocka_unit_test(test_smtp_source),
         cmocka_unit_test(test_dig),
         cmocka_unit_test(test_bad_addresses_are_refused),
+        cmocka_unit_test(test_a_peer_that_never_reads),
+        cmocka_unit_test(test_running_out_of_descriptors),
+        cmocka_unit_test(test_serving),
+        cmocka_unit_test(test_serving_ends_when_the_record_fails),
         cmocka_unit_test(test_a_rehearsal),
         cmocka_unit_test(test_a_rehearsal_that_cannot_begin),
         cmocka_unit_test(test_the_child_dies_with_its_parent),
