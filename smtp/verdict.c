@@ -142,8 +142,8 @@ static struct verdict of_reply(const struct smtp_result *r)
         weigh_refusal(&v, r);
     }
     if (r->reply.enhanced[0])
-        snprintf(v.status, sizeof v.status, "%u.%u.%u", r->reply.enhanced[0],
-                 r->reply.enhanced[1], r->reply.enhanced[2]);
+        snprintf(v.status, sizeof v.status, "%u.%u.%u", r->reply.enhanced[0] % 10u,
+                 r->reply.enhanced[1] % 1000u, r->reply.enhanced[2] % 1000u);
     return v;
 }
 
