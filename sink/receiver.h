@@ -10,8 +10,7 @@
 struct uv_loop_s;
 struct receiver;
 
-/* The world must outlive the receiver; its wall clock is set here. Wants SIGPIPE
- * neither way. */
+/* The world must outlive the receiver; its wall clock is set here. */
 struct receiver *receiver_create(struct uv_loop_s *loop, struct sink_world *world);
 
 /* Listen for SMTP at an IPv4 or IPv6 address. port 0: the kernel chooses. Returns the

@@ -21,8 +21,7 @@ struct rehearsal;
 
 /* Begin on the main thread before there is any other: it forks, and the child ends with
  * the thread that started it. When it returns, everything listens. NULL and *f: -7 no
- * such mood, -20 the record cannot be made, 609 no sockets.
- */
+ * such mood, -20 the record cannot be made, 609 no sockets. */
 struct rehearsal *rehearsal_start(const struct rehearsal_params *params,
                                   struct fault *f);
 
