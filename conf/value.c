@@ -120,17 +120,27 @@ static bool server_good(struct span s)
            number_between((struct span){port.p + 1, port.n - 1}, 1, UINT16_MAX);
 }
 
-/* A word, an address, or "address/length". */
+/* A word, an address, or "address/length" with no bit set behind the length. */
 static bool network_good(const char *text)
 {
     if (word_index(network_words, NETWORK_WORDS, text) >= 0)
         return true;
-    const char *slash = strchr(text, '/');
-    struct span address = {text, slash ? (size_t)(slash - text) : strlen(text)};
-    bool v4 = ip_good(AF_INET, address);
-    if (!v4 && !ip_good(AF_INET6, address))
+    size_t n = strcspn(text, "/");
+    char address[INET6_ADDRSTRLEN];
+    unsigned char bytes[16];
+    if (n >= sizeof address)
         return false;
-    return !slash || number_between(span_of(slash + 1), 0, v4 ? 32 : 128);
+    memcpy(address, text, n);
+    address[n] = '\0';
+    int64_t most = inet_pton(AF_INET, address, bytes) == 1 ? 32 : 128, bits = most;
+    if (most == 128 && inet_pton(AF_INET6, address, bytes) != 1)
+        return false;
+    if (text[n] && (!number_parse(span_of(text + n + 1), &bits) || bits > most))
+        return false;
+    for (int64_t i = bits; i < most; i++)
+        if (bytes[i / 8] & (0x80 >> i % 8))
+            return false;
+    return true;
 }
 
 static bool plain(struct span s) /* no control bytes */
@@ -396,14 +406,16 @@ void value_range(struct buf *out, const struct setting *s)
         add_words(out, pipelining_words, PIPELINING_WORDS, " or ");
         break;
     case KIND_SERVERS:
-        buf_add_str(out, "a list, each address, address:port or [v6]:port");
+        buf_printf(out, "a list of at most %d, each address, address:port or [v6]:port",
+                   (int)s->most);
         break;
     case KIND_NETWORKS:
-        buf_add_str(out, "a list, each address, address/length, ");
+        buf_printf(out, "a list of at most %d, each address, address/length, ",
+                   (int)s->most);
         add_words(out, network_words, NETWORK_WORDS, " or ");
         break;
     case KIND_DURATIONS:
-        buf_add_str(out, "a list, each ");
+        buf_printf(out, "a list of 1 to %d, each ", DURATIONS_MAX);
         add_durations(out, s);
         break;
     case KIND_COUNT:

@@ -251,19 +251,22 @@ static void ranges(void **state)
         {"timeout", "rset", "20", "a duration from 100ms to 1h"},
         {"timeout", "quit", "1d", "a duration from 100ms to 1h"},
         {"policy", "retry_interval", "50ms",
-         "a list, each a duration from 100ms to 7d"},
+         "a list of 1 to 32, each a duration from 100ms to 7d"},
         {"policy", "pipelining", "on", "auto, group or off"},
         {"resolver", "servers", "localhost",
-         "a list, each address, address:port or [v6]:port"},
+         "a list of at most 8, each address, address:port or [v6]:port"},
         {"resolver", "servers", "127.0.0.1:0",
-         "a list, each address, address:port or [v6]:port"},
+         "a list of at most 8, each address, address:port or [v6]:port"},
         {"resolver", "servers", "[::1",
-         "a list, each address, address:port or [v6]:port"},
+         "a list of at most 8, each address, address:port or [v6]:port"},
         {"resolver", "servers", "[::1]x",
-         "a list, each address, address:port or [v6]:port"},
+         "a list of at most 8, each address, address:port or [v6]:port"},
         {"", "deny_destinations", "localhost", NULL},
         {"", "deny_destinations", "10.0.0.0/33", NULL},
         {"", "deny_destinations", "10.0.0/8", NULL},
+        {"", "deny_destinations", "10.0.0.0/", NULL},
+        {"", "deny_destinations", "10.0.0.1/31", NULL},
+        {"", "deny_destinations", "2001:db8::1/32", NULL},
         {"", "deny_destinations", "::/129", NULL},
         {"", "spool", "", "a path of at most 4000 bytes"},
     };
@@ -271,11 +274,12 @@ static void ranges(void **state)
         const char *in = lines[i].section;
         const char *before = in[0] == 't' ? "policy { timeout {" : in[0] ? in : "";
         const char *after = in[0] == 't' ? "}}" : in[0] ? "}" : "";
-        const char *range = lines[i].range
-                                ? lines[i].range
-                                : "a list, each address, address/length, loopback, "
-                                  "self, private, link-local, multicast or "
-                                  "reserved";
+        const char *range =
+            lines[i].range
+                ? lines[i].range
+                : "a list of at most 256, each address, address/length, loopback, "
+                  "self, private, link-local, multicast or "
+                  "reserved";
         char text[300], words[400];
         snprintf(text, sizeof text, H "%s %s\n%s = '%s'\n%s", before,
                  in[0] && in[0] != 't' ? "{" : "", lines[i].key, lines[i].value, after);
@@ -309,7 +313,8 @@ static void value_errors(void **state)
     bad(H "policy { port\n=\n0 }", -7,
         "a.conf:3: policy.port must be a whole number from 1 to 65535, not \"0\"");
     bad(H "policy { retry_interval = { 1s,\n 2s,\n 3x } }", -7,
-        "a.conf:3: policy.retry_interval must be a list, each a duration from "
+        "a.conf:3: policy.retry_interval must be a list of 1 to 32, each a duration "
+        "from "
         "100ms to 7d, "
         "not \"3x\"; durations are 500ms, 5s, 30m, 24h, 2d");
 }
