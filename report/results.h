@@ -70,7 +70,8 @@ struct results_print {
     enum code_vocabulary codes; /* for code and last_code */
     const char *only; /* "delivered", "error", "absent", "pending"; NULL: all */
     enum results_meaning meaning; /* one more column, `meaning`: the table's words */
-    /* The address of a row that has no line yet, as the list has it. */
+    /* The address of a row that has no line yet, as a line of it would have it; it is
+       made safe here. */
     struct span (*email)(void *arg, uint32_t row);
     void *email_arg;
 };
