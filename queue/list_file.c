@@ -56,7 +56,7 @@ void list_file_add(struct list_file *l, uint64_t offset, uint32_t value)
     assert(l->rows < LIST_ROWS_MAX && offset < LIST_FILE_MAX);
     uint32_t at = l->rows % BLOCK_ROWS;
     if (at == 0) {
-        l->blocks = mem_resize(l->blocks, l->blocks_n + 1, sizeof *l->blocks);
+        l->blocks = mem_resize(l->blocks, l->blocks_n + 1, sizeof(void *));
         l->blocks[l->blocks_n++] = mem_alloc(sizeof(struct list_block));
     }
     struct list_block *block = l->blocks[l->blocks_n - 1];

@@ -73,6 +73,8 @@ static enum list_lines_result skip(struct list_lines *l, struct list_line *out)
 
 enum list_lines_result list_lines_next(struct list_lines *l, struct list_line *out)
 {
+    if (!l->buf.p && !fill(l)) /* the first call */
+        return LIST_LINES_ERROR;
     size_t searched = 0;
     for (;;) {
         const char *start = l->buf.p + l->given;

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 struct list_seen {
-    uint32_t *hashes;  /* by row */
-    uint32_t hashes_n; /* those up to the last row added; 0: not in the table */
+    uint32_t *hashes;  /* by row; 0: not in the table */
+    uint32_t hashes_n; /* up to the last row added */
     size_t hashes_cap;
     uint32_t *slots; /* row numbers, 0: free */
     size_t cap;      /* a power of two, or 0 */

@@ -508,8 +508,8 @@ struct exclusion {
     struct span text;
     const char *column;
     int code;
-    const char *codes; /* of the list below, or a part of the fault's words */
     uint32_t ignored;
+    const char *codes; /* of the list below, or a part of the fault's words */
     uint64_t ignored_line;
 };
 
@@ -517,26 +517,26 @@ struct exclusion {
 
 /* clang-format off */
 static const struct exclusion exclusions[] = {
-    {T(""), NULL, 0, "1:0 2:0 3:0 4:611", 0, 0},
-    {T("b@x.jp\n"), NULL, 0, "1:0 " OUT(2) " 3:0 4:611", 0, 0},
-    {T("b@x.jp"), NULL, 0, "1:0 " OUT(2) " 3:0 4:611", 0, 0},
-    {T(BOM "B@X.JP\r\n\r\n  \n a@x.jp \r\n"), NULL, 0, OUT(1) " " OUT(2) " 3:0 4:611", 0, 0},
-    {T("b@x.jp\nb@x.jp\nB@x.jp\n"), NULL, 0, "1:0 " OUT(2) " 3:0 4:611", 0, 0},
-    {T("c@x.jp\n# no address\nd@x.jp\n"), NULL, 0, "1:0 2:0 " OUT(3) " 4:611", 1, 2},
-    {T("bad\nb@x.jp\n"), NULL, 0, "1:0 " OUT(2) " 3:0 4:611", 1, 1},
-    {T("address\na@x.jp\nb@x.jp\n"), NULL, 0, OUT(1) " " OUT(2) " 3:0 4:611", 1, 1},
-    {T("email\nb@x.jp\n"), NULL, 0, "1:0 " OUT(2) " 3:0 4:611", 0, 0},
-    {T("Email\treason\nb@x.jp\tbounce\nc@x.jp\n"), NULL, 0, "1:0 " OUT(2) " " OUT(3) " 4:611", 0, 0},
-    {T(BOM "reason\temail\nbounce\tb@x.jp\tx\ty\n\xff\tc@x.jp\n"), NULL, 0, "1:0 " OUT(2) " " OUT(3) " 4:611", 0, 0},
-    {T("reason\temail\nbounce\nbounce\tb@x.jp\n"), NULL, 0, "1:0 " OUT(2) " 3:0 4:611", 1, 2},
-    {T("reason\tmail\nbounce\tb@x.jp\n"), "mail", 0, "1:0 " OUT(2) " 3:0 4:611", 0, 0},
-    {T("reason\tmail\nbounce\tb@x.jp\n"), NULL, -10, "no header with the address column", 0, 0},
-    {T("b@x.jp\tbounce\n"), NULL, -10, "no header with the address column", 0, 0},
-    {T("email\tx{y\nb@x.jp\t\n"), NULL, -10, "column 2", 0, 0},
-    {T("id,email\n1,b@x.jp\n"), NULL, -10, "most of its lines are not addresses, the first is line 1", 0, 0},
-    {T("Taro <b@x.jp>\n"), NULL, -10, "line 1", 0, 0},
-    {T("b\0@\0x\0.\0j\0p\0\n\0"), NULL, -10, "NUL", 0, 0},
-    {T("\xff\xfe" "b\0@\0x\0.\0j\0p\0\n\0"), NULL, -10, "NUL", 0, 0},
+    {T(""), NULL, 0, 0, "1:0 2:0 3:0 4:611", 0},
+    {T("b@x.jp\n"), NULL, 0, 0, "1:0 " OUT(2) " 3:0 4:611", 0},
+    {T("b@x.jp"), NULL, 0, 0, "1:0 " OUT(2) " 3:0 4:611", 0},
+    {T(BOM "B@X.JP\r\n\r\n  \n a@x.jp \r\n"), NULL, 0, 0, OUT(1) " " OUT(2) " 3:0 4:611", 0},
+    {T("b@x.jp\nb@x.jp\nB@x.jp\n"), NULL, 0, 0, "1:0 " OUT(2) " 3:0 4:611", 0},
+    {T("c@x.jp\n# no address\nd@x.jp\n"), NULL, 0, 1, "1:0 2:0 " OUT(3) " 4:611", 2},
+    {T("bad\nb@x.jp\n"), NULL, 0, 1, "1:0 " OUT(2) " 3:0 4:611", 1},
+    {T("address\na@x.jp\nb@x.jp\n"), NULL, 0, 1, OUT(1) " " OUT(2) " 3:0 4:611", 1},
+    {T("email\nb@x.jp\n"), NULL, 0, 0, "1:0 " OUT(2) " 3:0 4:611", 0},
+    {T("Email\treason\nb@x.jp\tbounce\nc@x.jp\n"), NULL, 0, 0, "1:0 " OUT(2) " " OUT(3) " 4:611", 0},
+    {T(BOM "reason\temail\nbounce\tb@x.jp\tx\ty\n\xff\tc@x.jp\n"), NULL, 0, 0, "1:0 " OUT(2) " " OUT(3) " 4:611", 0},
+    {T("reason\temail\nbounce\nbounce\tb@x.jp\n"), NULL, 0, 1, "1:0 " OUT(2) " 3:0 4:611", 2},
+    {T("reason\tmail\nbounce\tb@x.jp\n"), "mail", 0, 0, "1:0 " OUT(2) " 3:0 4:611", 0},
+    {T("reason\tmail\nbounce\tb@x.jp\n"), NULL, -10, 0, "no header with the address column", 0},
+    {T("b@x.jp\tbounce\n"), NULL, -10, 0, "no header with the address column", 0},
+    {T("email\tx{y\nb@x.jp\t\n"), NULL, -10, 0, "column 2", 0},
+    {T("id,email\n1,b@x.jp\n"), NULL, -10, 0, "most of its lines are not addresses, the first is line 1", 0},
+    {T("Taro <b@x.jp>\n"), NULL, -10, 0, "line 1", 0},
+    {T("b\0@\0x\0.\0j\0p\0\n\0"), NULL, -10, 0, "NUL", 0},
+    {T("\xff\xfe" "b\0@\0x\0.\0j\0p\0\n\0"), NULL, -10, 0, "NUL", 0},
 };
 /* clang-format on */
 
