@@ -1,0 +1,167 @@
+#include "cli/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+
+enum { PROGRESS_MS = 200 };
+
+struct asking {
+    struct plan *plan;
+    const struct recipients *list;
+    struct resolver *resolver;
+    uint32_t asked, answered;
+    int ahead;
+    uv_timer_t timer;
+};
+
+struct question {
+    struct asking *asking;
+    uint32_t domain;
+};
+
+static void ask_more(struct asking *a);
+
+static void on_resolved(void *arg, struct mx_set *set)
+{
+    struct question *q = arg;
+    struct asking *a = q->asking;
+    a->plan->sets[q->domain] = set;
+    free(q);
+    a->answered++;
+    if (a->answered == a->plan->domains_n) {
+        resolver_close(a->resolver);
+        uv_close((uv_handle_t *)&a->timer, NULL);
+        return;
+    }
+    ask_more(a);
+}
+
+static void ask_more(struct asking *a)
+{
+    while (a->asked < a->plan->domains_n &&
+           a->asked - a->answered < (uint32_t)a->ahead) {
+        struct question *q = mem_alloc(sizeof *q);
+        *q = (struct question){a, a->asked++};
+        resolver_lookup(a->resolver, recipients_domain_name(a->list, q->domain),
+                        on_resolved, q);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct asking *a = timer->data;
+    fprintf(stderr, "\rresolving %u of %u domains", a->answered, a->plan->domains_n);
+}
+
+static bool resolve(struct plan *p, const struct recipients *list,
+                    const struct resolver_params *params, bool quiet, struct fault *f)
+{
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) != 0)
+        return fault_set(f, -20, "no event loop");
+    struct asking a = {.plan = p, .list = list, .ahead = 2 * params->in_flight};
+    a.resolver = resolver_create(&loop, params, f);
+    bool good = a.resolver != NULL;
+    if (good && p->domains_n == 0)
+        resolver_close(a.resolver);
+    if (good && p->domains_n > 0) {
+        bool show = !quiet && isatty(STDERR_FILENO);
+        uv_timer_init(&loop, &a.timer);
+        a.timer.data = &a;
+        if (show)
+            uv_timer_start(&a.timer, on_timer, PROGRESS_MS, PROGRESS_MS);
+        ask_more(&a);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        if (show)
+            fputs("\r\x1b[K", stderr);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return good;
+}
+
+static bool count_rows(struct plan *p, const struct recipients *list, struct fault *f)
+{
+    struct recipient row = {0};
+    bool good = true;
+    uint32_t last = recipients_last(list);
+    for (uint64_t n = recipients_first(list); good && n && n <= last; n++) {
+        uint32_t domain = recipients_domain(list, (uint32_t)n);
+        if (domain != RECIPIENTS_NO_DOMAIN) {
+            p->rows[domain]++;
+            if (!p->first_usable)
+                p->first_usable = (uint32_t)n;
+            continue;
+        }
+        good = recipients_read(list, (uint32_t)n, &row, f);
+        if (good)
+            p->faulty[row.code == 611 ? 0 : row.code == 800 ? 1 : 2]++;
+    }
+    recipient_finish(&row);
+    return good;
+}
+
+static int by_rows(const void *a, const void *b)
+{
+    const struct plan_site *x = a, *y = b;
+    if (x->rows != y->rows)
+        return x->rows < y->rows ? 1 : -1;
+    return strcmp(x->name, y->name);
+}
+
+static void group(struct plan *p)
+{
+    struct map by_key = {0};
+    p->sites = mem_zero(p->domains_n, sizeof *p->sites);
+    for (uint32_t i = 0; i < p->domains_n; i++) {
+        const struct mx_set *set = p->sets[i];
+        if (set->code) {
+            p->unresolved_rows += p->rows[i];
+            p->unresolved_domains++;
+            continue;
+        }
+        bool added;
+        uint32_t number =
+            map_put(&by_key, span_of(set->key), (uint32_t)p->sites_n, &added, NULL);
+        struct plan_site *site = &p->sites[number];
+        if (added) {
+            p->sites_n++;
+            site->name = set->site;
+            site->set = set;
+        }
+        site->rows += p->rows[i];
+        site->domains++;
+        p->resolved_rows += p->rows[i];
+    }
+    map_finish(&by_key);
+    qsort(p->sites, (size_t)p->sites_n, sizeof *p->sites, by_rows);
+}
+
+bool plan_make(struct plan *p, const struct recipients *list,
+               const struct resolver_params *resolver, bool quiet, struct fault *f)
+{
+    *p = (struct plan){.domains_n = recipients_domains(list)};
+    p->rows = mem_zero(p->domains_n, sizeof *p->rows);
+    p->sets = mem_zero(p->domains_n, sizeof(struct mx_set *));
+    if (!count_rows(p, list, f) || !resolve(p, list, resolver, quiet, f)) {
+        plan_finish(p);
+        return false;
+    }
+    group(p);
+    return true;
+}
+
+void plan_finish(struct plan *p)
+{
+    for (uint32_t i = 0; i < p->domains_n; i++)
+        mx_set_unref(p->sets[i]);
+    free(p->rows);
+    free(p->sets);
+    free(p->sites);
+    *p = (struct plan){0};
+}

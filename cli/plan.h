@@ -1,0 +1,32 @@
+/* What a blast would do: every domain resolved, rows counted for each domain and site.
+ */
+#ifndef CLI_PLAN_H
+#define CLI_PLAN_H
+
+#include "queue/recipients.h"
+#include "resolver/resolver.h"
+
+struct plan_site {
+    const char *name;
+    uint32_t rows, domains;
+    const struct mx_set *set; /* of one of its domains */
+};
+
+struct plan {
+    uint32_t domains_n;
+    uint32_t *rows;       /* of each domain */
+    struct mx_set **sets; /* of each domain */
+    int sites_n;
+    struct plan_site *sites; /* most rows first */
+    uint32_t resolved_rows, unresolved_rows, unresolved_domains;
+    uint32_t faulty[3];    /* rows that are final from the start: 611, 800, 801 */
+    uint32_t first_usable; /* a row to show as a sample; 0: none */
+};
+
+/* Resolve and count. Prints progress on standard error when it is a terminal and not
+ * quiet. False and *f when the resolver cannot start or the list cannot be read. */
+bool plan_make(struct plan *p, const struct recipients *list,
+               const struct resolver_params *resolver, bool quiet, struct fault *f);
+void plan_finish(struct plan *p);
+
+#endif
