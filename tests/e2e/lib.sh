@@ -1,0 +1,94 @@
+# What the end-to-end tests share: a work folder, real servers on high ports of loopback that
+# always end with the test, and words for failure. Source it; $1 of the test is the binary.
+set -eu
+hikyaku=$(readlink -f "$1")
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+chmod 755 "$work"
+pids=
+cleanup() {
+    status=$?
+    for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+    [ -z "${postfix_config-}" ] || postfix -c "$postfix_config" stop >/dev/null 2>&1 || true
+    wait 2>/dev/null || true
+    if [ "$status" -ne 0 ] && [ -n "${KEEP-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
+    exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+export XDG_STATE_HOME="$work/state" LC_ALL=C.UTF-8
+unset HIKYAKU_CONFIG || true
+
+die() { echo "FAILED: $*" >&2; exit 1; }
+same() { [ "$2" = "$3" ] || die "$1: expected \"$2\", got \"$3\""; }
+skip() { echo "skipped: $*"; [ -z "${CI-}" ] || die "CI must not skip"; exit 77; }
+wants() { for tool; do command -v "$tool" >/dev/null || skip "$tool is missing"; done; }
+
+# A port that nobody listens on: bound once by the kernel's choice.
+free_port() {
+    python3 -c 'import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Wait until a TCP connection to address $1 port $2 stands.
+wait_for() {
+    python3 - "$1" "$2" <<'P' || die "nobody listens at $1 port $2"
+import socket, sys, time
+for i in range(300):
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close()
+        sys.exit(0)
+    except OSError:
+        time.sleep(0.05)
+sys.exit(1)
+P
+}
+
+# start_unbound: answers for the zone data in $work/zone.conf (local-data lines); sets
+# $dns_port.
+start_unbound() {
+    wants unbound
+    dns_port=$(free_port)
+    {
+        cat <<U
+server:
+    directory: "$work"
+    username: ""
+    chroot: ""
+    pidfile: "$work/unbound.pid"
+    logfile: "$work/unbound.log"
+    use-syslog: no
+    do-daemonize: no
+    interface: 127.0.0.1@$dns_port
+    access-control: 127.0.0.0/8 allow
+    module-config: "iterator"
+    num-threads: 1
+U
+        cat "$work/zone.conf"
+        echo 'remote-control:'
+        echo '    control-enable: no'
+    } >"$work/unbound.conf"
+    unbound -d -c "$work/unbound.conf" 2>"$work/unbound.err" &
+    pids="$pids $!"
+    wait_for 127.0.0.1 "$dns_port"
+}
+
+# write_conf SMTP-PORT [more policy lines]: settings for the loopback.
+write_conf() {
+    cat >"$work/hikyaku.conf" <<C
+hostname = "sender.test.example"
+workers = 2
+resolver { servers = {"127.0.0.1:$dns_port"} }
+deny_destinations = {}
+policy {
+    port = $1
+    retry_interval = {"500ms"}
+    lifetime = "3s"
+    ${2-}
+}
+C
+}
+
+column() { # number of a column of results.tsv, by name
+    head -1 "$1" | tr '\t' '\n' | grep -nx "$2" | cut -d: -f1
+}

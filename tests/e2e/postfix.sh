@@ -1,0 +1,127 @@
+#!/bin/sh
+# A real Postfix smtpd takes the blast and delivers it into Maildirs: the bytes on its disk are
+# those that the same template renders for smtp-sink's eyes too (compared with what the job's
+# own rendering says), unknown users are 550 5.1.1, greeting and EHLO are Postfix's own.
+. "$(dirname "$0")/lib.sh"
+wants postfix python3
+[ "$(id -u)" -eq 0 ] || skip "Postfix's master needs root"
+cat >"$work/zone.conf" <<'Z'
+    local-zone: "post.example." static
+    local-data: "post.example. 300 IN MX 10 mx.post.example."
+    local-data: "mx.post.example. 300 IN A 127.0.0.1"
+Z
+start_unbound
+port=$(free_port)
+postfix_config="$work/postfix"
+mkdir -p "$postfix_config" "$work/queue" "$work/data" "$work/vmail"
+chown postfix "$work/data"
+chown 65534:65534 "$work/vmail"
+cat >"$postfix_config/main.cf" <<P
+compatibility_level = 3.6
+queue_directory = $work/queue
+data_directory = $work/data
+command_directory = /usr/sbin
+daemon_directory = /usr/lib/postfix/sbin
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file_prefixes = $work
+maillog_file = $work/maillog
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = mx.post.example
+mydestination =
+alias_maps =
+alias_database =
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_auth_destination, reject
+virtual_mailbox_domains = post.example
+virtual_mailbox_base = $work/vmail
+virtual_mailbox_maps = regexp:$postfix_config/boxes
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 1
+smtpd_peername_lookup = no
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 2000
+P
+cat >"$postfix_config/boxes" <<'P'
+/^user([0-9]+)@post\.example$/ user$1/
+/^\.dots\.\.@post\.example$/ dots/
+P
+cat >"$postfix_config/master.cf" <<P
+127.0.0.1:$port inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+error unix - - n - - error
+retry unix - - n - - error
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+tlsmgr unix - - n 1000? 1 tlsmgr
+proxymap unix - - n - - proxymap
+postlog unix-dgram n - n - 1 postlogd
+P
+postfix -c "$postfix_config" start >"$work/postfix.out" 2>&1 || { cat "$work/postfix.out"; die "postfix did not start"; }
+wait_for 127.0.0.1 "$port"
+write_conf "$port"
+
+python3 - >"$work/list.tsv" <<'P'
+print("email\tname\ttext")
+for i in range(1, 201):
+    who = f"user{i}" if i % 10 else f"nobody{i}"
+    if i == 33: who = ".dots.."
+    print(f"{who}@post.example\t\u9234\u6728 {i}\t.leading dot {i}")
+P
+cat >"$work/message.eml" <<'M'
+From: News <news@sender.test.example>
+Subject: Hello {{name}}
+Content-Type: text/plain; charset=UTF-8
+
+Dear {{name}},
+{{text}}
+.
+end
+M
+status=0
+"$hikyaku" send --config "$work/hikyaku.conf" --list "$work/list.tsv" \
+    --message "$work/message.eml" --job post --quiet >"$work/sum" || status=$?
+same "exit status" 0 "$status"
+same "sum" "rows 200 = delivered 180 + error 0 + absent 20 + pending 0 (in-doubt 0, assumed 0)" \
+    "$(cat "$work/sum")"
+"$hikyaku" results --config "$work/hikyaku.conf" post >"$work/results.tsv"
+same "unknown users" 20 "$(awk -F '\t' '$3 == 550 && $8 == "5.1.1" && $6 == "absent"' "$work/results.tsv" | wc -l)"
+
+python3 - "$work" <<'P'
+import email, email.policy, glob, os, sys, time
+work = sys.argv[1]
+deadline = time.monotonic() + 60
+while True:  # Postfix delivers from its queue in its own time
+    files = glob.glob(work + "/vmail/*/new/*")
+    if len(files) >= 180 or time.monotonic() > deadline: break
+    time.sleep(0.1)
+assert len(files) == 180, len(files)
+boxes = [os.path.basename(os.path.dirname(os.path.dirname(f))) for f in files]
+assert len(set(boxes)) == 180, "a box got two"
+results = {}
+for line in open(work + "/results.tsv", encoding="utf-8").read().split("\n")[1:-1]:
+    f = line.split("\t")
+    results[f[1]] = f
+for f, box in zip(files, boxes):
+    raw = open(f, "rb").read()
+    m = email.message_from_bytes(raw, policy=email.policy.default)
+    to = ".dots.." + "@post.example" if box == "dots" else box + "@post.example"
+    n = 33 if box == "dots" else int(box[4:])
+    assert m["Subject"] == f"Hello \u9234\u6728 {n}", m["Subject"]
+    assert m.get_content() == f"Dear \u9234\u6728 {n},\n.leading dot {n}\n.\nend\n", repr(m.get_content())
+    assert b"\r" not in raw
+    row = next(r for r in results.values() if int(r[0]) == n)
+    assert row[-1].strip("<>") == m["Message-ID"].strip("<>"), (row[-1], m["Message-ID"])
+    assert row[5] == "delivered" and row[2] == "250"
+print("180 messages in 180 boxes, each as meant")
+P
