@@ -62,12 +62,14 @@ void body_encode(struct buf *out, struct span bytes, enum coding coding)
     }
 }
 
-/* The value folded behind each semicolon, with another charset. */
+/* The value with another charset; a long one is folded behind each semicolon. */
 static void type_rewrite(struct buf *out, const struct body_plan *plan,
                          struct span charset)
 {
     const struct span value = plan->type_field->value;
     const bool given = plan->type.charset.p != NULL;
+    const bool folds = value.n + charset.n + 24 > LINE_OCTETS_GOOD;
+    const char *const fold = folds ? "\r\n " : " ";
     bool quoted = false;
     buf_add_str(out, "Content-Type: ");
     for (size_t i = 0; i < value.n; i++) {
@@ -88,11 +90,13 @@ static void type_rewrite(struct buf *out, const struct body_plan *plan,
         while (i + 1 < value.n && (value.p[i + 1] == ' ' || value.p[i + 1] == '\t'))
             i++;
         if (i + 1 < value.n)
-            buf_add_str(out, "\r\n ");
+            buf_add_str(out, fold);
     }
     if (!given) {
-        buf_add_str(out,
-                    out->p[out->n - 1] == ';' ? "\r\n charset=" : ";\r\n charset=");
+        if (out->p[out->n - 1] != ';')
+            buf_add_char(out, ';');
+        buf_add_str(out, fold);
+        buf_add_str(out, "charset=");
         buf_add_span(out, charset);
     }
     buf_add(out, "\r\n", 2);
