@@ -1,0 +1,215 @@
+/* What a result means: one line a case, and promises over every possible reply. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "smtp/verdict.h"
+
+static struct smtp_result replied(enum smtp_stage stage, int code, int subject,
+                                  int detail)
+{
+    struct smtp_result r = {.how = SMTP_HOW_REPLY, .stage = stage};
+    r.reply.code = code;
+    if (subject >= 0) {
+        r.reply.enhanced[0] = (uint16_t)(code / 100);
+        r.reply.enhanced[1] = (uint16_t)subject;
+        r.reply.enhanced[2] = (uint16_t)detail;
+    }
+    return r;
+}
+
+/* clang-format off */
+static const struct {
+    enum smtp_stage stage;
+    int code, subject, detail; /* subject -1: no enhanced code */
+    enum outcome outcome;
+    enum verdict_scope scope;
+    bool next_host, about_us;
+    const char *step, *status;
+} replies[] = {
+    {SMTP_END,     250, -1, 0, OUTCOME_DELIVERED, SCOPE_NONE,       false, false, "wait-end",     "2.0.0"},
+    {SMTP_END,     250,  6, 0, OUTCOME_DELIVERED, SCOPE_NONE,       false, false, "wait-end",     "2.6.0"},
+    {SMTP_OPENING, 421, -1, 0, OUTCOME_RETRY,     SCOPE_HOST,       true,  true,  "wait-opening", "4.3.2"},
+    {SMTP_OPENING, 554, -1, 0, OUTCOME_RETRY,     SCOPE_SITE,       true,  true,  "wait-opening", "5.0.0"},
+    {SMTP_HELO,    550,  1, 1, OUTCOME_RETRY,     SCOPE_SITE,       true,  true,  "wait-helo",    "5.1.1"},
+    {SMTP_HELO,    451, -1, 0, OUTCOME_RETRY,     SCOPE_HOST,       true,  true,  "wait-helo",    NULL},
+    {SMTP_MAIL,    451, -1, 0, OUTCOME_RETRY,     SCOPE_RECIPIENT,  false, true,  "wait-from",    NULL},
+    {SMTP_MAIL,    421, -1, 0, OUTCOME_RETRY,     SCOPE_CONNECTION, false, true,  "wait-from",    "4.3.2"},
+    {SMTP_MAIL,    550,  1, 1, OUTCOME_ERROR,     SCOPE_RECIPIENT,  true,  true,  "wait-from",    "5.1.1"},
+    {SMTP_RCPT,    550, -1, 0, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.1.1"},
+    {SMTP_RCPT,    550,  1, 1, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.1.1"},
+    {SMTP_RCPT,    550,  7, 1, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, true,  "wait-rcpt",    "5.7.1"},
+    {SMTP_RCPT,    550,  2, 2, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.2.2"},
+    {SMTP_RCPT,    552,  1,10, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.1.10"},
+    {SMTP_RCPT,    552, -1, 0, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.2.2"},
+    {SMTP_RCPT,    501,  1, 3, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.1.3"},
+    {SMTP_RCPT,    503, -1, 0, OUTCOME_RETRY,     SCOPE_CONNECTION, false, true,  "wait-rcpt",    "5.5.1"},
+    {SMTP_RCPT,    450, -1, 0, OUTCOME_RETRY,     SCOPE_RECIPIENT,  false, false, "wait-rcpt",    NULL},
+    {SMTP_RCPT,    421,  7,28, OUTCOME_RETRY,     SCOPE_CONNECTION, false, false, "wait-rcpt",    "4.7.28"},
+    {SMTP_RCPT,    559, -1, 0, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.0.0"},
+    {SMTP_RCPT,    559,  5, 0, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "5.5.0"},
+    {SMTP_RCPT,    499, -1, 0, OUTCOME_RETRY,     SCOPE_RECIPIENT,  false, false, "wait-rcpt",    "4.0.0"},
+    {SMTP_DATA,    554, -1, 0, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, false, "wait-data",    "5.0.0"},
+    {SMTP_DATA,    550,  1, 1, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, false, "wait-data",    "5.1.1"},
+    {SMTP_DATA,    559, -1, 0, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, false, "wait-data",    "5.0.0"},
+    {SMTP_DATA,    451, -1, 0, OUTCOME_RETRY,     SCOPE_RECIPIENT,  false, false, "wait-data",    NULL},
+    {SMTP_END,     550, -1, 0, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "reply-end",    NULL},
+    {SMTP_END,     554,  7, 1, OUTCOME_ERROR,     SCOPE_RECIPIENT,  false, true,  "wait-end",     "5.7.1"},
+    {SMTP_END,     559, -1, 0, OUTCOME_ABSENT,    SCOPE_RECIPIENT,  false, false, "wait-end",     "5.0.0"},
+    {SMTP_END,     451, -1, 0, OUTCOME_RETRY,     SCOPE_RECIPIENT,  false, false, "wait-end",     NULL},
+    {SMTP_RSET,    500, -1, 0, OUTCOME_EVENT,     SCOPE_CONNECTION, false, false, "wait-rset",    NULL},
+    {SMTP_QUIT,    500, -1, 0, OUTCOME_EVENT,     SCOPE_CONNECTION, false, false, "wait-quit",    NULL},
+};
+/* clang-format on */
+
+static void replies_mean_what_the_rules_say(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
+        struct smtp_result r = replied(replies[i].stage, replies[i].code,
+                                       replies[i].subject, replies[i].detail);
+        struct verdict v = verdict_of_result(&r, true);
+        print_message("%d at %s\n", replies[i].code, smtp_stages[r.stage].key);
+        assert_int_equal(v.code, replies[i].code);
+        assert_int_equal(v.outcome, replies[i].outcome);
+        assert_int_equal(v.scope, replies[i].scope);
+        assert_int_equal(v.next_host, replies[i].next_host);
+        assert_int_equal(v.about_us, replies[i].about_us);
+        assert_string_equal(v.step, replies[i].step);
+        if (replies[i].status)
+            assert_string_equal(v.status, replies[i].status);
+        assert_true(v.counted);
+    }
+}
+
+static void every_reply_has_a_verdict(void **state)
+{
+    (void)state;
+    for (int stage = 0; stage < SMTP_STAGE_COUNT; stage++)
+        for (int code = 400; code < 600; code++)
+            for (int subject = -1; subject < 10; subject++) {
+                struct smtp_result r = replied(stage, code, subject, 1);
+                struct verdict v = verdict_of_result(&r, true);
+                assert_int_not_equal(v.outcome, OUTCOME_DELIVERED);
+                assert_true(v.class == CLASS_BE);
+                assert_false(v.in_doubt);
+                if (code < 500 && stage < SMTP_RSET)
+                    assert_int_equal(v.outcome, OUTCOME_RETRY);
+                if (v.outcome == OUTCOME_ABSENT)
+                    assert_true(stage == SMTP_RCPT || stage == SMTP_BODY ||
+                                stage == SMTP_END);
+                if (code >= 500 && subject >= 3 && subject <= 7)
+                    assert_int_not_equal(v.outcome, OUTCOME_ABSENT);
+                v = verdict_of_result(&r, false);
+                assert_true(v.class == CLASS_LE);
+            }
+    for (int code = 200; code < 300; code++) {
+        struct smtp_result r = replied(SMTP_END, code, -1, 0);
+        struct verdict v = verdict_of_result(&r, true);
+        assert_int_equal(v.outcome, OUTCOME_DELIVERED);
+        assert_int_equal(v.code, 250);
+        assert_true(v.class == CLASS_NONE);
+    }
+}
+
+static void every_break_has_its_code(void **state)
+{
+    (void)state;
+    for (int stage = 0; stage < SMTP_STAGE_COUNT; stage++)
+        for (int kind = 0; kind < 8; kind++) {
+            bool lost = kind & 1, sending = kind & 2, doubt = kind & 4;
+            const struct smtp_stage_line *l = &smtp_stages[stage];
+            struct smtp_result r = {
+                .how = lost ? SMTP_HOW_LOST : SMTP_HOW_TIMEOUT,
+                .stage = stage,
+                .sending = sending,
+                .dot_left = doubt,
+            };
+            struct verdict v = verdict_of_result(&r, true);
+            int code = lost && sending ? l->lost_sending
+                       : lost          ? l->lost_waiting
+                       : sending       ? l->timeout_sending
+                                       : l->timeout_waiting;
+            bool aside = stage == SMTP_RSET || stage == SMTP_QUIT;
+            assert_int_equal(v.code, code);
+            assert_false(v.generic);
+            assert_int_equal(v.in_doubt, doubt);
+            assert_int_equal(v.outcome, aside ? OUTCOME_EVENT : OUTCOME_RETRY);
+            assert_int_equal(v.next_host, !aside && !doubt);
+            assert_string_equal(v.step, sending ? l->sending : l->waiting);
+            assert_string_equal(v.status, "4.4.2");
+        }
+}
+
+static void what_is_no_dialogue(void **state)
+{
+    (void)state;
+    struct smtp_result r = {
+        .how = SMTP_HOW_GARBAGE, .stage = SMTP_END, .dot_left = true};
+    struct verdict v = verdict_of_result(&r, true);
+    assert_int_equal(v.code, 602);
+    assert_string_equal(v.step, "protocol");
+    assert_int_equal(v.outcome, OUTCOME_RETRY);
+    assert_true(v.in_doubt && !v.next_host && v.class == CLASS_BE);
+
+    r = (struct smtp_result){.how = SMTP_HOW_LOCAL_SIZE, .stage = SMTP_MAIL};
+    v = verdict_of_result(&r, true);
+    assert_int_equal(v.code, 552);
+    assert_int_equal(v.outcome, OUTCOME_ERROR);
+    assert_true(v.counted);
+
+    r = (struct smtp_result){.how = SMTP_HOW_UNTRIED, .stage = SMTP_MAIL};
+    v = verdict_of_result(&r, true);
+    assert_false(v.counted);
+    assert_int_equal(v.outcome, OUTCOME_RETRY);
+}
+
+/* clang-format off */
+static const struct {
+    int code; const char *stage; bool remote;
+    enum outcome outcome; enum code_class class; enum verdict_scope scope;
+} codes[] = {
+    {601, "connect",         true,  OUTCOME_RETRY,  CLASS_BE, SCOPE_HOST},
+    {601, "connect-timeout", false, OUTCOME_RETRY,  CLASS_LE, SCOPE_HOST},
+    {606, "deadline",        true,  OUTCOME_ERROR,  CLASS_BE, SCOPE_RECIPIENT},
+    {607, "retry-limit",     true,  OUTCOME_ERROR,  CLASS_BE, SCOPE_RECIPIENT},
+    {608, "dns",             false, OUTCOME_RETRY,  CLASS_BE, SCOPE_US},
+    {609, "socket",          false, OUTCOME_RETRY,  CLASS_LE, SCOPE_US},
+    {611, "addr",            false, OUTCOME_ABSENT, CLASS_BE, SCOPE_RECIPIENT},
+    {700, "dns",             false, OUTCOME_ABSENT, CLASS_BE, SCOPE_SITE},
+    {710, "dns",             false, OUTCOME_RETRY,  CLASS_BE, SCOPE_SITE},
+    {800, "addr",            false, OUTCOME_ABSENT, CLASS_BE, SCOPE_RECIPIENT},
+    {-11, "run",             false, OUTCOME_ERROR,  CLASS_LE, SCOPE_US},
+};
+/* clang-format on */
+
+static void codes_without_a_dialogue(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        struct verdict v =
+            verdict_of_code(codes[i].code, codes[i].stage, codes[i].remote);
+        print_message("%d\n", codes[i].code);
+        assert_int_equal(v.outcome, codes[i].outcome);
+        assert_true(v.class == codes[i].class);
+        assert_int_equal(v.scope, codes[i].scope);
+        assert_string_equal(v.step, codes[i].stage);
+        assert_false(v.generic);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replies_mean_what_the_rules_say),
+        cmocka_unit_test(every_reply_has_a_verdict),
+        cmocka_unit_test(every_break_has_its_code),
+        cmocka_unit_test(what_is_no_dialogue),
+        cmocka_unit_test(codes_without_a_dialogue),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
