@@ -164,9 +164,27 @@ bool utf8_valid(struct span text)
     return true;
 }
 
+/* Most text is printable ASCII: bytes that pass as they are. */
+static size_t plain_run(struct span text)
+{
+    size_t n = 0;
+    while (n < text.n && text.p[n] >= 0x20 && text.p[n] < 0x7f && text.p[n] != '\\')
+        n++;
+    return n;
+}
+
 void text_clean(struct buf *b, struct span text, size_t max)
 {
     while (text.n) {
+        size_t run = plain_run(text);
+        run = run < max ? run : max;
+        if (run) {
+            buf_add(b, text.p, run);
+            max -= run;
+            text.p += run;
+            text.n -= run;
+            continue;
+        }
         size_t n = utf8_sequence(text);
         unsigned char c = (unsigned char)text.p[0];
         bool c1 = n == 2 && c == 0xc2 && (unsigned char)text.p[1] < 0xa0;
