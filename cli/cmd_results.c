@@ -194,8 +194,8 @@ static int print(struct results *results, const struct recipients *list,
     recipient_finish(&addresses.row);
     if (results_damaged(results))
         fprintf(stderr,
-                "hikyaku: results: %" PRIu64 " damaged lines of attempts.tsv were "
-                "passed over\n",
+                "hikyaku: results: damaged lines in attempts.tsv, passed over: %" PRIu64
+                "\n",
                 results_damaged(results));
     return status;
 }

@@ -11,9 +11,16 @@
 #include "report/attempts.h"
 #include "report/results.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
 enum { ROWS = 20, TESTED_LINES = 64 };
 
 static char path[] = "/tmp/hikyaku-fuzz-XXXXXX";
+
+static void remove_file(void)
+{
+    unlink(path);
+}
 
 /* The header, and then the input; each line with a right CRC when the first byte is
  * odd, so that the fuzzer need not find checksums. */
@@ -120,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         int fd = mkstemp(path);
         assert(fd >= 0);
         close(fd);
+        atexit(remove_file);
         made = true;
     }
     struct span input = {(const char *)data, n};
