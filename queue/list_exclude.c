@@ -96,7 +96,7 @@ bool list_exclude_open(struct list_table *t, const char *path,
 {
     *t = (struct list_table){0};
     *out = (struct list_excluded){0};
-    if (!list_file_open(&t->file, path, what, f))
+    if (!list_file_open(&t->file, path, path, what, f))
         return false;
     struct list_lines lines = {.fd = t->file.fd};
     bool ok = read_lines(t, address_column, &lines, out, f);

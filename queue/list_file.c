@@ -20,21 +20,21 @@ struct list_block {
 };
 _Static_assert(sizeof(struct list_block) == (size_t)BLOCK_ROWS * 9, "9 bytes a row");
 
-bool list_file_open(struct list_file *l, const char *path, const char *what,
-                    struct fault *f)
+bool list_file_open(struct list_file *l, const char *path, const char *name,
+                    const char *what, struct fault *f)
 {
-    *l = (struct list_file){.what = what, .path = mem_strdup(path), .fd = -1};
+    *l = (struct list_file){.what = what, .name = mem_strdup(name), .fd = -1};
     /* O_NONBLOCK: a FIFO without a writer must not hold us up, it is refused below. */
     l->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (l->fd < 0 || fstat(l->fd, &st) != 0)
-        return fault_set(f, -8, "cannot open %s \"%s\": %s", what, path,
+        return fault_set(f, -8, "cannot open %s \"%s\": %s", what, name,
                          strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return fault_set(f, -8, "cannot open %s \"%s\": %s", what, path,
+        return fault_set(f, -8, "cannot open %s \"%s\": %s", what, name,
                          S_ISDIR(st.st_mode) ? strerror(EISDIR) : "Not a regular file");
     if ((uint64_t)st.st_size > LIST_FILE_MAX)
-        return fault_set(f, -8, "cannot open %s \"%s\": %s", what, path,
+        return fault_set(f, -8, "cannot open %s \"%s\": %s", what, name,
                          strerror(EFBIG));
     posix_fadvise(l->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     return true;
@@ -42,12 +42,12 @@ bool list_file_open(struct list_file *l, const char *path, const char *what,
 
 void list_file_close(struct list_file *l)
 {
-    if (l->path && l->fd >= 0)
+    if (l->name && l->fd >= 0)
         close(l->fd);
     for (uint32_t i = 0; i < l->blocks_n; i++)
         free(l->blocks[i]);
     free(l->blocks);
-    free(l->path);
+    free(l->name);
     *l = (struct list_file){.fd = -1};
 }
 
@@ -86,7 +86,7 @@ static uint64_t offset_of(const struct list_file *l, uint32_t row)
 bool list_file_changed(const struct list_file *l, uint32_t row, struct fault *f)
 {
     return fault_set(f, -21, "%s \"%s\" was changed while in use: line of row %u",
-                     l->what, l->path, row);
+                     l->what, l->name, row);
 }
 
 /* Read n bytes at offset; fewer only at the end of the file. -1: errno. */
@@ -121,7 +121,7 @@ bool list_file_read(const struct list_file *l, uint32_t row, struct buf *buf,
     buf_reserve(buf, before + n);
     ssize_t got = read_all(l->fd, buf->p, before + n, begin - before);
     if (got < 0)
-        return fault_set(f, -20, "cannot read %s \"%s\": %s", l->what, l->path,
+        return fault_set(f, -20, "cannot read %s \"%s\": %s", l->what, l->name,
                          strerror(errno));
     buf->n = (size_t)got;
     struct span whole = {buf->p + before, n};

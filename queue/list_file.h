@@ -17,7 +17,7 @@ enum { LIST_ROWS_MAX = 0x7fffffff };
 
 struct list_file {
     const char *what; /* "list", "exclude file": static, for faults */
-    char *path;
+    char *name;       /* for messages */
     int fd;
     uint64_t size; /* where the last line ends */
     uint32_t rows;
@@ -26,8 +26,8 @@ struct list_file {
 };
 
 /* Open a regular file. false and *f: -8. Close it also after that. */
-bool list_file_open(struct list_file *l, const char *path, const char *what,
-                    struct fault *f);
+bool list_file_open(struct list_file *l, const char *path, const char *name,
+                    const char *what, struct fault *f);
 void list_file_close(struct list_file *l);
 
 /* One more line, which begins at offset. Its number is l->rows afterwards. */

@@ -97,7 +97,7 @@ static bool add_row(struct reading *g, const struct list_line *line)
     struct recipients *r = g->r;
     struct list_file *file = &r->list.file;
     if (g->lines.offset > LIST_FILE_MAX || file->rows == LIST_ROWS_MAX)
-        return fault_set(g->fault, -8, "cannot open %s \"%s\": %s", what, file->path,
+        return fault_set(g->fault, -8, "cannot open %s \"%s\": %s", what, file->name,
                          strerror(EFBIG));
     uint32_t row = file->rows + 1;
     uint32_t value = VALUE_OUTSIDE;
@@ -122,15 +122,15 @@ static bool read_header(struct reading *g)
     enum list_lines_result result = list_lines_next(&g->lines, &line);
     if (result != LIST_LINES_ONE)
         return fault_set(
-            g->fault, -9, "cannot read header of %s \"%s\": %s", what, t->file.path,
+            g->fault, -9, "cannot read header of %s \"%s\": %s", what, t->file.name,
             result == LIST_LINES_END ? "the file is empty" : strerror(errno));
     if (line.too_long)
         return fault_set(
             g->fault, -10,
             "cannot understand header of %s \"%s\": it is longer than %d MiB", what,
-            t->file.path, LIST_LINE_MAX >> 20);
+            t->file.name, LIST_LINE_MAX >> 20);
     if (!list_columns_parse(&t->columns, line.text, g->params->address_column, what,
-                            t->file.path, g->fault))
+                            t->file.name, g->fault))
         return false;
     t->file.size = line.bytes;
     t->fields = mem_zero((size_t)t->columns.n, sizeof *t->fields);
@@ -146,7 +146,7 @@ static bool read_rows(struct reading *g)
             return false;
     if (result == LIST_LINES_ERROR)
         return fault_set(g->fault, -20, "cannot read %s \"%s\": %s", what,
-                         g->r->list.file.path, strerror(errno));
+                         g->r->list.file.name, strerror(errno));
     return true;
 }
 
@@ -154,7 +154,8 @@ static bool read_all(struct reading *g)
 {
     struct recipients *r = g->r;
     const struct recipients_params *params = g->params;
-    if (!list_file_open(&r->list.file, params->path, what, g->fault))
+    const char *name = params->name ? params->name : params->path;
+    if (!list_file_open(&r->list.file, params->path, name, what, g->fault))
         return false;
     g->lines.fd = r->list.file.fd;
     if (!read_header(g))

@@ -22,6 +22,7 @@ struct recipients;
 
 struct recipients_params {
     const char *path;           /* a regular file; nothing here is kept after open */
+    const char *name;           /* what messages call it; NULL: path */
     const char *address_column; /* NULL: "email", whatever its case */
     const char *exclude;        /* file of addresses that get 801, NULL: none */
     bool allow_duplicates;
