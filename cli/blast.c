@@ -1,0 +1,244 @@
+#include "cli/blast.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/time.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/cli.h"
+
+enum {
+    MESSAGE_MAX = 100 * 1024 * 1024,
+    OWN_ADDRESSES_MAX = 256,
+    MESSAGE_CHUNK = 64 * 1024
+};
+
+int exit_of_job(enum job_result result)
+{
+    switch (result) {
+    case JOB_DONE:
+        return 0;
+    case JOB_BAD_NAME:
+        return EX_USAGE;
+    case JOB_CANNOT_OPEN:
+        return EX_NOINPUT;
+    case JOB_CANNOT_CREATE:
+    case JOB_NAME_TAKEN:
+        return EX_CANTCREAT;
+    case JOB_BUSY:
+        return EX_TEMPFAIL;
+    case JOB_IO:
+        break;
+    }
+    return EX_IOERR;
+}
+
+static int complain_as(const struct fault *f, int status)
+{
+    complain(f);
+    return status;
+}
+
+static int read_message(struct blast *b)
+{
+    const char *path = b->options->message;
+    struct fault f = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (n > 0 && b->message.n <= MESSAGE_MAX) {
+        buf_reserve(&b->message, MESSAGE_CHUNK);
+        n = read(fd, b->message.p + b->message.n, MESSAGE_CHUNK);
+        if (n > 0)
+            b->message.n += (size_t)n;
+    }
+    if (n < 0)
+        fault_set(&f, -20, "cannot open message \"%s\": %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return complain_as(&f, EX_NOINPUT);
+    if (b->message.n > MESSAGE_MAX) {
+        fault_set(&f, -21, "%s:1: larger than %d bytes", path, MESSAGE_MAX);
+        return complain(&f);
+    }
+    return -1;
+}
+
+static int parse_option(const char *command, const char *name, const char *text,
+                        struct address *out)
+{
+    if (!text || address_parse(span_of(text), out) == ADDRESS_OK)
+        return -1;
+    return usage_error(command, "%s \"%s\": %s", name, text,
+                       out->why ? out->why : "no address");
+}
+
+/* The addresses of this machine, for the word "self". */
+static int own_addresses(struct ip *out)
+{
+    struct ifaddrs *all;
+    int n = 0;
+    if (getifaddrs(&all) != 0)
+        return 0;
+    for (struct ifaddrs *i = all; i && n < OWN_ADDRESSES_MAX; i = i->ifa_next) {
+        if (!i->ifa_addr)
+            continue;
+        if (i->ifa_addr->sa_family == AF_INET) {
+            static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+            memcpy(out[n].bytes, mapped, sizeof mapped);
+            memcpy(out[n].bytes + 12,
+                   &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, 4);
+            n++;
+        } else if (i->ifa_addr->sa_family == AF_INET6) {
+            memcpy(out[n].bytes,
+                   &((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr, 16);
+            n++;
+        }
+    }
+    freeifaddrs(all);
+    return n;
+}
+
+static int make_deny(struct blast *b)
+{
+    struct ip own[OWN_ADDRESSES_MAX];
+    int own_n = own_addresses(own);
+    struct fault f = {0};
+    const struct conf_strings *words = &b->conf->deny_destinations;
+    b->deny = deny_create((const char *const *)words->items, words->n, own, own_n, &f);
+    return b->deny ? -1 : complain(&f);
+}
+
+int blast_open(struct blast *b, const struct blast_options *options,
+               const char *command)
+{
+    *b = (struct blast){.options = options};
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    b->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+    if (getrandom(b->secret, sizeof b->secret, 0) != sizeof b->secret)
+        die_oom();
+    int status = parse_option(command, "--from", options->from, &b->from);
+    if (status < 0)
+        status = parse_option(command, "--to", options->to, &b->to);
+    if (status >= 0)
+        return status;
+    struct fault f = {0};
+    b->conf = conf_load(options->config, false, &f);
+    if (!b->conf)
+        return complain(&f);
+    status = make_deny(b);
+    return status >= 0 ? status : read_message(b);
+}
+
+int blast_open_list(struct blast *b, const char *path)
+{
+    struct fault f = {0};
+    struct recipients_params params = {
+        .path = path,
+        .name =
+            strcmp(b->options->list, "-") == 0 ? "standard input" : b->options->list,
+        .address_column = b->options->address_column,
+        .exclude = b->options->exclude,
+        .allow_duplicates = b->options->allow_duplicates,
+        .first_row = b->options->first_row,
+        .last_row = b->options->last_row,
+        .to = b->to.n ? b->to.text : NULL,
+    };
+    b->list = recipients_open(&params, &f);
+    return b->list ? -1 : complain(&f);
+}
+
+int blast_compile(struct blast *b)
+{
+    struct fault f = {0};
+    struct template_params params = {
+        .file = b->options->message,
+        .columns = recipients_column_names(b->list),
+        .columns_n = recipients_columns(b->list),
+        .address_column = recipients_address_column(b->list),
+        .hostname = b->conf->hostname,
+        .secret = b->secret,
+        .secret_n = sizeof b->secret,
+        .created_ms = b->created_ms,
+    };
+    b->template = template_compile(buf_span(&b->message), &params, &f);
+    if (!b->template)
+        return complain(&f);
+    if (b->from.n)
+        return -1;
+    if (address_parse(span_of(template_from(b->template)), &b->from) == ADDRESS_OK)
+        return -1;
+    fault_set(&f, -21, "%s: From: is no envelope sender (%s); use --from",
+              b->options->message, b->from.why ? b->from.why : "no address");
+    return complain(&f);
+}
+
+void blast_close(struct blast *b)
+{
+    template_free(b->template);
+    recipients_free(b->list);
+    deny_free(b->deny);
+    conf_free(b->conf);
+    buf_finish(&b->message);
+}
+
+struct resolver_params blast_resolver(const struct blast *b)
+{
+    return (struct resolver_params){
+        .servers = (const char *const *)b->conf->resolver.servers.items,
+        .servers_n = b->conf->resolver.servers.n,
+        .timeout_ms = b->conf->resolver.timeout,
+        .tries = (int)b->conf->resolver.tries,
+        .in_flight = (int)b->conf->resolver.in_flight,
+        .deny = b->deny,
+    };
+}
+
+struct engine_params blast_engine(const struct blast *b)
+{
+    const struct conf_policy *p = &b->conf->policy;
+    static const enum smtp_pipelining pipelining[] = {
+        [CONF_PIPELINING_AUTO] = SMTP_PIPELINING_AUTO,
+        [CONF_PIPELINING_GROUP] = SMTP_PIPELINING_GROUP,
+        [CONF_PIPELINING_OFF] = SMTP_PIPELINING_OFF,
+    };
+    struct engine_params e = {
+        .list = b->list,
+        .workers = (int)b->conf->workers,
+        .worker =
+            {
+                .template = b->template,
+                .deny = b->deny,
+                .sender = b->from.text,
+                .smtp = {.helo_name = b->conf->hostname,
+                         .pipelining = pipelining[p->pipelining]},
+                .connect_limit_us = p->timeout.connect * 1000,
+                .port = (uint16_t)p->port,
+            },
+        .policy =
+            {
+                .retry_interval_ms = p->retry_interval.ms,
+                .retry_intervals = p->retry_interval.n,
+                .lifetime_ms = p->lifetime,
+                .max_attempts = (uint32_t)p->max_attempts,
+                .connections = (uint32_t)p->connections,
+                .messages_per_connection = (uint32_t)p->messages_per_connection,
+            },
+        .resolver = blast_resolver(b),
+    };
+    /* timeout { } has a key for each stage of the dialogue. */
+#define X(name, waiting, sending, key, ...)                                            \
+    e.worker.smtp.limit_us[SMTP_##name] = p->timeout.key * 1000;
+    SMTP_STAGES(X)
+#undef X
+    memcpy(&e.seed, b->secret, sizeof e.seed);
+    return e;
+}

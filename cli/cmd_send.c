@@ -1,0 +1,263 @@
+/* send and rehearse: make the job, run it, say the sum. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/blast.h"
+#include "cli/cli.h"
+#include "cli/progress.h"
+#include "sink/rehearsal.h"
+
+/* A job that is being made and run. */
+struct making {
+    struct blast blast;
+    struct job job;
+    struct attempts *attempts;
+    struct totals totals;
+    bool rehearsing;
+    struct rehearsal *rehearsal; /* NULL with send */
+};
+
+static int job_fault(const struct fault *f, enum job_result result)
+{
+    complain(f);
+    return exit_of_job(result);
+}
+
+static char *path_in(const struct job *job, const char *file)
+{
+    struct buf b = {0};
+    buf_printf(&b, "%s/%s", job->path, file);
+    buf_cstr(&b);
+    return b.p;
+}
+
+/* The snapshot of the list. */
+static int copy_list(struct making *m, struct job_file *out)
+{
+    struct fault f = {0};
+    const char *list = m->blast.options->list;
+    bool standard_input = strcmp(list, "-") == 0;
+    int fd = standard_input ? STDIN_FILENO : open(list, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fault_set(&f, -8, "cannot open list \"%s\": %s", list, strerror(errno));
+        return complain(&f);
+    }
+    enum job_result r = job_put_copy(&m->job, "list.tsv", fd,
+                                     standard_input ? "standard input" : list, out, &f);
+    if (!standard_input)
+        close(fd);
+    return r == JOB_DONE ? -1 : job_fault(&f, r);
+}
+
+static void hex(const uint8_t *bytes, size_t n, char *out)
+{
+    for (size_t i = 0; i < n; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static int put_settings(struct making *m, const struct job_file *list,
+                        const struct job_file *message)
+{
+    const struct blast *b = &m->blast;
+    char secret[2 * BLAST_SECRET + 1], list_crc[9], message_crc[9];
+    hex(b->secret, BLAST_SECRET, secret);
+    snprintf(list_crc, sizeof list_crc, "%08x", list->crc32c);
+    snprintf(message_crc, sizeof message_crc, "%08x", message->crc32c);
+    const char *column =
+        recipients_column_names(b->list)[recipients_address_column(b->list)];
+    struct conf_job job = {
+        .id = m->job.name,
+        .created_ms = b->created_ms,
+        .secret = secret,
+        .address_column = (char *)(uintptr_t)column,
+        .from = (char *)(uintptr_t)b->from.text,
+        .to = (char *)(uintptr_t)(b->to.n ? b->to.text : ""),
+        .first_row = b->options->first_row,
+        .last_row = b->options->last_row,
+        .allow_duplicates = b->options->allow_duplicates,
+        .rehearsal = m->rehearsing,
+        .list_size = (int64_t)list->size,
+        .message_size = (int64_t)message->size,
+        .list_crc = list_crc,
+        .message_crc = message_crc,
+    };
+    struct buf text = {0};
+    struct fault f = {0};
+    conf_write(&text, b->conf, &job);
+    enum job_result r = job_put_text(&m->job, "job.conf", buf_span(&text), NULL, &f);
+    buf_finish(&text);
+    return r == JOB_DONE ? -1 : job_fault(&f, r);
+}
+
+/* attempts.tsv with a line for each row that is final from the start. */
+static int begin_log(struct making *m)
+{
+    struct fault f = {0};
+    char *path = path_in(&m->job, "attempts.tsv");
+    m->attempts = attempts_create(path, &f);
+    free(path);
+    if (m->attempts &&
+        engine_intake(m->blast.list, m->attempts, m->blast.created_ms, m->rehearsing,
+                      &m->totals, &f) &&
+        attempts_write(m->attempts, &f))
+        return -1;
+    return complain(&f);
+}
+
+/* The receiver's child is forked before libuv makes a thread. Its record stands in the
+ * job as received.tsv. */
+static int start_rehearsal(struct making *m)
+{
+    struct fault f = {0};
+    char *record = path_in(&m->job, "received.tsv");
+    struct rehearsal_params params = {.record = record};
+    m->rehearsal = rehearsal_start(&params, &f);
+    free(record);
+    return m->rehearsal ? -1 : complain(&f);
+}
+
+/* What the other side says it took: each delivered row once, or this is a defect. */
+static int stop_rehearsal(struct making *m, uint64_t delivered, int status)
+{
+    struct sink_counts counts;
+    if (!rehearsal_stop(m->rehearsal, &counts)) {
+        fputs("hikyaku: the receiver of the rehearsal died\n", stderr);
+        return EX_SOFTWARE;
+    }
+    if (!m->blast.options->quiet && !m->blast.options->json)
+        fprintf(
+            stderr,
+            "receiver: %llu recipients accepted over %llu connections, %llu refused, "
+            "%llu deferred\n",
+            (unsigned long long)counts.recipients,
+            (unsigned long long)counts.connections, (unsigned long long)counts.refused,
+            (unsigned long long)counts.deferred);
+    if (status == 0 && counts.recipients != delivered) {
+        fprintf(stderr,
+                "hikyaku: the receiver accepted %llu, we count %llu delivered\n",
+                (unsigned long long)counts.recipients, (unsigned long long)delivered);
+        return EX_SOFTWARE;
+    }
+    return status;
+}
+
+/* The whole job directory, aside; nothing of it stays when a step fails. */
+static int make_job(struct making *m)
+{
+    struct fault f = {0};
+    struct job_file list, message;
+    struct blast *b = &m->blast;
+    enum job_result r =
+        job_begin(&m->job, b->conf->spool, b->options->job, b->created_ms, &f);
+    if (r != JOB_DONE)
+        return job_fault(&f, r);
+    int status = copy_list(m, &list);
+    if (status < 0) {
+        char *path = path_in(&m->job, "list.tsv");
+        status = blast_open_list(b, path);
+        free(path);
+    }
+    if (status < 0)
+        status = blast_compile(b);
+    if (status < 0) {
+        r = job_put_text(&m->job, "message.eml", buf_span(&b->message), &message, &f);
+        status = r == JOB_DONE ? -1 : job_fault(&f, r);
+    }
+    if (status < 0)
+        status = put_settings(m, &list, &message);
+    if (status < 0)
+        status = begin_log(m);
+    if (status < 0 && m->rehearsing)
+        status = start_rehearsal(m);
+    if (status < 0) {
+        r = job_commit(&m->job, &f);
+        status = r == JOB_DONE ? -1 : job_fault(&f, r);
+    }
+    if (status >= 0) {
+        if (m->rehearsal)
+            stop_rehearsal(m, 0, status);
+        job_abandon(&m->job);
+    }
+    return status;
+}
+
+static int run_job(struct making *m)
+{
+    const struct blast_options *o = m->blast.options;
+    struct engine_params e = blast_engine(&m->blast);
+    struct progress progress;
+    struct engine_stats stats;
+    struct fault f = {0};
+    char server[32];
+    const char *servers[] = {server};
+    e.attempts = m->attempts;
+    e.totals = m->totals;
+    if (m->rehearsal) {
+        snprintf(server, sizeof server, "127.0.0.1:%d",
+                 rehearsal_dns_port(m->rehearsal));
+        e.rehearsal = true;
+        e.worker.port = (uint16_t)rehearsal_smtp_port(m->rehearsal);
+        e.worker.deny = e.resolver.deny = NULL;
+        e.resolver.servers = servers;
+        e.resolver.servers_n = 1;
+    }
+    progress_init(&progress, o->quiet, o->json);
+    e.tick = progress_tick;
+    e.tick_arg = &progress;
+    e.tick_ms = progress_tick_ms(&progress);
+    if (!o->quiet && !o->json) {
+        uint32_t ignored = recipients_exclude_ignored(m->blast.list, NULL);
+        if (ignored)
+            fprintf(stderr,
+                    "hikyaku: %s: %u lines without an address were passed over\n",
+                    o->exclude, ignored);
+        fprintf(stderr, "job %s: %llu rows, %u domains, from <%s>%s\n", m->job.name,
+                (unsigned long long)m->totals.rows, recipients_domains(m->blast.list),
+                m->blast.from.text, m->rehearsal ? ", rehearsal" : "");
+    }
+    bool good = engine_run(&e, &stats, &f);
+    if (good)
+        progress_end(&progress, &stats, m->job.name);
+    int status = !good ? complain(&f) : stats.totals.pending ? EXIT_PENDING : 0;
+    if (m->rehearsal)
+        status = stop_rehearsal(m, stats.totals.delivered, status);
+    if (good && !o->quiet && !o->json)
+        fprintf(stderr, "%s: one line for every row: hikyaku results %s\n",
+                engine_state_word(stats.state), m->job.name);
+    return status;
+}
+
+static int blast_away(enum blast_command command, int argc, char **argv)
+{
+    struct blast_options options;
+    int status = options_parse(command, argc, argv, &options);
+    if (status >= 0)
+        return status;
+    struct making m = {.rehearsing = command == BLAST_REHEARSE};
+    status = blast_open(&m.blast, &options, argv[0]);
+    if (status < 0)
+        status = make_job(&m);
+    if (status < 0) {
+        status = run_job(&m);
+        job_unlock(&m.job);
+    }
+    attempts_close(m.attempts);
+    blast_close(&m.blast);
+    return status;
+}
+
+int cmd_send(int argc, char **argv)
+{
+    return blast_away(BLAST_SEND, argc, argv);
+}
+
+int cmd_rehearse(int argc, char **argv)
+{
+    return blast_away(BLAST_REHEARSE, argc, argv);
+}
