@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -126,6 +127,7 @@ static int parse(int argc, char **argv, struct choices *out)
 /* The job's directory, as it was asked for. Returns -1 or the exit status. */
 static int find(const struct choices *choices, struct buf *path)
 {
+    assert(choices->job);
     struct fault f = {0};
     struct conf *conf = NULL;
     if (!strchr(choices->job, '/')) { /* a path needs no spool, and so no settings */
