@@ -10,7 +10,7 @@ static const char what[] = "exclude file";
 
 static bool blame(const struct list_table *t, const char *why, struct fault *f)
 {
-    return fault_set(f, -10, "cannot understand %s \"%s\": %s", what, t->file.path,
+    return fault_set(f, -10, "cannot understand %s \"%s\": %s", what, t->file.name,
                      why);
 }
 
@@ -21,7 +21,7 @@ static bool begin(struct list_table *t, const struct list_line *line,
     *header_out = list_columns_named(line->text, address_column);
     if (*header_out)
         return list_columns_parse(&t->columns, line->text, address_column, what,
-                                  t->file.path, f);
+                                  t->file.name, f);
     if (memchr(line->text.p, '\0', line->text.n))
         return blame(t, "it holds a NUL byte; save it as UTF-8", f);
     if (memchr(line->text.p, '\t', line->text.n))
@@ -79,14 +79,14 @@ static bool read_lines(struct list_table *t, const char *address_column,
             out->ignored_line = number;
     }
     if (result == LIST_LINES_ERROR)
-        return fault_set(f, -20, "cannot read %s \"%s\": %s", what, t->file.path,
+        return fault_set(f, -20, "cannot read %s \"%s\": %s", what, t->file.name,
                          strerror(errno));
     if (out->ignored > good)
         return fault_set(
             f, -10,
             "cannot understand %s \"%s\": most of its lines are not addresses, "
             "the first is line %llu",
-            what, t->file.path, (unsigned long long)out->ignored_line);
+            what, t->file.name, (unsigned long long)out->ignored_line);
     return true;
 }
 
