@@ -1,0 +1,217 @@
+/* check: a dry run. Parse all, resolve every domain, show the plan, send nothing. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/blast.h"
+#include "cli/cli.h"
+#include "cli/plan.h"
+
+enum { SITES_SHOWN = 20, UNRESOLVED_SHOWN = 20, COPY_CHUNK = 64 * 1024 };
+
+/* Standard input is read twice (the pass over the list, then the sample row), so it is
+ * kept in memory; a file is read where it is. */
+static int open_list(struct blast *b, int *fd_out)
+{
+    *fd_out = -1;
+    if (strcmp(b->options->list, "-") != 0)
+        return blast_open_list(b, b->options->list);
+    int fd = memfd_create("list", MFD_CLOEXEC);
+    char *chunk = fd < 0 ? NULL : malloc(COPY_CHUNK);
+    ssize_t n = chunk ? 1 : -1;
+    while (n > 0) {
+        n = read(STDIN_FILENO, chunk, COPY_CHUNK);
+        for (ssize_t at = 0, wrote; n > 0 && at < n; at += wrote) {
+            wrote = write(fd, chunk + at, (size_t)(n - at));
+            if (wrote < 0) {
+                n = -1;
+                break;
+            }
+        }
+    }
+    free(chunk);
+    *fd_out = fd;
+    if (n < 0) {
+        struct fault f = {0};
+        fault_set(&f, -8, "cannot read standard input: %s", strerror(errno));
+        return complain(&f);
+    }
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return blast_open_list(b, path);
+}
+
+static uint32_t job_rows(const struct recipients *list)
+{
+    uint32_t first = recipients_first(list), last = recipients_last(list);
+    return last < first ? 0 : last - first + 1;
+}
+
+static void print_sites(const struct plan *p)
+{
+    if (p->sites_n)
+        printf("\n%10s %8s  %-40s %s\n", "ROWS", "DOMAINS", "SITE", "FIRST HOST");
+    for (int i = 0; i < p->sites_n && i < SITES_SHOWN; i++) {
+        const struct plan_site *s = &p->sites[i];
+        char address[IP_TEXT_MAX];
+        ip_print(&s->set->hosts[0].addresses[0], address);
+        printf("%10u %8u  %-40s %s [%s]\n", s->rows, s->domains, s->name,
+               s->set->hosts[0].name, address);
+    }
+    if (p->sites_n > SITES_SHOWN)
+        printf("%10s %8s  and %d more sites\n", "", "", p->sites_n - SITES_SHOWN);
+}
+
+static void print_unresolved(const struct plan *p, const struct recipients *list)
+{
+    if (p->unresolved_domains == 0)
+        return;
+    printf("\nNo mail can be sent to %u domains (%u rows):\n", p->unresolved_domains,
+           p->unresolved_rows);
+    int shown = 0;
+    for (uint32_t i = 0; i < p->domains_n && shown < UNRESOLVED_SHOWN; i++) {
+        const struct mx_set *set = p->sets[i];
+        if (!set->code)
+            continue;
+        shown++;
+        const struct code *code = codes_find(set->code, "dns");
+        printf("%10u  %-40s %d %s: %s%s\n", p->rows[i], recipients_domain_name(list, i),
+               set->code, code_class_word(code->class), set->words,
+               code->retry ? " (would be retried)" : "");
+    }
+    if (p->unresolved_domains > UNRESOLVED_SHOWN)
+        printf("%10s  and %u more\n", "", p->unresolved_domains - UNRESOLVED_SHOWN);
+}
+
+/* Without dot-stuffing and CRs. */
+static void print_message(const struct rendering *r)
+{
+    bool line_begins = true;
+    for (int i = 0; i < r->pieces_n; i++) {
+        const char *p = r->pieces[i].iov_base;
+        for (size_t k = 0; k < r->pieces[i].iov_len; k++) {
+            bool stuffed = line_begins && p[k] == '.';
+            line_begins = p[k] == '\n';
+            if (p[k] != '\r' && !stuffed)
+                putchar(p[k]);
+        }
+    }
+}
+
+/* One row as it would go out. */
+static int print_sample(const struct blast *b, uint32_t number)
+{
+    struct recipient row = {0};
+    struct rendering r = {0};
+    struct fault f = {0};
+    const char *why = NULL;
+    int status = -1;
+    if (!recipients_read(b->list, number, &row, &f)) {
+        status = complain(&f);
+    } else {
+        struct template_row fields = {number, row.fields, row.address.text};
+        if (template_render(b->template, &fields, &r, &why)) {
+            printf("\nRow %u as it would go out, to <%s>, %zu bytes:\n\n", number,
+                   row.address.text, r.size);
+            print_message(&r);
+        } else {
+            printf("\nRow %u cannot be rendered: %s\n", number, why);
+        }
+    }
+    rendering_finish(&r);
+    recipient_finish(&row);
+    return status;
+}
+
+static int print_text(const struct blast *b, const struct plan *p)
+{
+    uint32_t rows = job_rows(b->list);
+    struct buf when = {0};
+    printf("list      %s: %u rows, %d columns; %u can be sent", b->options->list, rows,
+           recipients_columns(b->list), p->resolved_rows);
+    if (p->unresolved_rows)
+        printf(", %u have no place to go", p->unresolved_rows);
+    if (p->faulty[0] + p->faulty[1] + p->faulty[2])
+        printf(", %u bad addresses (611), %u bad rows (800), %u duplicates or excluded "
+               "(801)",
+               p->faulty[0], p->faulty[1], p->faulty[2]);
+    printf("\nmessage   %s: about %zu bytes each, from <%s>\n", b->options->message,
+           template_size(b->template), b->from.text);
+    if (b->to.n)
+        printf("proof     all mail goes to <%s>\n", b->to.text);
+    const struct conf_policy *policy = &b->conf->policy;
+    buf_add_str(&when, "lifetime ");
+    duration_print(&when, policy->lifetime);
+    buf_add_str(&when, ", retries after ");
+    for (int i = 0; i < policy->retry_interval.n; i++) {
+        if (i)
+            buf_add_str(&when, ", ");
+        duration_print(&when, policy->retry_interval.ms[i]);
+    }
+    printf("plan      %u domains at %d sites, up to %" PRId64
+           " connections each, %s; EHLO %s\n",
+           p->domains_n - p->unresolved_domains, p->sites_n, policy->connections,
+           buf_cstr(&when), b->conf->hostname);
+    buf_finish(&when);
+    print_sites(p);
+    print_unresolved(p, b->list);
+    return p->first_usable ? print_sample(b, p->first_usable) : -1;
+}
+
+static int print_json(const struct blast *b, const struct plan *p)
+{
+    printf("{\"rows\":%u,\"sendable\":%u,\"unresolved\":%u,\"bad_address\":%u,"
+           "\"bad_row\":%u,\"duplicate_or_excluded\":%u,\"domains\":%u,\"sites\":[",
+           job_rows(b->list), p->resolved_rows, p->unresolved_rows, p->faulty[0],
+           p->faulty[1], p->faulty[2], p->domains_n);
+    /* Names of hosts and domains are letters, digits, dots and hyphens. */
+    for (int i = 0; i < p->sites_n; i++)
+        printf("%s{\"site\":\"%s\",\"rows\":%u,\"domains\":%u}", i ? "," : "",
+               p->sites[i].name, p->sites[i].rows, p->sites[i].domains);
+    printf("],\"unresolved_domains\":[");
+    bool first = true;
+    for (uint32_t i = 0; i < p->domains_n; i++) {
+        if (!p->sets[i]->code)
+            continue;
+        printf("%s{\"domain\":\"%s\",\"rows\":%u,\"code\":%d}", first ? "" : ",",
+               recipients_domain_name(b->list, i), p->rows[i], p->sets[i]->code);
+        first = false;
+    }
+    puts("]}");
+    return -1;
+}
+
+int cmd_check(int argc, char **argv)
+{
+    struct blast_options options;
+    int status = options_parse(BLAST_CHECK, argc, argv, &options);
+    if (status >= 0)
+        return status;
+    struct blast b;
+    struct plan plan = {0};
+    int list_fd = -1;
+    status = blast_open(&b, &options, argv[0]);
+    if (status < 0)
+        status = open_list(&b, &list_fd);
+    if (status < 0)
+        status = blast_compile(&b);
+    if (status < 0) {
+        struct resolver_params resolver = blast_resolver(&b);
+        struct fault f = {0};
+        if (!plan_make(&plan, b.list, &resolver, options.quiet || options.json, &f))
+            status = complain(&f);
+        else
+            status = options.json ? print_json(&b, &plan) : print_text(&b, &plan);
+    }
+    plan_finish(&plan);
+    blast_close(&b);
+    if (list_fd >= 0)
+        close(list_fd);
+    return status < 0 ? 0 : status;
+}
