@@ -98,14 +98,17 @@ static void make_text(struct rng *r, size_t kind, bool html, const char *const *
 /* Everything as =XX, with a soft break wherever it likes. */
 static void naive_qp(struct rng *r, struct buf *out, struct span s)
 {
+    int in_line = 0;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '\r') {
             buf_add(out, "\r\n", 2);
+            in_line = 0;
             i++;
             continue;
         }
-        buf_printf(out, "=%02X%s", (unsigned char)s.p[i],
-                   rng_below(r, 15) ? "" : "=\r\n");
+        const bool soft = ++in_line == 25 || rng_below(r, 15) == 0;
+        in_line = soft ? 0 : in_line;
+        buf_printf(out, "=%02X%s", (unsigned char)s.p[i], soft ? "=\r\n" : "");
     }
 }
 
