@@ -33,7 +33,7 @@ static void add_text(struct reply *r, const char *text, size_t n)
 void reply_words(struct reply *r, const char *words)
 {
     r->code = 0;
-    r->enhanced[0] = 0;
+    memset(r->enhanced, 0, sizeof r->enhanced);
     r->text_n = 0;
     add_text(r, words, strlen(words));
 }
