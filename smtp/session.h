@@ -24,7 +24,8 @@
  *
  * All of pipelining is a ring of commands sent; a reply takes the oldest. write_one()
  * holds every command, on_reply() every meaning, turn_back() every course correction.
- */
+ docs/session.md tells how
+ * it thinks. */
 #ifndef SMTP_SESSION_H
 #define SMTP_SESSION_H
 
@@ -48,7 +49,7 @@ enum smtp_pipelining {
 };
 
 struct smtp_params {
-    const char *helo_name; /* must outlive the session */
+    const char *helo_name; /* like all of this it must outlive the session */
     enum smtp_pipelining pipelining;
     int64_t limit_us[SMTP_STAGE_COUNT]; /* time limit of each stage */
 };
@@ -163,7 +164,8 @@ void smtp_session_finish(struct smtp_session *s, int64_t now_us);
 void smtp_session_stop(struct smtp_session *s, int64_t now_us);
 
 /* The session's own end: how NONE while it lives or after a clean QUIT; else why it
- * ended, e.g. a 554 greeting or a loss while idle. Valid until destroy. */
+ * ended, e.g. a 554 greeting (QUIT follows, OVER comes later) or a loss while idle
+ * (LOST at MAIL). Valid until destroy. */
 const struct smtp_result *smtp_session_fate(const struct smtp_session *s);
 /* Trouble with QUIT or RSET for the log (62x-68x events), how NONE if there was none.
  */

@@ -58,24 +58,18 @@ static struct verdict look_up(int code, const char *step)
 static void refine(struct verdict *v, const struct smtp_result *r)
 {
     int subject = r->reply.enhanced[1], detail = r->reply.enhanced[2];
-    if (r->reply.enhanced[0] != 5) {
-        if (v->generic)
-            v->outcome = OUTCOME_ABSENT;
-        return;
-    }
+    bool has = r->reply.enhanced[0] == 5;
+    bool full = has && subject == 2 && detail == 2;
+    bool policy = has && subject >= 3 && subject <= 7;
     bool no_such_address =
-        (subject == 1 &&
-         (detail == 1 || detail == 2 || detail == 3 || detail == 6 || detail == 10)) ||
-        (subject == 2 && detail == 1);
-    bool full = subject == 2 && detail == 2;
-    bool policy = subject >= 3 && subject <= 7;
-    if (no_such_address)
-        v->outcome = OUTCOME_ABSENT;
-    else if (full || policy)
+        has && ((subject == 1 && (detail == 1 || detail == 2 || detail == 3 ||
+                                  detail == 6 || detail == 10)) ||
+                (subject == 2 && detail == 1));
+    if (full || policy)
         v->outcome = OUTCOME_ERROR;
-    else if (v->generic)
+    else if (no_such_address || v->generic)
         v->outcome = OUTCOME_ABSENT;
-    if (no_such_address || full || policy)
+    if (full || policy || no_such_address)
         v->generic = false;
 }
 

@@ -84,7 +84,7 @@ static void print_enhanced(const struct reply *r, char out[32])
         snprintf(out, 32, "%u.%u.%u", r->enhanced[0], r->enhanced[1], r->enhanced[2]);
 }
 
-/* Feed n bytes in pieces that end at each set bit of cuts (bit i: behind byte i). */
+/* Feed n bytes in three pieces, cut at a and at b. */
 static enum reply_result feed(struct reply_parser *p, const char *data, size_t n,
                               size_t cut_a, size_t cut_b, size_t *used_out)
 {
@@ -92,6 +92,7 @@ static enum reply_result feed(struct reply_parser *p, const char *data, size_t n
     size_t at = 0;
     while (at < n && result == REPLY_MORE) {
         size_t stop = at < cut_a ? cut_a : at < cut_b ? cut_b : n;
+        stop = stop < n ? stop : n;
         size_t used;
         /* Each piece in memory of its own size: a sanitizer sees a byte too far. */
         char *piece = mem_alloc(stop - at);

@@ -73,7 +73,6 @@ static void replies_mean_what_the_rules_say(void **state)
         struct smtp_result r = replied(replies[i].stage, replies[i].code,
                                        replies[i].subject, replies[i].detail);
         struct verdict v = verdict_of_result(&r, true);
-        print_message("%d at %s\n", replies[i].code, smtp_stages[r.stage].key);
         assert_int_equal(v.code, replies[i].code);
         assert_int_equal(v.outcome, replies[i].outcome);
         assert_int_equal(v.scope, replies[i].scope);
@@ -92,7 +91,8 @@ static void every_reply_has_a_verdict(void **state)
     for (int stage = 0; stage < SMTP_STAGE_COUNT; stage++)
         for (int code = 400; code < 600; code++)
             for (int subject = -1; subject < 10; subject++) {
-                struct smtp_result r = replied(stage, code, subject, 1);
+                struct smtp_result r =
+                    replied((enum smtp_stage)stage, code, subject, 1);
                 struct verdict v = verdict_of_result(&r, true);
                 assert_int_not_equal(v.outcome, OUTCOME_DELIVERED);
                 assert_true(v.class == CLASS_BE);
@@ -125,7 +125,7 @@ static void every_break_has_its_code(void **state)
             const struct smtp_stage_line *l = &smtp_stages[stage];
             struct smtp_result r = {
                 .how = lost ? SMTP_HOW_LOST : SMTP_HOW_TIMEOUT,
-                .stage = stage,
+                .stage = (enum smtp_stage)stage,
                 .sending = sending,
                 .dot_left = doubt,
             };
@@ -193,7 +193,6 @@ static void codes_without_a_dialogue(void **state)
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
         struct verdict v =
             verdict_of_code(codes[i].code, codes[i].stage, codes[i].remote);
-        print_message("%d\n", codes[i].code);
         assert_int_equal(v.outcome, codes[i].outcome);
         assert_true(v.class == codes[i].class);
         assert_int_equal(v.scope, codes[i].scope);
