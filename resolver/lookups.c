@@ -509,7 +509,7 @@ void lookups_silent(struct lookups *l, struct asking *token, int64_t now_us)
     l->stats.timeouts++;
     servers_silent(&l->servers, &token->way, token->server, token->tcp, now_us);
     if (l->servers.waiting_since_us != INT64_MAX)
-        l->to_probe |= 1u << token->server;
+        l->to_probe = (1u << l->servers.n) - 1;
     try_next(l, token, now_us);
 }
 
@@ -530,6 +530,8 @@ void lookups_probed(struct lookups *l, int server, bool answered, int64_t now_us
     l->probing &= ~(1u << server);
     if (answered)
         note_answer(l, server, now_us);
+    else
+        servers_unreachable(&l->servers, server, now_us);
 }
 
 void lookups_tick(struct lookups *l, int64_t now_us)

@@ -47,12 +47,18 @@ void servers_sent(struct servers *s, int64_t now_us)
         s->waiting_since_us = now_us;
 }
 
+void servers_unreachable(struct servers *s, int server, int64_t now_us)
+{
+    if (++s->each[server].silent >= SERVERS_SILENT)
+        s->each[server].aside_until_us = now_us + SERVERS_ASIDE_US;
+}
+
 void servers_silent(struct servers *s, struct servers_way *way, int server, bool tcp,
                     int64_t now_us)
 {
     way->asked = (uint8_t)(way->asked | 1 << server);
-    if (!tcp && ++s->each[server].silent >= SERVERS_SILENT)
-        s->each[server].aside_until_us = now_us + SERVERS_ASIDE_US;
+    if (!tcp)
+        servers_unreachable(s, server, now_us);
 }
 
 void servers_answered(struct servers *s, int server, int64_t now_us)
@@ -74,6 +80,9 @@ bool servers_died(struct servers *s, int64_t now_us)
     if (s->dead || s->waiting_since_us == INT64_MAX ||
         now_us - s->waiting_since_us < 2 * s->timeout_us)
         return false;
+    for (int i = 0; i < s->n; i++)
+        if (s->each[i].silent == 0)
+            return false;
     s->dead = true;
     return true;
 }

@@ -44,10 +44,13 @@ void servers_sent(struct servers *s, int64_t now_us);
 /* Silence over TCP puts no server aside: it may be well over UDP. */
 void servers_silent(struct servers *s, struct servers_way *way, int server, bool tcp,
                     int64_t now_us);
+/* A question about nothing special found no answer. */
+void servers_unreachable(struct servers *s, int server, int64_t now_us);
 void servers_answered(struct servers *s, int server, int64_t now_us);
 /* Nothing is on the wire any more: silence now means nothing. */
 void servers_idle(struct servers *s);
-/* True once, when the servers are found to be dead. */
+/* True once, when the servers are found to be dead: each was silent, and none has
+ * answered anything for twice the timeout. */
 bool servers_died(struct servers *s, int64_t now_us);
 
 #endif
