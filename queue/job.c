@@ -416,7 +416,7 @@ static bool rename_new(int spool, const char *from, const char *to)
 
 enum job_result job_commit(struct job *job, struct fault *f)
 {
-    assert(job->aside);
+    assert(job->aside && job->path);
     enum job_result result = sync_job(job, f);
     if (result)
         return result;
@@ -447,6 +447,7 @@ enum job_result job_commit(struct job *job, struct fault *f)
 void job_abandon(struct job *job)
 {
     if (job->aside) {
+        assert(job->path && job->spool);
         int spool = open(job->spool, directory_flags);
         if (spool >= 0 && job->dir >= 0)
             remove_directory(spool, base_of(job->path), job->dir);

@@ -1,5 +1,6 @@
 #include "queue/list_lines.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct span list_line_text(struct span whole, uint64_t offset)
 static bool fill(struct list_lines *l)
 {
     if (l->given) {
+        assert(l->buf.p);
         l->buf.n -= l->given;
         memmove(l->buf.p, l->buf.p + l->given, l->buf.n);
         l->given = 0;

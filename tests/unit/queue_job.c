@@ -18,6 +18,10 @@
 #include "base/crc32c.h"
 #include "queue/job.h"
 
+#define X16 "xxxxxxxxxxxxxxxx"
+#define X64 (X16 X16 X16 X16)
+#define X65 (X16 X16 X16 X16 "x")
+
 static const int64_t wall_ms = 1795337956123; /* 2026-11-22T08:59:16.123Z */
 
 /* ---- a place for each test ---- */
@@ -129,28 +133,9 @@ static void names(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "a",
-        "news-1",
-        "_x",
-        "A.b",
-        "20261122-083916-ab2c",
-        "1234567890123456789012345678901234567890123456789"
-        "012345678901234"};
-    static const char *const bad[] = {
-        "",
-        ".",
-        "..",
-        ".new-a",
-        "-a",
-        "a/b",
-        "/",
-        "a b",
-        "a\n",
-        "日",
-        "a:b",
-        "a\x7f",
-        "1234567890123456789012345678901234567890123456789"
-        "0123456789012345"};
+        "a", "news-1", "_x", "A.b", "20261122-083916-ab2c", X64};
+    static const char *const bad[] = {"",    ".",   "..", ".new-a", "-a",    "a/b", "/",
+                                      "a b", "a\n", "日", "a:b",    "a\x7f", X65};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(job_name_valid(span_of(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -377,7 +362,7 @@ static void copies_whatever_it_comes_from(void **state)
     char *bytes = malloc(SIZE);
     assert_non_null(bytes);
     for (int i = 0; i < SIZE; i++)
-        bytes[i] = (char)(i * 7919 >> 3);
+        bytes[i] = (char)(i % 251 ^ i >> 8);
     /* a file beside the spool: reflink or copy_file_range */
     int file = open(at("source"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(write(file, bytes, SIZE), SIZE);
@@ -456,8 +441,9 @@ static int lock_elsewhere(const char *path, bool keep_until_killed, pid_t *child
         char result = (char)job_lock(&job, path, &f);
         if (write(ends[1], &result, 1) != 1)
             _exit(1);
-        while (keep_until_killed)
-            pause();
+        if (keep_until_killed)
+            for (;;)
+                pause();
         _exit(0);
     }
     close(ends[1]);
