@@ -86,7 +86,7 @@ static bool emit_field(struct compiler *c, const struct mime_field *from)
     const enum field_kind kind = field_kind_of(from->name);
     const struct scan scan = compile_scan(c, from->line);
     struct buf decoded = {0};
-    buf_add(&decoded, "", 0);
+    buf_reserve(&decoded, 1); /* memmem wants memory even when there is no text */
     bool good = words_read(&decoded, from->value);
     if (!good)
         good = mime_wrong(c->fault, c->params->file, from->line,

@@ -137,6 +137,8 @@ static bool qp_must_encode(struct span text, size_t i, size_t column)
     return c < 0x21 || c > 0x7e || c == '=';
 }
 
+static const char SOFT_BREAK[3] = {'=', '\r', '\n'};
+
 size_t qp_write(char *out, struct span text, size_t *column)
 {
     size_t at = 0, col = *column;
@@ -151,8 +153,8 @@ size_t qp_write(char *out, struct span text, size_t *column)
         }
         const bool wide = qp_must_encode(text, i, col);
         if (col + (wide ? 3 : 1) > QP_COLUMN_MAX) {
-            memcpy(out + at, "=\r\n", 3);
-            at += 3;
+            memcpy(out + at, SOFT_BREAK, sizeof SOFT_BREAK);
+            at += sizeof SOFT_BREAK;
             col = 0;
         }
         if (wide || qp_must_encode(text, i, col)) {

@@ -6,14 +6,18 @@
 #include "message/charset.h"
 #include "message/compile.h"
 
+static bool ends_line(struct span s)
+{
+    return s.n >= 2 && s.p[s.n - 2] == '\r' && s.p[s.n - 1] == '\n';
+}
+
 /* The end of a body: a message ends in CRLF, a part in a multipart ends where it ends.
  */
 static void emit_body(struct compiler *c, const struct entity *e, struct span bytes)
 {
-    const bool closed = bytes.n >= 2 && memcmp(bytes.p + bytes.n - 2, "\r\n", 2) == 0;
     if (!c->sealed)
         stuff_dots(&c->pending, bytes, true);
-    if (e->depth == 0 && bytes.n && !closed)
+    if (e->depth == 0 && bytes.n && !ends_line(bytes))
         emit_literal(c, SPAN("\r\n"));
 }
 
@@ -184,19 +188,10 @@ static enum escape text_escape(const struct mime_type *type)
 }
 
 static bool emit_text(struct compiler *c, const struct entity *e,
-                      const struct body_plan *plan, struct segments *text)
+                      const struct body_plan *plan, const struct segments *text)
 {
     struct part *part = arena_alloc(&c->t->arena, sizeof *part);
     *part = (struct part){.delimited = e->depth > 0};
-    struct span *last = &text->list[text->n - 1].text;
-    if (!part->delimited &&
-        (last->n < 2 || memcmp(last->p + last->n - 2, "\r\n", 2) != 0)) {
-        char *closed = arena_alloc(&c->t->arena, last->n + 2);
-        if (last->n)
-            memcpy(closed, last->p, last->n);
-        memcpy(closed + last->n, "\r\n", 2);
-        *last = (struct span){closed, last->n + 2};
-    }
     body_compile(&c->t->arena, plan, text, part);
     if (!emit_fields(c, e, &(struct heading){.part = part}))
         return false;
@@ -223,6 +218,8 @@ static bool walk_text_decoded(struct compiler *c, const struct entity *e,
                           plan.charset.p);
     lines_normalise(&text, buf_span(&utf8));
     buf_finish(&utf8);
+    if (e->depth == 0 && !ends_line(buf_span(&text)))
+        buf_add(&text, "\r\n", 2);
     if (good && text.n && memchr(text.p, '\0', text.n))
         good = compile_wrong(c, e->body_line, "NUL in a text part");
     const struct span kept = {arena_strndup(&c->t->arena, text.p, text.n), text.n};
