@@ -17,7 +17,6 @@
 struct making {
     struct blast blast;
     struct job job;
-    struct attempts *attempts;
     struct totals totals;
     bool rehearsing;
     struct rehearsal *rehearsal; /* NULL with send */
@@ -100,14 +99,14 @@ static int begin_log(struct making *m)
 {
     struct fault f = {0};
     char *path = path_in(&m->job, "attempts.tsv");
-    m->attempts = attempts_create(path, &f);
+    struct attempts *log = attempts_create(path, &f);
     free(path);
-    if (m->attempts &&
-        engine_intake(m->blast.list, m->attempts, m->blast.created_ms, m->rehearsing,
-                      &m->totals, &f) &&
-        attempts_write(m->attempts, &f))
-        return -1;
-    return complain(&f);
+    bool good = log &&
+                engine_intake(m->blast.list, log, m->blast.created_ms, m->rehearsing,
+                              &m->totals, &f) &&
+                attempts_write(log, &f);
+    attempts_close(log);
+    return good ? -1 : complain(&f);
 }
 
 /* The receiver's child is forked before libuv makes a thread. Its record stands in the
@@ -187,7 +186,7 @@ static int make_job(struct making *m)
     return status;
 }
 
-static int run_job(struct making *m)
+static int run_engine(struct making *m, struct attempts *attempts)
 {
     const struct blast_options *o = m->blast.options;
     struct engine_params e = blast_engine(&m->blast);
@@ -196,7 +195,7 @@ static int run_job(struct making *m)
     struct fault f = {0};
     char server[32];
     const char *servers[] = {server};
-    e.attempts = m->attempts;
+    e.attempts = attempts;
     e.totals = m->totals;
     if (m->rehearsal) {
         snprintf(server, sizeof server, "127.0.0.1:%d",
@@ -233,6 +232,19 @@ static int run_job(struct making *m)
     return status;
 }
 
+/* The log is opened anew where the job has its name now, as it would be to go on with
+ * it. */
+static int run_job(struct making *m)
+{
+    struct fault f = {0};
+    char *path = path_in(&m->job, "attempts.tsv");
+    struct attempts *attempts = attempts_open(path, &f);
+    free(path);
+    int status = attempts ? run_engine(m, attempts) : complain(&f);
+    attempts_close(attempts);
+    return status;
+}
+
 static int blast_away(enum blast_command command, int argc, char **argv)
 {
     struct blast_options options;
@@ -247,7 +259,6 @@ static int blast_away(enum blast_command command, int argc, char **argv)
         status = run_job(&m);
         job_unlock(&m.job);
     }
-    attempts_close(m.attempts);
     blast_close(&m.blast);
     return status;
 }

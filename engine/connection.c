@@ -37,6 +37,7 @@ struct connection {
     int64_t connect_began_us; /* while connecting, else 0 */
     int32_t connect_us;
     int64_t idle_until_us; /* INT64_MAX: not idle */
+    struct smtp_params params; /* the session's */
     struct smtp_session *session;
     uint32_t *rows; /* lent, not begun: rows[rows_head … rows_n) */
     uint32_t rows_head, rows_n, rows_cap;
@@ -456,10 +457,10 @@ static void connected(struct connection *c)
     int64_t now = now_us();
     c->connect_us = (int32_t)(now - c->connect_began_us);
     c->connect_began_us = 0;
-    struct smtp_params params = c->worker->params->smtp;
-    if (c->task->group && params.pipelining == SMTP_PIPELINING_AUTO)
-        params.pipelining = SMTP_PIPELINING_GROUP;
-    c->session = smtp_session_create(&params, now);
+    c->params = c->worker->params->smtp;
+    if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
+        c->params.pipelining = SMTP_PIPELINING_GROUP;
+    c->session = smtp_session_create(&c->params, now);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)

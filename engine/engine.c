@@ -21,6 +21,8 @@ enum {
 struct lane {
     int worker;
     const char *site;
+    struct event
+        *closed; /* it is over, but rows are still on their way back; or NULL */
     struct task
         *targets; /* a task without rows, kept for its targets; NULL: number is free */
 };
@@ -199,7 +201,8 @@ static void on_epilogue(struct engine *e, const struct event *event)
                  (struct span){event->text, event->text_n});
 }
 
-static void on_closed(struct engine *e, const struct event *event)
+/* All rows of a connection that is over have come back. */
+static void close_lane(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
     bool round = scheduler_closed(e->scheduler, event->connection, event->closed,
@@ -222,6 +225,31 @@ static void on_closed(struct engine *e, const struct event *event)
     e->lanes_open--;
 }
 
+/* Rows may be on their way to a connection that is over already: the worker sends them
+ * back, and only then its number is free. */
+static void on_closed(struct engine *e, const struct event *event)
+{
+    if (scheduler_lent(e->scheduler, event->connection) == 0) {
+        close_lane(e, event);
+        return;
+    }
+    scheduler_ending(e->scheduler, event->connection);
+    struct event *copy = mem_alloc(event->size);
+    memcpy(copy, event, event->size);
+    e->lanes[event->connection].closed = copy;
+}
+
+static void on_returned(struct engine *e, const struct event *event)
+{
+    struct lane *lane = &e->lanes[event->connection];
+    scheduler_returned(e->scheduler, event->connection, event->row, now_us());
+    if (!lane->closed || scheduler_lent(e->scheduler, event->connection) > 0)
+        return;
+    close_lane(e, lane->closed);
+    free(lane->closed);
+    lane->closed = NULL;
+}
+
 static void deliver(void *owner, struct mail *mail)
 {
     struct engine *e = owner;
@@ -232,7 +260,7 @@ static void deliver(void *owner, struct mail *mail)
             on_settled(e, event);
             break;
         case EVENT_RETURNED:
-            scheduler_returned(e->scheduler, event->connection, event->row, now_us());
+            on_returned(e, event);
             break;
         case EVENT_EPILOGUE:
             on_epilogue(e, event);

@@ -563,6 +563,16 @@ static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
     site->ready = (struct fifo){0};
 }
 
+uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection)
+{
+    return s->connections[connection].lent;
+}
+
+void scheduler_ending(struct scheduler *s, uint32_t connection)
+{
+    s->connections[connection].last = true;
+}
+
 bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
                       bool group, int64_t now_us)
 {

@@ -132,6 +132,11 @@ enum close_kind {
     CLOSED_LOST,   /* broke off after it had worked */
     CLOSED_FAILED, /* no target let us send MAIL */
 };
+/* Rows with this connection. */
+uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
+/* The connection takes no more rows, but some are still on their way to it and will be
+ * returned; scheduler_closed follows then. */
+void scheduler_ending(struct scheduler *s, uint32_t connection);
 /* The connection is over; all its rows were settled or returned before. group: the site
  * gets pipelining = group from now on. With FAILED and no other connection open, this
  * is a failed round of the site (true is returned): at once, before any other call,

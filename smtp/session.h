@@ -24,8 +24,7 @@
  *
  * All of pipelining is a ring of commands sent; a reply takes the oldest. write_one()
  * holds every command, on_reply() every meaning, turn_back() every course correction.
- docs/session.md tells how
- * it thinks. */
+ * docs/session.md tells how it thinks. */
 #ifndef SMTP_SESSION_H
 #define SMTP_SESSION_H
 
