@@ -49,7 +49,9 @@ static struct verdict look_up(int code, const char *step)
     v.class = line->class;
     bool again = line->retry && line->outcome == OUTCOME_ERROR;
     v.outcome = again ? OUTCOME_RETRY : line->outcome;
-    snprintf(v.status, sizeof v.status, "%s", line->status);
+    size_t status_size = strlen(line->status) + 1;
+    assert(status_size <= sizeof v.status);
+    memcpy(v.status, line->status, status_size);
     return v;
 }
 
