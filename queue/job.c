@@ -383,7 +383,13 @@ static enum job_result sync_job(struct job *job, struct fault *f)
     if (!d)
         return blame(f, JOB_IO, "read", job->path);
     enum job_result result = JOB_DONE;
-    for (const struct dirent *e; !result && (e = readdir(d)) != NULL;) {
+    for (const struct dirent *e; !result;) {
+        errno = 0; /* readdir tells its end from an error by it alone */
+        e = readdir(d);
+        if (!e && errno)
+            result = blame(f, JOB_IO, "read", job->path);
+        if (!e)
+            break;
         if (is_dots(e->d_name))
             continue;
         int fd = openat(job->dir, e->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
