@@ -2,6 +2,8 @@
 #include "message/charset.h"
 #include "message/program.h"
 
+enum { GROUPS_LEAST = 64 }; /* shorter literals are encoded again for each row */
+
 static const char *const CODING_NAMES[] = {"7bit", "quoted-printable", "base64"};
 
 void stuff_dots(struct buf *out, struct span text, bool at_start)
@@ -148,6 +150,21 @@ static bool convert(struct buf *out, struct span text, struct span charset)
     return charset_from_utf8(out, charset, text);
 }
 
+/* A long literal is encoded once for each way in which the threes of base64 may fall.
+ */
+static void encode_groups(struct arena *arena, struct literal *l)
+{
+    if (l->bytes.n < GROUPS_LEAST)
+        return;
+    for (size_t skip = 0; skip < 3; skip++) {
+        const size_t n = (l->bytes.n - skip) / 3 * 3;
+        struct base64 b = {.out = arena_alloc(arena, BASE64_BOUND(n))};
+        base64_write(&b, (struct span){l->bytes.p + skip, n});
+        l->groups[skip].lines = (struct span){b.out, b.n};
+        l->groups[skip].column = b.column;
+    }
+}
+
 struct forge {
     struct arena *arena;
     const struct body_plan *plan;
@@ -178,8 +195,11 @@ static void add_form(struct forge *f, struct span charset, enum coding coding)
         } else {
             buf_add_span(&coded, buf_span(&bytes));
         }
+        form->literals[i] = (struct literal){0};
         form->literals[i].bytes = keep(f->arena, buf_span(&coded));
         measure(&form->literals[i]);
+        if (coding == CODING_BASE64)
+            encode_groups(f->arena, &form->literals[i]);
     }
     buf_reset(&coded);
     body_heading(&coded, f->plan, charset, coding);

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "message/charset.h"
 
+static const char CRLF[2] = {'\r', '\n'};
 static const char HEX[] = "0123456789ABCDEF";
 static const char BASE64[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -254,6 +255,16 @@ void base64_write(struct base64 *b, struct span bytes)
         b->held[b->held_n++] = *p++;
 }
 
+void base64_break(struct base64 *b)
+{
+    assert(b->held_n == 0);
+    if (b->column) {
+        memcpy(b->out + b->n, CRLF, sizeof CRLF);
+        b->n += sizeof CRLF;
+        b->column = 0;
+    }
+}
+
 void base64_finish(struct base64 *b)
 {
     const unsigned n = b->held_n;
@@ -264,11 +275,7 @@ void base64_finish(struct base64 *b)
         memcpy(b->out + at + 1 + n, "==", 3 - n);
         b->held_n = 0;
     }
-    if (b->column) {
-        memcpy(b->out + b->n, "\r\n", 2);
-        b->n += 2;
-        b->column = 0;
-    }
+    base64_break(b);
 }
 
 static int base64_value(char c)

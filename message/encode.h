@@ -51,6 +51,8 @@ struct base64 {
 };
 #define BASE64_BOUND(n) ((n) / 3 * 4 + 4 + ((n) / 57 + 2) * 2)
 void base64_write(struct base64 *b, struct span bytes);
+void base64_break(
+    struct base64 *b); /* end the line, if one is begun; no byte is held */
 void base64_finish(struct base64 *b); /* padding; a CRLF when the line is not empty */
 bool base64_read(struct buf *out, struct span text); /* spaces and line ends pass */
 

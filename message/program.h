@@ -57,13 +57,18 @@ enum coding { CODING_7BIT, CODING_QP, CODING_BASE64 };
 
 /* Bytes between two values in the coding of a form. 7bit: dots are stuffed, but not at
  * the very first byte, of which only rendering knows whether it begins a line. QP:
- * finished. Base64: not yet encoded. */
+ * finished. Base64: raw, and when there are many also finished lines, see below. */
 struct literal {
     struct span bytes;
     size_t first; /* octets of the first line, without CRLF */
     size_t last;  /* octets of the last line: where the next value begins */
     bool breaks;  /* has more than one line */
     int dashes;   /* dashes_after(0, last line) */
+    struct {
+        struct span
+            lines; /* base64 of bytes + skip, in whole threes, on lines of its own */
+        size_t column; /* of its end */
+    } groups[3];       /* by skip; p NULL: too short for that */
 };
 
 /* One way for the part to go out. The first that can hold the row's values is taken;

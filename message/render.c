@@ -141,28 +141,76 @@ static bool body_qp(struct rendering *out, const struct part *part,
     }
 }
 
+enum { JOIN_OCTETS = 12 }; /* raw, for the ends of a literal and its line end */
+
+/* A base64 body comes in turns: lines made ready, and what is encoded now. */
+struct weaver {
+    struct rendering *out;
+    struct base64 b;
+    size_t given; /* of b.out: is in pieces already */
+};
+
+static void give(struct weaver *w)
+{
+    put(w->out, (struct span){w->b.out + w->given, w->b.n - w->given});
+    w->given = w->b.n;
+}
+
+static void weave(struct weaver *w, const struct literal *l)
+{
+    const size_t skip = (3 - w->b.held_n) % 3;
+    const struct span lines = l->groups[skip].lines;
+    if (!lines.p) {
+        base64_write(&w->b, l->bytes);
+        return;
+    }
+    const size_t rest = (l->bytes.n - skip) % 3;
+    base64_write(&w->b, (struct span){l->bytes.p, skip});
+    base64_break(&w->b);
+    give(w);
+    put(w->out, lines);
+    w->b.column = l->groups[skip].column;
+    base64_write(&w->b, (struct span){l->bytes.p + l->bytes.n - rest, rest});
+}
+
+/* The boundary brings its own line end. */
+static void take_line_end(struct rendering *out)
+{
+    struct iovec *last = &out->pieces[out->pieces_n - 1];
+    last->iov_len -= 2;
+    out->size -= 2;
+    out->pieces_n -= last->iov_len == 0;
+}
+
 static bool body_base64(struct rendering *out, const struct part *part,
                         const struct form *form, const struct span *fields)
 {
     struct value *values =
         arena_alloc(&out->arena, (size_t)part->slots_n * sizeof *values);
-    size_t n = form->literals[part->slots_n].bytes.n;
-    for (int i = 0; i < part->slots_n; i++) {
+    size_t n = 0;
+    for (int i = 0; i <= part->slots_n; i++) {
+        const struct literal *l = &form->literals[i];
+        n += JOIN_OCTETS + (l->groups[0].lines.p ? 0 : l->bytes.n);
+        if (i == part->slots_n)
+            break;
         const struct slot *slot = &part->slots[i];
         if (!value_make(out, form, slot->escape, fields[slot->column], &values[i]))
             return false;
-        n += form->literals[i].bytes.n + values[i].bytes.n;
+        n += values[i].bytes.n;
     }
-    struct base64 b = {.out = arena_alloc(&out->arena, BASE64_BOUND(n))};
+    const int pieces_n = out->pieces_n;
+    struct weaver w = {.out = out};
+    w.b.out = arena_alloc(&out->arena, BASE64_BOUND(n));
     for (int i = 0; i < part->slots_n; i++) {
-        base64_write(&b, form->literals[i].bytes);
-        base64_write(&b, values[i].bytes);
+        weave(&w, &form->literals[i]);
+        base64_write(&w.b, values[i].bytes);
     }
-    base64_write(&b, form->literals[part->slots_n].bytes);
-    base64_finish(&b);
-    if (part->delimited && b.n)
-        b.n -= 2; /* the boundary brings its own line end */
-    put(out, (struct span){b.out, b.n});
+    weave(&w, &form->literals[part->slots_n]);
+    base64_finish(&w.b);
+    assert(w.b.n <= BASE64_BOUND(n));
+    give(&w);
+    if (part->delimited && out->pieces_n > pieces_n)
+        take_line_end(out);
     return true;
 }
 
