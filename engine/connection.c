@@ -279,7 +279,7 @@ static struct slot *free_slot(struct connection *c)
     for (int i = 0; i < SLOTS; i++)
         if (c->slots[i].row == 0)
             return &c->slots[i];
-    assert(!"the session holds at most two transactions");
+    assert(false); /* the session holds at most two transactions */
     return NULL;
 }
 

@@ -67,5 +67,5 @@ void record_count(struct totals *totals, const struct verdict *verdict, int ende
     else if (outcome == OUTCOME_ERROR)
         totals->error++;
     else
-        assert(!"only a final result is counted");
+        assert(false); /* only a final result is counted */
 }

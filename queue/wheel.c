@@ -75,6 +75,6 @@ uint32_t wheel_next(const struct wheel *w)
                 return (uint32_t)((above << WHEEL_BITS | d) << shift);
             }
     }
-    assert(!"a row stands in a slot that is ahead of now");
+    assert(false); /* n says that a row is there, and its slot is ahead of now */
     return UINT32_MAX;
 }
