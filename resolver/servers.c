@@ -47,7 +47,7 @@ void servers_sent(struct servers *s, int64_t now_us)
         s->waiting_since_us = now_us;
 }
 
-void servers_unreachable(struct servers *s, int server, int64_t now_us)
+static void count_silence(struct servers *s, int server, int64_t now_us)
 {
     if (++s->each[server].silent >= SERVERS_SILENT)
         s->each[server].aside_until_us = now_us + SERVERS_ASIDE_US;
@@ -58,12 +58,19 @@ void servers_silent(struct servers *s, struct servers_way *way, int server, bool
 {
     way->asked = (uint8_t)(way->asked | 1 << server);
     if (!tcp)
-        servers_unreachable(s, server, now_us);
+        count_silence(s, server, now_us);
+}
+
+void servers_unreachable(struct servers *s, int server, int64_t now_us)
+{
+    s->each[server].unreachable = true;
+    count_silence(s, server, now_us);
 }
 
 void servers_answered(struct servers *s, int server, int64_t now_us)
 {
     s->each[server].silent = 0;
+    s->each[server].unreachable = false;
     s->each[server].aside_until_us = 0;
     s->answered_us = now_us;
     s->waiting_since_us = INT64_MAX;
@@ -73,6 +80,8 @@ void servers_answered(struct servers *s, int server, int64_t now_us)
 void servers_idle(struct servers *s)
 {
     s->waiting_since_us = INT64_MAX;
+    for (int i = 0; i < s->n; i++)
+        s->each[i].unreachable = false;
 }
 
 bool servers_died(struct servers *s, int64_t now_us)
@@ -81,7 +90,7 @@ bool servers_died(struct servers *s, int64_t now_us)
         now_us - s->waiting_since_us < 2 * s->timeout_us)
         return false;
     for (int i = 0; i < s->n; i++)
-        if (s->each[i].silent == 0)
+        if (!s->each[i].unreachable)
             return false;
     s->dead = true;
     return true;

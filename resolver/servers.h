@@ -21,7 +21,8 @@ struct servers {
     int64_t waiting_since_us; /* first query sent after that; INT64_MAX: none */
     bool dead;                /* nobody has answered anything for twice the timeout */
     struct {
-        int silent; /* silences in a row */
+        int silent;       /* silences in a row */
+        bool unreachable; /* a probe among them */
         int64_t aside_until_us;
     } each[SERVERS_MAX];
 };
@@ -44,7 +45,7 @@ void servers_sent(struct servers *s, int64_t now_us);
 /* Silence over TCP puts no server aside: it may be well over UDP. */
 void servers_silent(struct servers *s, struct servers_way *way, int server, bool tcp,
                     int64_t now_us);
-/* A question about nothing special found no answer. */
+/* A probe, which any server can answer, found no answer. */
 void servers_unreachable(struct servers *s, int server, int64_t now_us);
 void servers_answered(struct servers *s, int server, int64_t now_us);
 /* Nothing is on the wire any more: silence now means nothing. */
