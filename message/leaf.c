@@ -103,9 +103,10 @@ static bool emit_unchanging(struct compiler *c, const struct entity *e,
     struct buf raw = {0};
     lines_normalise(&raw, e->body);
     const bool passes = body_is_plain(buf_span(&raw));
+    const bool named_right = transfer == TRANSFER_QP || transfer == TRANSFER_BASE64 ||
+                             span_equal_nocase(e->coding, SPAN("7bit"));
     bool good;
-    if (passes && !span_equal_nocase(e->coding, SPAN("8bit")) &&
-        transfer != TRANSFER_BINARY) {
+    if (passes && named_right) {
         good = emit_fields(c, e, &(struct heading){.keep = true});
         if (good)
             emit_body(c, e, buf_span(&raw));
@@ -240,6 +241,8 @@ bool leaf_text(struct compiler *c, const struct entity *e)
     enum transfer transfer;
     if (!transfer_of(c, e, &transfer))
         return false;
+    if (transfer == TRANSFER_BINARY) /* text has lines, whatever it is called */
+        transfer = TRANSFER_LINES;
     struct buf bytes = {0};
     const bool good = transfer_decode(c, e, transfer, &bytes) &&
                       walk_text_decoded(c, e, transfer, buf_span(&bytes));
