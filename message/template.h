@@ -28,10 +28,10 @@ struct template_params {
     int64_t created_ms; /* Unix time of the job: Date: when absent */
 };
 
-/* Compile. text is the whole file. On failure NULL and *f: -21, words "FILE:LINE: …":
- * unknown placeholder, unclosed {{, NUL, malformed header, Bcc or Return-Path, no From,
- * multipart without its boundary, charset that iconv does not know, undecodable part …
- */
+/* Compile. text is the whole file; neither it nor params are needed afterwards. On
+ * failure NULL and *f: -21, words "FILE:LINE: …": unknown placeholder, unclosed {{,
+ * NUL, malformed header, Bcc, Return-Path or Message-ID, no From, multipart without its
+ * boundary, charset that iconv does not know, undecodable part … */
 struct template *template_compile(struct span text,
                                   const struct template_params *params,
                                   struct fault *f);
@@ -51,19 +51,18 @@ struct rendering {
     size_t size;          /* sum of pieces */
     char message_id[128]; /* without <>, NUL-terminated */
     struct arena arena;
-    struct rendering_tools
-        *tools; /* render.c's own: converters, scratch, a keyed HMAC */
+    struct rendering_tools *tools; /* of render.c: converters, scratch, a keyed HMAC */
 };
 
 struct template_row {
-    uint32_t row; /* 1 …: with the secret it makes the Message-ID */
-    const struct span
-        *fields;    /* one for each column, raw bytes of the list (valid UTF-8) */
-    const char *to; /* the finished recipient address, for To: */
+    uint32_t row;              /* 1 …: with the secret it makes the Message-ID */
+    const struct span *fields; /* one for each column, bytes of the list (UTF-8) */
+    const char *to;            /* the finished recipient address, for To: */
 };
 
-/* Render one row. false: this row cannot be rendered (code 800): *why is static text,
- * e.g. a header value over 4 KB. */
+/* Render one row; what out held before is forgotten. A rendering belongs to one thread
+ * at a time. false: this row cannot be rendered (code 800): *why is static text, e.g. a
+ * header value over 4 KB. */
 bool template_render(const struct template *t, const struct template_row *row,
                      struct rendering *out, const char **why);
 void rendering_reset(struct rendering *r);
