@@ -47,28 +47,44 @@ enum smtp_pipelining {
     SMTP_PIPELINING_OFF,   /* one command at a time */
 };
 
+enum smtp_tls {
+    SMTP_TLS_NONE,    /* STARTTLS is not used */
+    SMTP_TLS_MAY,     /* used where offered; refused by the server: on in clear */
+    SMTP_TLS_REQUIRE, /* no MAIL without it: not offered or refused ends the session */
+};
+
 struct smtp_params {
     const char *helo_name; /* like all of this it must outlive the session */
     enum smtp_pipelining pipelining;
     int64_t limit_us[SMTP_STAGE_COUNT]; /* time limit of each stage */
+    int64_t session_limit_us;           /* of the whole session; 0: none. Over: 610 */
+    enum smtp_tls tls;
+    bool secured; /* TLS stands already (implicit TLS): no STARTTLS */
+    const char
+        *auth_user; /* NULL: no AUTH (RFC 4954); else it must succeed before MAIL */
+    const char *auth_password;
+    bool auth_clear; /* AUTH is allowed without TLS */
 };
 
 enum smtp_how {
-    SMTP_HOW_NONE,       /* not decided */
-    SMTP_HOW_REPLY,      /* a reply decided: result.reply */
-    SMTP_HOW_LOST,       /* connection lost while sending or waiting at stage */
-    SMTP_HOW_TIMEOUT,    /* time ran out while sending or waiting at stage */
-    SMTP_HOW_GARBAGE,    /* what came could not be understood: 602 protocol */
-    SMTP_HOW_LOCAL_SIZE, /* larger than the SIZE announced: 552, never sent */
-    SMTP_HOW_UNTRIED,    /* not this row's attempt: take a new connection, count nothing
-                            (codes rule 5: reused connection closed, 421 to a later MAIL,
-                            stopped before its body, 452/552 after an accepted RCPT) */
+    SMTP_HOW_NONE,    /* not decided */
+    SMTP_HOW_REPLY,   /* a reply decided: result.reply */
+    SMTP_HOW_LOST,    /* connection lost while sending or waiting at stage */
+    SMTP_HOW_TIMEOUT, /* time ran out while sending or waiting at stage */
+    SMTP_HOW_GARBAGE, /* what came could not be understood: 602 protocol */
+    SMTP_HOW_TLS,     /* STARTTLS could not be had: 602; not in time (timed_out): 610 */
+    SMTP_HOW_SESSION_TIMEOUT, /* the whole session's limit: 610 */
+    SMTP_HOW_LOCAL_SIZE,      /* larger than the SIZE announced: 552, never sent */
+    SMTP_HOW_UNTRIED, /* not this row's attempt: take a new connection, count nothing
+                         (codes rule 5: reused connection closed, 421 to a later MAIL,
+                         stopped before its body, 452/552 after an accepted RCPT) */
 };
 
 /* What became of one recipient, or of the session itself. */
 struct smtp_result {
     enum smtp_how how;
     enum smtp_stage stage;
+    bool timed_out;     /* TLS: it was the timer */
     bool sending;       /* LOST, TIMEOUT: bytes of stage were not all acknowledged */
     bool dot_left;      /* the dot's last byte was transmitted and no whole reply to it
                            was read: the mail may have arrived (codes rule 4) */
@@ -116,7 +132,11 @@ enum smtp_signal {
     SMTP_READY = 1 << 0,   /* submit() is allowed now; signalled again after each submit
                               that leaves room */
     SMTP_SETTLED = 1 << 1, /* smtp_session_settled() has something */
-    SMTP_OVER = 1 << 2,    /* nothing more will be read or written: close */
+    SMTP_WANTS_TLS =
+        1 << 3,         /* the server said 220 to STARTTLS: begin the handshake, then
+                         smtp_session_secured or smtp_session_tls_failed. Nothing is
+                         written meanwhile; its time limit runs as a deadline */
+    SMTP_OVER = 1 << 2, /* nothing more will be read or written: close */
 };
 
 struct smtp_session;
@@ -146,6 +166,14 @@ void smtp_session_lost(struct smtp_session *s, const char *words, bool timed_out
  * early or late; it does nothing before the deadline. */
 int64_t smtp_session_deadline(const struct smtp_session *s);
 void smtp_session_expire(struct smtp_session *s, int64_t now_us, struct smtp_wire wire);
+
+/* The handshake after SMTP_WANTS_TLS is done: EHLO follows, and all that was offered
+ * before is forgotten (RFC 3207 4.2). */
+void smtp_session_secured(struct smtp_session *s, int64_t now_us);
+/* The handshake failed: the session is over, fate SMTP_HOW_TLS. */
+void smtp_session_tls_failed(struct smtp_session *s, const char *words, int64_t now_us);
+/* Did the peer take TLS up (secured was called, or params.secured)? */
+bool smtp_session_is_secured(const struct smtp_session *s);
 
 /* Signals since the last call; zero: nothing happened. */
 unsigned smtp_session_take(struct smtp_session *s);
