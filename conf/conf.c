@@ -113,11 +113,17 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
         else
             return place_fault(f, -7, at, "%s must be set, for HOME is not", s->name);
         return true;
+    case KIND_FILE:
     case KIND_TEXT:
+    case KIND_RELAY:
     case KIND_NUMBER:
     case KIND_DURATION:
     case KIND_YESNO:
     case KIND_PIPELINING:
+    case KIND_TLS:
+    case KIND_TLS_VERSION:
+    case KIND_RELAY_TLS:
+    case KIND_END_TIMEOUT:
     case KIND_SERVERS:
     case KIND_NETWORKS:
     case KIND_DURATIONS:

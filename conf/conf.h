@@ -30,18 +30,45 @@ enum conf_pipelining {
     CONF_PIPELINING_OFF
 };
 
+enum conf_tls { CONF_TLS_NONE, CONF_TLS_MAY, CONF_TLS_ENCRYPT, CONF_TLS_VERIFY };
+
+enum conf_tls_version {
+    CONF_TLS_VERSION_1_0,
+    CONF_TLS_VERSION_1_1,
+    CONF_TLS_VERSION_1_2,
+    CONF_TLS_VERSION_1_3
+};
+
+enum conf_relay_tls {
+    CONF_RELAY_TLS_STARTTLS,
+    CONF_RELAY_TLS_IMPLICIT,
+    CONF_RELAY_TLS_NONE
+};
+
+enum conf_end_timeout {
+    CONF_END_TIMEOUT_RETRY,
+    CONF_END_TIMEOUT_ASSUME,
+    CONF_END_TIMEOUT_FAIL
+};
+
 /* What a kind of setting is in a struct. A string is never NULL. */
-#define CONF_TYPE_HOSTNAME   char *
-#define CONF_TYPE_PATH       char * /* absolute */
-#define CONF_TYPE_TEXT       char *
-#define CONF_TYPE_NUMBER     int64_t
-#define CONF_TYPE_WORKERS    int64_t
-#define CONF_TYPE_DURATION   int64_t /* ms */
-#define CONF_TYPE_YESNO      bool
-#define CONF_TYPE_PIPELINING enum conf_pipelining
-#define CONF_TYPE_SERVERS    struct conf_strings   /* none: those of resolv.conf */
-#define CONF_TYPE_NETWORKS   struct conf_strings   /* words and networks, or none */
-#define CONF_TYPE_DURATIONS  struct conf_durations /* at least one; the last repeats */
+#define CONF_TYPE_HOSTNAME    char *
+#define CONF_TYPE_PATH        char * /* absolute */
+#define CONF_TYPE_TEXT        char *
+#define CONF_TYPE_NUMBER      int64_t
+#define CONF_TYPE_WORKERS     int64_t
+#define CONF_TYPE_DURATION    int64_t /* ms */
+#define CONF_TYPE_YESNO       bool
+#define CONF_TYPE_FILE        char * /* absolute, or "" */
+#define CONF_TYPE_RELAY       char * /* "host:port", or "" */
+#define CONF_TYPE_PIPELINING  enum conf_pipelining
+#define CONF_TYPE_TLS         enum conf_tls
+#define CONF_TYPE_TLS_VERSION enum conf_tls_version
+#define CONF_TYPE_RELAY_TLS   enum conf_relay_tls
+#define CONF_TYPE_END_TIMEOUT enum conf_end_timeout
+#define CONF_TYPE_SERVERS     struct conf_strings   /* none: those of resolv.conf */
+#define CONF_TYPE_NETWORKS    struct conf_strings   /* words and networks, or none */
+#define CONF_TYPE_DURATIONS   struct conf_durations /* at least one; the last repeats */
 
 /* The members are the names of the table, in its order. */
 #define MEMBER(name, kind, ...) CONF_TYPE_##kind name;

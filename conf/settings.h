@@ -23,12 +23,18 @@ struct section {
 enum setting_kind {
     KIND_HOSTNAME,
     KIND_PATH,
+    KIND_FILE, /* a path, or none */
     KIND_TEXT,
+    KIND_RELAY, /* host:port, or none */
     KIND_NUMBER,
     KIND_WORKERS, /* a number; default: online processors */
     KIND_DURATION,
     KIND_YESNO,
-    KIND_PIPELINING,
+    KIND_PIPELINING, /* from here to END_TIMEOUT: one word of some */
+    KIND_TLS,
+    KIND_TLS_VERSION,
+    KIND_RELAY_TLS,
+    KIND_END_TIMEOUT,
     KIND_SERVERS, /* from here on: lists */
     KIND_NETWORKS,
     KIND_DURATIONS,

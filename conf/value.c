@@ -11,10 +11,26 @@
 
 enum { DURATIONS_MAX = 32, LABEL_MAX = 63, HOSTNAME_MAX = 253, SHOWN_MAX = 80 };
 
-static const char *const pipelining_words[] = {"auto", "group", "off"};
+/* The words of a setting that is one of some, in the order of its enum in conf.h. */
+enum { CHOICE_WORDS_MAX = 4 };
+static const char *const choices[KIND_COUNT][CHOICE_WORDS_MAX] = {
+    [KIND_PIPELINING] = {"auto", "group", "off"},
+    [KIND_TLS] = {"none", "may", "encrypt", "verify"},
+    [KIND_TLS_VERSION] = {"1.0", "1.1", "1.2", "1.3"},
+    [KIND_RELAY_TLS] = {"starttls", "implicit", "none"},
+    [KIND_END_TIMEOUT] = {"retry", "assume", "fail"},
+};
 static const char *const network_words[] = {"loopback",   "self",      "private",
                                             "link-local", "multicast", "reserved"};
-enum { PIPELINING_WORDS = 3, NETWORK_WORDS = 6 };
+enum { NETWORK_WORDS = 6 };
+
+static int choice_count(enum setting_kind kind)
+{
+    int n = 0;
+    while (n < CHOICE_WORDS_MAX && choices[kind][n])
+        n++;
+    return n;
+}
 
 static int word_index(const char *const *words, int n, const char *text)
 {
@@ -143,6 +159,21 @@ static bool network_good(const char *text)
     return true;
 }
 
+/* "host:port", "192.0.2.1:25", "[v6]:port" */
+static bool relay_good(struct span s)
+{
+    const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;
+    if (!colon)
+        return false;
+    struct span host = {s.p, (size_t)(colon - s.p)};
+    struct span port = {colon + 1, (size_t)(s.p + s.n - colon - 1)};
+    if (!number_between(port, 1, UINT16_MAX))
+        return false;
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        return ip_good(AF_INET6, (struct span){host.p + 1, host.n - 2});
+    return dns_name_good(host) || ip_good(AF_INET, host);
+}
+
 static bool plain(struct span s) /* no control bytes */
 {
     for (size_t i = 0; i < s.n; i++)
@@ -217,11 +248,17 @@ static bool take(const struct setting *s, const char *text, struct place at,
         set_string(member, mem_strdup(text));
         return true;
     case KIND_PATH:
+    case KIND_FILE:
     case KIND_TEXT:
         if ((int64_t)t.n < s->least || (int64_t)t.n > s->most)
             return false;
-        set_string(member, s->kind == KIND_PATH ? path_absolute(text, at.file)
-                                                : mem_strdup(text));
+        set_string(member, s->kind != KIND_TEXT && t.n ? path_absolute(text, at.file)
+                                                       : mem_strdup(text));
+        return true;
+    case KIND_RELAY:
+        if (t.n && !relay_good(t))
+            return false;
+        set_string(member, mem_strdup(text));
         return true;
     case KIND_NUMBER:
     case KIND_WORKERS:
@@ -238,8 +275,14 @@ static bool take(const struct setting *s, const char *text, struct place at,
         *(bool *)member = strcmp(text, "yes") == 0;
         return *(bool *)member || strcmp(text, "no") == 0;
     case KIND_PIPELINING:
-        word = word_index(pipelining_words, PIPELINING_WORDS, text);
-        *(enum conf_pipelining *)member = word < 0 ? 0 : (enum conf_pipelining)word;
+    case KIND_TLS:
+    case KIND_TLS_VERSION:
+    case KIND_RELAY_TLS:
+    case KIND_END_TIMEOUT:
+        word = word_index(choices[s->kind], choice_count(s->kind), text);
+        if (word >=
+            0) /* an enum of such small numbers is an unsigned int to gcc, clang */
+            *(unsigned *)member = (unsigned)word;
         return word >= 0;
     case KIND_SERVERS:
         return server_good(t) && add_string(member, text);
@@ -333,7 +376,9 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
     switch (s->kind) {
     case KIND_HOSTNAME:
     case KIND_PATH:
+    case KIND_FILE:
     case KIND_TEXT:
+    case KIND_RELAY:
         put_quoted(out, *(char *const *)member);
         break;
     case KIND_NUMBER:
@@ -347,7 +392,11 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         buf_add_str(out, *(const bool *)member ? "yes" : "no");
         break;
     case KIND_PIPELINING:
-        put_quoted(out, pipelining_words[*(const enum conf_pipelining *)member]);
+    case KIND_TLS:
+    case KIND_TLS_VERSION:
+    case KIND_RELAY_TLS:
+    case KIND_END_TIMEOUT:
+        put_quoted(out, choices[s->kind][*(const unsigned *)member]);
         break;
     case KIND_SERVERS:
     case KIND_NETWORKS:
@@ -388,6 +437,12 @@ void value_range(struct buf *out, const struct setting *s)
     case KIND_PATH:
         buf_printf(out, "a path of at most %d bytes", (int)s->most);
         break;
+    case KIND_FILE:
+        buf_printf(out, "a path of at most %d bytes, or none", (int)s->most);
+        break;
+    case KIND_RELAY:
+        buf_add_str(out, "host:port, or none");
+        break;
     case KIND_TEXT:
         buf_printf(out, "a text of at most %d bytes", (int)s->most);
         break;
@@ -403,7 +458,11 @@ void value_range(struct buf *out, const struct setting *s)
         buf_add_str(out, "yes or no");
         break;
     case KIND_PIPELINING:
-        add_words(out, pipelining_words, PIPELINING_WORDS, " or ");
+    case KIND_TLS:
+    case KIND_TLS_VERSION:
+    case KIND_RELAY_TLS:
+    case KIND_END_TIMEOUT:
+        add_words(out, choices[s->kind], choice_count(s->kind), " or ");
         break;
     case KIND_SERVERS:
         buf_printf(out, "a list of at most %d, each address, address:port or [v6]:port",
@@ -433,7 +492,8 @@ int value_count(const struct setting *s, const struct conf *c)
 void value_free(const struct setting *s, struct conf *c)
 {
     void *member = member_of(s, c);
-    if (s->kind == KIND_HOSTNAME || s->kind == KIND_PATH || s->kind == KIND_TEXT)
+    if (s->kind == KIND_HOSTNAME || s->kind == KIND_PATH || s->kind == KIND_FILE ||
+        s->kind == KIND_TEXT || s->kind == KIND_RELAY)
         free(*(char **)member);
     if (s->kind == KIND_DURATIONS)
         free(((struct conf_durations *)member)->ms);

@@ -80,8 +80,10 @@ static void add_default(struct buf *out, const struct setting *s)
         buf_add_str(out, "this machine's full name");
     else if (s->kind == KIND_PATH)
         buf_add_str(out, "`$XDG_STATE_HOME/hikyaku`, else `~/.local/state/hikyaku`");
-    else
+    else if (s->kind == KIND_WORKERS)
         buf_add_str(out, "the number of processors");
+    else
+        buf_add_str(out, "none");
 }
 
 void conf_document(struct buf *out)

@@ -108,6 +108,18 @@ static void defaults(void **state)
     assert_int_equal(t->end, 600000);
     assert_int_equal(t->rset, 20000);
     assert_int_equal(t->quit, 10000);
+    assert_int_equal(t->starttls, 120000);
+    assert_int_equal(t->auth, 300000);
+    assert_int_equal(t->session, 0);
+    assert_int_equal(c->policy.tls, CONF_TLS_MAY);
+    assert_int_equal(c->policy.tls_min_version, CONF_TLS_VERSION_1_2);
+    assert_string_equal(c->policy.tls_ca_file, "");
+    assert_int_equal(c->policy.end_timeout, CONF_END_TIMEOUT_RETRY);
+    assert_string_equal(c->policy.relay, "");
+    assert_string_equal(c->policy.relay_user, "");
+    assert_string_equal(c->policy.relay_password_file, "");
+    assert_int_equal(c->policy.relay_tls, CONF_RELAY_TLS_STARTTLS);
+    assert_false(c->policy.relay_auth_clear);
     assert_string_equal(c->job.id, "");
     assert_string_equal(c->job.secret, "");
     assert_int_equal(c->job.first_row, 0);
@@ -155,8 +167,12 @@ static void good_values(void **state)
         "\"[::1]:5353\"} timeout = 500ms tries = 1 in_flight = 10000 }\n"
         "policy { retry_interval = {5m, 15m, '30m',} lifetime = 2d max_attempts = 7\n"
         "connections = 1 messages_per_connection = 0 port = 2525 pipelining = off\n"
-        "timeout { connect = 1s greeting = 2s helo = 3s mail = 4s rcpt = 5s data = 6s\n"
-        "body = 7s end = 8s rset = 9s quit = 100ms } }\n");
+        "timeout { connect = 1s greeting = 2s helo = 3s starttls = 4s auth = 5s\n"
+        "mail = 6s rcpt = 7s data = 8s body = 9s end = 10s rset = 11s quit = 100ms\n"
+        "session = 1h }\n"
+        "tls = verify tls_ca_file = ca.pem tls_min_version = 1.3 end_timeout = assume\n"
+        "relay = \"mx.example:587\" relay_user = me relay_password_file = \"/p\"\n"
+        "relay_tls = implicit relay_auth_clear = yes }\n");
     assert_string_equal(c->hostname, "mx1.example.jp");
     assert_string_equal(c->spool, "/var/spool/hikyaku");
     assert_int_equal(c->workers, 0);
@@ -178,9 +194,20 @@ static void good_values(void **state)
     assert_int_equal(c->policy.port, 2525);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_OFF);
     const int64_t *t = &c->policy.timeout.connect;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 11; i++)
         assert_int_equal(t[i], (i + 1) * 1000);
     assert_int_equal(c->policy.timeout.quit, 100);
+    assert_int_equal(c->policy.timeout.session, 3600000);
+    assert_int_equal(c->policy.tls, CONF_TLS_VERIFY);
+    assert_int_equal(c->policy.tls_min_version, CONF_TLS_VERSION_1_3);
+    assert_int_equal(c->policy.end_timeout, CONF_END_TIMEOUT_ASSUME);
+    assert_int_equal(c->policy.tls_ca_file[0], '/'); /* relative to the file's folder */
+    assert_string_equal(strrchr(c->policy.tls_ca_file, '/'), "/ca.pem");
+    assert_string_equal(c->policy.relay, "mx.example:587");
+    assert_string_equal(c->policy.relay_user, "me");
+    assert_string_equal(c->policy.relay_password_file, "/p");
+    assert_int_equal(c->policy.relay_tls, CONF_RELAY_TLS_IMPLICIT);
+    assert_true(c->policy.relay_auth_clear);
     conf_free(c);
     c = good(H "deny_destinations = {} policy { lifetime = 0 pipelining = 'group' }");
     assert_int_equal(c->deny_destinations.n, 0);
@@ -240,6 +267,15 @@ static void ranges(void **state)
         {"policy", "lifetime", "24 h", "a duration from 0 to 30d"},
         {"policy", "lifetime", "-1h", "a duration from 0 to 30d"},
         {"policy", "lifetime", "tomorrow", "a duration from 0 to 30d"},
+        {"policy", "tls", "yes", "none, may, encrypt or verify"},
+        {"policy", "tls_min_version", "1.4", "1.0, 1.1, 1.2 or 1.3"},
+        {"policy", "end_timeout", "never", "retry, assume or fail"},
+        {"policy", "relay", "mx.example", "host:port, or none"},
+        {"policy", "relay", "mx example:25", "host:port, or none"},
+        {"policy", "relay", "mx.example:0", "host:port, or none"},
+        {"policy", "relay_tls", "may", "starttls, implicit or none"},
+        {"policy", "relay_auth_clear", "maybe", "yes or no"},
+        {"timeout", "session", "25h", "a duration from 0 to 24h"},
         {"timeout", "connect", "0", "a duration from 100ms to 1h"},
         {"timeout", "greeting", "99ms", "a duration from 100ms to 1h"},
         {"timeout", "helo", "61m", "a duration from 100ms to 1h"},
@@ -355,7 +391,7 @@ static void unknown_keywords(void **state)
         "a.conf:1: unknown keyword \"workers\" here; it stands outside any section");
     bad("xyzzy = 1", -6, "a.conf:1: unknown keyword \"xyzzy\"");
     bad("xyzzy", -6, "a.conf:1: unknown keyword \"xyzzy\"");
-    bad("policy { tls = may }", -6, "a.conf:1: unknown keyword \"tls\"");
+    bad("policy { chunking = auto }", -6, "a.conf:1: unknown keyword \"chunking\"");
     bad("job { id = x }", -6, "a.conf:1: unknown keyword \"job\"");
     bad("source 'a' { address = '192.0.2.1' }", -6,
         "a.conf:1: unknown keyword \"source\"");

@@ -86,10 +86,21 @@ static void defaults_read_back(void **state)
                                          "    messages_per_connection = 100\n"
                                          "    port = 25\n"
                                          "    pipelining = 'auto'\n"
+                                         "    tls = 'may'\n"
+                                         "    tls_ca_file = ''\n"
+                                         "    tls_min_version = '1.2'\n"
+                                         "    end_timeout = 'retry'\n"
+                                         "    relay = ''\n"
+                                         "    relay_user = ''\n"
+                                         "    relay_password_file = ''\n"
+                                         "    relay_tls = 'starttls'\n"
+                                         "    relay_auth_clear = no\n"
                                          "    timeout {\n"
                                          "        connect = '1m'\n"
                                          "        greeting = '5m'\n"
                                          "        helo = '5m'\n"
+                                         "        starttls = '2m'\n"
+                                         "        auth = '5m'\n"
                                          "        mail = '5m'\n"
                                          "        rcpt = '5m'\n"
                                          "        data = '2m'\n"
@@ -97,6 +108,7 @@ static void defaults_read_back(void **state)
                                          "        end = '10m'\n"
                                          "        rset = '20s'\n"
                                          "        quit = '10s'\n"
+                                         "        session = '0'\n"
                                          "    }\n"
                                          "}\n");
     struct conf *again = load(buf_span(&text));
@@ -193,6 +205,13 @@ static void make_random(const struct setting *s, struct conf *c, struct rng *r)
         free(rest);
         set_text((char **)(void *)member, strdup(buf_cstr(&text)));
         break;
+    case KIND_FILE:
+        set_text((char **)(void *)member, strdup(rng_below(r, 2) ? "/a/file" : ""));
+        break;
+    case KIND_RELAY:
+        set_text((char **)(void *)member,
+                 strdup(rng_below(r, 2) ? "mx.example:25" : ""));
+        break;
     case KIND_TEXT:
         set_text((char **)(void *)member, random_text(r, (size_t)s->most));
         break;
@@ -205,7 +224,11 @@ static void make_random(const struct setting *s, struct conf *c, struct rng *r)
         *(bool *)member = rng_below(r, 2);
         break;
     case KIND_PIPELINING:
-        *(enum conf_pipelining *)(void *)member = (enum conf_pipelining)rng_below(r, 3);
+    case KIND_TLS:
+    case KIND_TLS_VERSION:
+    case KIND_RELAY_TLS:
+    case KIND_END_TIMEOUT:
+        *(unsigned *)(void *)member = rng_below(r, 3);
         break;
     case KIND_DURATIONS: {
         struct conf_durations *list = (void *)member;
