@@ -1,0 +1,17 @@
+#!/bin/sh
+# ./dev bench [blast|distant|start]...: figures of this machine at this hour, on loopback,
+# as tables for docs/performance.md. All of it takes about three minutes.
+# ROUNDS (3), MESSAGES, ROWS in the environment make it shorter or longer.
+set -eu
+cd "$(dirname "$0")/.."
+hikyaku=${HIKYAKU-build/hikyaku}
+[ $# -gt 0 ] || set -- blast distant start
+echo "$(uname -srm), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)," \
+    "$(nproc) processors, $(date -u +%Y-%m-%dT%H:%MZ), load $(cut -d ' ' -f 1-3 /proc/loadavg)"
+"$hikyaku" --version
+for part; do
+    echo
+    sh "bench/$part.sh" "$hikyaku"
+done
+echo
+echo "load at the end $(cut -d ' ' -f 1-3 /proc/loadavg)"
