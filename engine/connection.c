@@ -36,7 +36,7 @@ struct connection {
     int64_t timer_us;         /* when it fires; INT64_MAX: not started */
     int64_t connect_began_us; /* while connecting, else 0 */
     int32_t connect_us;
-    int64_t idle_until_us; /* INT64_MAX: not idle */
+    int64_t idle_until_us;     /* INT64_MAX: not idle */
     struct smtp_params params; /* the session's */
     struct smtp_session *session;
     uint32_t *rows; /* lent, not begun: rows[rows_head … rows_n) */
@@ -320,27 +320,6 @@ static bool prepare_row(struct connection *c, struct slot *slot, uint32_t row)
     return true;
 }
 
-static void begin_rows(struct connection *c, int64_t now)
-{
-    while (smtp_session_ready(c->session) && c->left > 0 && c->rows_head < c->rows_n) {
-        struct slot *slot = free_slot(c);
-        if (!prepare_row(c, slot, c->rows[c->rows_head++]))
-            continue;
-        if (c->left != UINT32_MAX)
-            c->left--;
-        smtp_session_submit(c->session, &slot->transaction, now);
-    }
-    bool empty = c->rows_head == c->rows_n;
-    if ((empty && c->last) || c->left == 0)
-        smtp_session_finish(c->session, now);
-    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].row == 0 &&
-                c->slots[1].row == 0;
-    if (!idle)
-        c->idle_until_us = INT64_MAX;
-    else if (c->idle_until_us == INT64_MAX)
-        c->idle_until_us = now + IDLE_US;
-}
-
 static void settle(struct connection *c)
 {
     for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
@@ -354,6 +333,28 @@ static void settle(struct connection *c)
         report_settled(c, slot, slot->row, &v, host_words(r));
         slot->row = 0;
     }
+}
+
+static void begin_rows(struct connection *c, int64_t now)
+{
+    while (smtp_session_ready(c->session) && c->left > 0 && c->rows_head < c->rows_n) {
+        struct slot *slot = free_slot(c);
+        if (!prepare_row(c, slot, c->rows[c->rows_head++]))
+            continue;
+        if (c->left != UINT32_MAX)
+            c->left--;
+        smtp_session_submit(c->session, &slot->transaction, now);
+        settle(c); /* larger than the server takes: decided already */
+    }
+    bool empty = c->rows_head == c->rows_n;
+    if ((empty && c->last) || c->left == 0)
+        smtp_session_finish(c->session, now);
+    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].row == 0 &&
+                c->slots[1].row == 0;
+    if (!idle)
+        c->idle_until_us = INT64_MAX;
+    else if (c->idle_until_us == INT64_MAX)
+        c->idle_until_us = now + IDLE_US;
 }
 
 /* ---- bytes ------------------------------------------------------------------------
@@ -568,9 +569,10 @@ void connection_lend(struct connection *c, const struct task *task)
 
 void connection_recall(struct connection *c)
 {
-    if (!c->session && c->rows_n > c->rows_head) {
-        /* Still connecting: the first row stays, it is the one that the attempt is for.
-         */
+    bool greeted = c->session && smtp_session_greeted(c->session);
+    if (!greeted && c->rows_n > c->rows_head) {
+        /* Not there yet: the first row stays, it is the one that the attempt is for. A
+         * connection without rows would QUIT when a slow greeting comes at last. */
         uint32_t first = c->rows[c->rows_head++];
         return_rows(c);
         c->rows[--c->rows_head] = first;
