@@ -25,7 +25,7 @@ struct row {
                           0: none */
     uint16_t attempts; /* made so far, its site's failed rounds included */
     uint8_t state;     /* enum row_state */
-    uint8_t unused;
+    bool doubted;      /* an attempt may have delivered it */
 };
 _Static_assert(sizeof(struct row) == 16, "a row is 16 bytes");
 

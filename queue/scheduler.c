@@ -53,6 +53,9 @@ struct scheduler {
     struct connection_record *connections;
     uint32_t *free_connections;
     uint32_t connections_n, connections_used, connections_free;
+    uint32_t room; /* connections that our machine has sockets for, as far as we know */
+    int64_t room_until_us;   /* then it is tried again with all; INT64_MAX: it is all */
+    int64_t opening_from_us; /* no connection is opened before */
     int64_t stall_check_us;
 
     uint64_t pending, lent, ready, asking;
@@ -162,6 +165,8 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->domains = mem_zero(s->domains_n, sizeof *s->domains);
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);
     s->free_connections = mem_zero(params->connections_total, sizeof(uint32_t));
+    s->room = params->connections_total;
+    s->room_until_us = s->opening_from_us = INT64_MAX;
     link_init(&s->work);
     wheel_init(&s->wheel, 0);
     for (uint32_t index = 1; index <= s->rows_n; index++)
@@ -387,12 +392,18 @@ static bool feed(struct scheduler *s, struct site *site, struct order *out,
     return true;
 }
 
+/* Our own machine allows one more. */
+static bool may_open(const struct scheduler *s)
+{
+    return s->opening_from_us == INT64_MAX && s->connections_n < s->room;
+}
+
 static bool order_for(struct scheduler *s, struct site *site, struct order *out,
                       int64_t now_us)
 {
     if (feed(s, site, out, now_us))
         return true;
-    if (site->ready.n == 0 || s->connections_n >= s->params.connections_total ||
+    if (site->ready.n == 0 || !may_open(s) ||
         !site_admits(site, s->params.policy.connections, now_us))
         return false;
     open_connection(s, site, out, now_us);
@@ -447,13 +458,44 @@ int64_t scheduler_wake(const struct scheduler *s)
         wake = s->stall_check_us;
     if (s->paused.head && s->domains[s->paused.head - 1].expires_us < wake)
         wake = s->domains[s->paused.head - 1].expires_us;
-    return wake;
+    if (s->opening_from_us < wake)
+        wake = s->opening_from_us;
+    return s->room_until_us < wake ? s->room_until_us : wake;
+}
+
+/* Sites that may have waited for what the whole job shares. */
+static void wake_all(struct scheduler *s)
+{
+    for (uint32_t i = 0; i < s->sites_n; i++)
+        if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
+            wake_site(s, s->sites[i]);
+}
+
+static void no_socket(struct scheduler *s, int64_t now_us)
+{
+    s->room = s->connections_n ? s->connections_n : 1;
+    s->room_until_us = now_us + FEWER_US;
+    s->opening_from_us = now_us + NO_SOCKET_US;
+}
+
+static void try_sockets_again(struct scheduler *s, int64_t now_us)
+{
+    if (now_us >= s->room_until_us) {
+        s->room = s->params.connections_total;
+        s->room_until_us = INT64_MAX;
+        wake_all(s);
+    }
+    if (now_us >= s->opening_from_us) {
+        s->opening_from_us = INT64_MAX;
+        wake_all(s);
+    }
 }
 
 void scheduler_advance(struct scheduler *s, int64_t now_us)
 {
     if (s->stopped)
         return;
+    try_sockets_again(s, now_us);
     while (s->paused.head && s->domains[s->paused.head - 1].expires_us <= now_us) {
         uint32_t domain = dequeue(s, &s->paused);
         s->domains[domain].state = DOMAIN_QUEUED;
@@ -519,6 +561,8 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
             r->first_s = (uint32_t)((now_us - s->params.now_us) / 1000000) + 1;
     }
     d.attempt = r->attempts;
+    d.first_doubt = what->in_doubt && !r->doubted;
+    r->doubted = r->doubted || what->in_doubt;
     if (what->worked) {
         struct site *site = s->connections[connection].site;
         site_good(site, s->params.policy.connections, now_us);
@@ -582,20 +626,20 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     link_remove(&c->hungry);
     c->site = NULL;
     s->free_connections[s->connections_free++] = connection;
-    bool was_full = s->connections_n-- == s->params.connections_total;
+    bool was_full = s->connections_n-- >= s->room;
     site->connections--;
     site->group = site->group || group;
     bool round = how == CLOSED_FAILED && site->connections == 0;
     if (round)
         fail_round(s, site, now_us);
+    else if (how == CLOSED_OURS)
+        no_socket(s, now_us);
     else if (how != CLOSED_CLEAN)
         site_bad(site, now_us);
     if (site->ready.n)
         wake_site(s, site);
-    if (was_full) /* others may have waited for a connection of the whole job */
-        for (uint32_t i = 0; i < s->sites_n; i++)
-            if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
-                wake_site(s, s->sites[i]);
+    if (was_full)
+        wake_all(s);
     return round;
 }
 

@@ -27,7 +27,9 @@ enum {
     STALL_US = 2 * 1000 * 1000, /* a connection that settles nothing for so long gives
                                    back what it has not begun */
     UNREACHABLE_RESOLVER_US =
-        10 * 1000 * 1000, /* pause before a domain is asked again after 608 */
+        10 * 1000 * 1000,        /* pause before a domain is asked again after 608 */
+    NO_SOCKET_US = 1000 * 1000,  /* nothing is opened so long after CLOSED_OURS */
+    FEWER_US = 60 * 1000 * 1000, /* and so long not more than were open then */
 };
 
 struct scheduler_policy {
@@ -109,7 +111,8 @@ void scheduler_advance(struct scheduler *s, int64_t now_us);
 struct settlement {       /* a verdict, as far as queueing is concerned */
     enum outcome outcome; /* DELIVERED, ERROR, ABSENT: final; RETRY */
     bool counted;         /* was it an attempt of the row? if not: again at once */
-    bool worked; /* its connection works: MAIL could be sent and was answered */
+    bool worked;   /* its connection works: MAIL could be sent and was answered */
+    bool in_doubt; /* it may have been delivered although we do not know */
 };
 
 struct decision { /* what became of the row */
@@ -117,6 +120,7 @@ struct decision { /* what became of the row */
     int ended;        /* 606, 607: its retries are over, a second line says so */
     uint32_t attempt; /* number of this attempt; of the last one when not counted */
     int64_t next_us;  /* not final: when it is tried again (now: at once) */
+    bool first_doubt; /* in doubt, and it never was before */
 };
 
 /* A row has its result: one lent to `connection`, or, with NO_CONNECTION, one from
@@ -131,6 +135,7 @@ enum close_kind {
     CLOSED_CLEAN,  /* QUIT, limit of messages, idle */
     CLOSED_LOST,   /* broke off after it had worked */
     CLOSED_FAILED, /* no target let us send MAIL */
+    CLOSED_OURS,   /* our machine had no socket for it (609): nobody's attempt */
 };
 /* Rows with this connection. */
 uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
@@ -138,7 +143,8 @@ uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
  * returned; scheduler_closed follows then. */
 void scheduler_ending(struct scheduler *s, uint32_t connection);
 /* The connection is over; all its rows were settled or returned before. group: the site
- * gets pipelining = group from now on. With FAILED and no other connection open, this
+ * gets pipelining = group from now on. With OURS the whole job opens no connection for
+ * a while, and then fewer. With FAILED and no other connection open, this
  * is a failed round of the site (true is returned): at once, before any other call,
  * take its rows out of scheduler_round. */
 bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,

@@ -36,8 +36,9 @@ struct world {
     int64_t tried_us[ROWS + 1];
     struct lane connections[CONNECTIONS];
     int open;
-    int sent;              /* rows delivered over all */
-    uint32_t failing_site; /* percent of connections that fail */
+    int64_t opening_from_us; /* after CLOSED_OURS */
+    int sent;                /* rows delivered over all */
+    uint32_t failing_site;   /* percent of connections that fail */
 };
 
 static struct recipients *make_list(int rows, int domains)
@@ -134,7 +135,8 @@ static void resolve(struct world *w)
     for (uint32_t row; (row = scheduler_unresolvable(w->s, &set));) {
         bool hard = set->code == 700;
         settle(w, NO_CONNECTION, row,
-               (struct settlement){hard ? OUTCOME_ABSENT : OUTCOME_RETRY, true, false});
+               (struct settlement){hard ? OUTCOME_ABSENT : OUTCOME_RETRY, true, false,
+                                   false});
     }
 }
 
@@ -146,6 +148,7 @@ static void take_order(struct world *w, const struct order *o)
         assert_false(c->open);
         assert_int_equal(o->targets_n, 1);
         assert_true(o->rows_n >= 1);
+        assert_true(w->now >= w->opening_from_us);
         *c = (struct lane){.open = true};
         snprintf(c->site, sizeof c->site, "%s", o->site);
         w->open++;
@@ -188,10 +191,12 @@ static void close_connection(struct world *w, uint32_t number, enum close_kind h
     }
     c->open = false;
     w->open--;
+    if (how == CLOSED_OURS)
+        w->opening_from_us = w->now + NO_SOCKET_US;
     if (scheduler_closed(w->s, number, how, false, w->now))
         for (uint32_t row; (row = scheduler_round(w->s));)
             settle(w, NO_CONNECTION, row,
-                   (struct settlement){OUTCOME_RETRY, true, false});
+                   (struct settlement){OUTCOME_RETRY, true, false, false});
 }
 
 /* Something happens on one connection. */
@@ -203,9 +208,14 @@ static void step(struct world *w, uint32_t number)
         uint32_t row = c->rows[0];
         if (c->n) {
             memmove(c->rows, c->rows + 1, (size_t)--c->n * sizeof c->rows[0]);
-            settle(w, number, row, (struct settlement){OUTCOME_RETRY, true, false});
+            settle(w, number, row,
+                   (struct settlement){OUTCOME_RETRY, true, false, false});
         }
         close_connection(w, number, CLOSED_FAILED);
+        return;
+    }
+    if (luck == 98) {
+        close_connection(w, number, CLOSED_OURS);
         return;
     }
     if (c->n == 0) {
@@ -215,13 +225,13 @@ static void step(struct world *w, uint32_t number)
     }
     uint32_t row = c->rows[0];
     memmove(c->rows, c->rows + 1, (size_t)--c->n * sizeof c->rows[0]);
-    struct settlement what = {OUTCOME_DELIVERED, true, true};
+    struct settlement what = {OUTCOME_DELIVERED, true, true, false};
     if (luck < 45)
         what.outcome = OUTCOME_RETRY;
     else if (luck < 50)
         what.outcome = OUTCOME_ABSENT;
     else if (luck < 53)
-        what = (struct settlement){OUTCOME_RETRY, false, true};
+        what = (struct settlement){OUTCOME_RETRY, false, true, false};
     settle(w, number, row, what);
     if (luck == 99)
         close_connection(w, number, CLOSED_LOST);
@@ -326,7 +336,7 @@ static void test_unproven_site_gets_one_probe(void **state)
     int others_n = o->rows_n - 1;
     memcpy(others, o->rows + 1, sizeof others[0] * (size_t)others_n);
     assert_null(next_order(w)); /* the rest waits for the probe */
-    struct settlement good = {OUTCOME_DELIVERED, true, true};
+    struct settlement good = {OUTCOME_DELIVERED, true, true, false};
     scheduler_settle(w->s, probe, row, &good, w->now);
     int opened = 0;
     while ((o = next_order(w)))
@@ -356,6 +366,77 @@ static void test_stalled_connection_gives_back(void **state)
     free(w);
 }
 
+/* Opens all it may; returns how many, and the last one's number. */
+static int open_all(struct world *w, uint32_t *last)
+{
+    int opened = 0;
+    for (struct order *o; (o = next_order(w));) {
+        take_order(w, o);
+        if (o->kind == ORDER_OPEN) {
+            opened++;
+            *last = o->connection;
+        }
+    }
+    return opened;
+}
+
+/* 609: nobody's attempt. A pause, then as many as there was room for, then all again.
+ */
+static void test_no_socket_is_nobodys_attempt(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 86400000, .connections = 1});
+    for (uint32_t domain; (domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN;)
+        scheduler_resolved(
+            w->s, domain,
+            make_set(recipients_domain_name(w->list, domain), w->now + 900000000),
+            w->now);
+    uint32_t last;
+    assert_int_equal(open_all(w, &last), DOMAINS);
+    close_connection(w, last, CLOSED_OURS);
+    assert_int_equal(open_all(w, &last), 0);
+    assert_true(scheduler_wake(w->s) <= w->now + NO_SOCKET_US);
+
+    w->now += NO_SOCKET_US;
+    scheduler_advance(w->s, w->now);
+    assert_int_equal(open_all(w, &last), 0); /* no room beside the seven */
+    close_connection(w, 0, CLOSED_CLEAN);
+    assert_int_equal(open_all(w, &last), 1);
+
+    w->now += FEWER_US;
+    scheduler_advance(w->s, w->now);
+    assert_int_equal(open_all(w, &last), 1);
+    for (int row = 1; row <= ROWS; row++)
+        assert_int_equal(w->attempts[row], 0);
+    finish(w);
+    free(w);
+}
+
+static void test_doubt_counts_once(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 86400000, .connections = 1});
+    uint32_t domain = scheduler_ask(w->s);
+    scheduler_resolved(w->s, domain, make_set("a", w->now + 900000000), w->now);
+    struct order *o = next_order(w);
+    uint32_t row = o->rows[0], connection = o->connection;
+    uint32_t others[] = {o->rows[1], o->rows[2]};
+    struct settlement doubt = {OUTCOME_RETRY, false, true, true};
+    struct settlement good = {OUTCOME_DELIVERED, true, true, false};
+    assert_true(scheduler_settle(w->s, connection, row, &doubt, w->now).first_doubt);
+    for (int i = 0; i < 2; i++)
+        assert_false(
+            scheduler_settle(w->s, connection, others[i], &good, w->now).first_doubt);
+    o = next_order(w);
+    assert_int_equal(o->kind, ORDER_MORE);
+    assert_int_equal(o->rows[0], row);
+    assert_false(scheduler_settle(w->s, connection, row, &doubt, w->now).first_doubt);
+    finish(w);
+    free(w);
+}
+
 static void test_stop_orders_nothing(void **state)
 {
     (void)state;
@@ -378,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_attempts_and_lifetime_end),
         cmocka_unit_test(test_unproven_site_gets_one_probe),
         cmocka_unit_test(test_stalled_connection_gives_back),
+        cmocka_unit_test(test_no_socket_is_nobodys_attempt),
+        cmocka_unit_test(test_doubt_counts_once),
         cmocka_unit_test(test_stop_orders_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
