@@ -70,8 +70,10 @@ bool escape_not_needed(struct span value, enum escape escape)
     return all != 0;
 }
 
-/* What one character (n bytes) becomes: at most 9 bytes. */
-static size_t escape_one(char out[9], const char *p, size_t n, enum escape escape)
+enum { ESCAPED_MAX = 12 }; /* bytes of one character: four, each as %XX */
+
+static size_t escape_one(char out[ESCAPED_MAX], const char *p, size_t n,
+                         enum escape escape)
 {
     const unsigned char c = (unsigned char)p[0];
     const bool control =
@@ -115,7 +117,7 @@ size_t escape_write(char *out, struct span value, enum escape escape)
 {
     size_t at = 0;
     for (size_t i = 0; i < value.n;) {
-        char one[9];
+        char one[ESCAPED_MAX];
         const size_t n = utf8_sequence((struct span){value.p + i, value.n - i});
         const size_t one_n = escape_one(one, value.p + i, n, escape);
         if (out)

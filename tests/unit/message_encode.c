@@ -215,6 +215,7 @@ static void escapes(void **state)
          "&lt;a href=&quot;&#39;&amp;&#39;&quot;&gt;\t"},
         {ESCAPE_URL, "a b/?&=\xc3\xa9~-._%", "a%20b%2F%3F%26%3D%C3%A9~-._%25"},
         {ESCAPE_URL, "a\r\nb", "a%20%20b"},
+        {ESCAPE_URL, "\xf0\x9f\x92\xa9", "%F0%9F%92%A9"},
         {ESCAPE_URI, "https://x/?a=b&c=%20#d<>\" {",
          "https://x/?a=b&c=%20#d%3C%3E%22%20%7B"},
     };
