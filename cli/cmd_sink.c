@@ -110,8 +110,9 @@ int cmd_sink(int argc, char **argv)
     if (good || c.connections)
         printf("connections %" PRIu64 " (refused %" PRIu64 ")  messages %" PRIu64
                "  recipients %" PRIu64 "  refused %" PRIu64 "  deferred %" PRIu64
-               "  bytes %" PRIu64 "  bare %" PRIu64 "\n",
+               "  bytes %" PRIu64 "  bare %" PRIu64 "  early %" PRIu64
+               "  bad-commands %" PRIu64 "\n",
                c.connections, c.refused_connections, c.messages, c.recipients,
-               c.refused, c.deferred, c.bytes, c.bare);
+               c.refused, c.deferred, c.bytes, c.bare, c.early, c.bad_commands);
     return good ? 0 : complain(&f);
 }
