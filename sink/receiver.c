@@ -2,8 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -13,10 +11,10 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "sink/receiver_socket.h"
 
 enum {
     READ_BYTES = 256 * 1024, /* one buffer for all: nothing stays in it */
-    BACKLOG = 4096,
     ACCEPTS_A_TURN = 64,
     QUERIES_A_TURN = 64,
     QUERY_MAX = 4096,
@@ -310,35 +308,6 @@ static void on_listener_gone(uv_handle_t *handle)
     handle_gone(r);
 }
 
-/* A bound socket, or a negative errno. */
-static int open_socket(const char *address, int port, int type, int *port_out)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } a = {0};
-    int one = 1;
-    if (uv_ip4_addr(address, port, &a.v4) && uv_ip6_addr(address, port, &a.v6))
-        return -EINVAL;
-    socklen_t n = a.any.sa_family == AF_INET ? sizeof a.v4 : sizeof a.v6;
-    int fd = socket(a.any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    bool tcp = type == SOCK_STREAM;
-    /* Accepted connections inherit TCP_NODELAY: our replies never wait for an ACK. */
-    if ((tcp && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
-                 setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one))) ||
-        bind(fd, &a.any, n) || (tcp && listen(fd, BACKLOG)) ||
-        getsockname(fd, &a.any, &n)) {
-        int error = errno;
-        close(fd);
-        return -error;
-    }
-    *port_out = ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
-    return fd;
-}
-
 static int listener_begin(struct receiver *r, int fd, int port, const struct mood *mood,
                           const struct answers *answers)
 {
@@ -388,7 +357,7 @@ int receiver_listen(struct receiver *r, const char *address, int port,
                     const struct mood *mood)
 {
     int chosen = 0;
-    int fd = open_socket(address, port, SOCK_STREAM, &chosen);
+    int fd = receiver_socket(address, port, SOCK_STREAM, 0, &chosen);
     return fd < 0 ? fd : listener_begin(r, fd, chosen, mood, NULL);
 }
 
@@ -396,7 +365,7 @@ int receiver_listen_dns(struct receiver *r, const char *address, int port,
                         const struct answers *answers)
 {
     int chosen = 0;
-    int fd = open_socket(address, port, SOCK_DGRAM, &chosen);
+    int fd = receiver_socket(address, port, SOCK_DGRAM, 0, &chosen);
     return fd < 0 ? fd : listener_begin(r, fd, chosen, NULL, answers);
 }
 
