@@ -234,6 +234,17 @@ struct engine_params blast_engine(const struct blast *b)
             },
         .resolver = blast_resolver(b),
     };
+    static const enum smtp_tls tls[] = {
+        [CONF_TLS_NONE] = SMTP_TLS_NONE,
+        [CONF_TLS_MAY] = SMTP_TLS_MAY,
+        [CONF_TLS_ENCRYPT] = SMTP_TLS_REQUIRE,
+        [CONF_TLS_VERIFY] = SMTP_TLS_REQUIRE,
+    };
+    e.worker.smtp.tls = tls[p->tls];
+    e.worker.smtp.session_limit_us = p->timeout.session * 1000;
+    e.worker.tls_verify = p->tls == CONF_TLS_VERIFY;
+    e.worker.tls.ca_file = p->tls_ca_file;
+    e.worker.tls.min_version = 10 + (int)p->tls_min_version;
     /* timeout { } has a key for each stage of the dialogue. */
 #define X(name, waiting, sending, key, ...)                                            \
     e.worker.smtp.limit_us[SMTP_##name] = p->timeout.key * 1000;

@@ -3,35 +3,23 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/mem.h"
-#include "engine/socket.h"
+#include "engine/slot.h"
+#include "engine/stream.h"
 
 enum {
-    WRITE_PIECES_MAX = 128,
     IDLE_US = 2 * 1000 * 1000, /* a connection without rows waits so long for more */
     SLOTS = 2,                 /* a transaction in flight and the next one behind it */
-};
-
-/* A row on its way: its transaction and all that this points to. */
-struct slot {
-    uint32_t row; /* 0: free */
-    struct smtp_transaction transaction;
-    struct smtp_recipient recipient;
-    struct recipient fields;
-    struct rendering rendering;
 };
 
 struct connection {
     struct worker *worker;
     struct task *task; /* the targets live in it */
     uint32_t number;
-    int target;      /* the one being tried or talked to */
-    int fd;          /* -1: none */
-    uv_poll_t *poll; /* of fd; frees itself when closed */
-    int polled;      /* events asked for */
+    int target;    /* the one being tried or talked to */
+    bool in_clear; /* TLS failed with this target, and it may be done without */
+    struct stream stream;
     uv_timer_t timer;
     int64_t timer_us;         /* when it fires; INT64_MAX: not started */
     int64_t connect_began_us; /* while connecting, else 0 */
@@ -52,20 +40,19 @@ struct connection {
 
 static void drive(struct connection *c);
 static void try_target(struct connection *c);
+static void on_event(uv_poll_t *poll, int status, int events);
 
 static int64_t now_us(void)
 {
     return (int64_t)(uv_hrtime() / 1000);
 }
 
-/* ---- reports ----------------------------------------------------------------------
- */
+/* ---- reports ---- */
 
 static void report_row(struct connection *c, enum event_kind kind, uint32_t row)
 {
     struct event e = {.kind = kind, .connection = c->number, .row = row};
-    report_add(&c->worker->report, &e, (struct span){0}, (struct span){0},
-               (struct span){0});
+    report_add(&c->worker->report, &e, NULL);
 }
 
 static void return_rows(struct connection *c)
@@ -99,12 +86,15 @@ static void report_settled(struct connection *c, const struct slot *slot, uint32
         .dns_us = -1,
         .connect_us = -1,
     };
-    struct span email = {0}, id = {0};
+    struct event_texts texts = {.text[EVENT_WORDS] = words};
+    if (c->stream.tls)
+        texts.text[EVENT_TLS] = span_of(tls_name(c->stream.tls));
     if (slot) {
         e.timings = slot->transaction.timings;
         e.reused = slot->transaction.reused;
-        email = (struct span){slot->fields.address.text, slot->fields.address.n};
-        id = span_of(slot->rendering.message_id);
+        texts.text[EVENT_EMAIL] =
+            (struct span){slot->fields.address.text, slot->fields.address.n};
+        texts.text[EVENT_MESSAGE_ID] = span_of(slot->rendering.message_id);
     } else {
         memset(&e.timings, 0xff, sizeof e.timings);
     }
@@ -114,39 +104,20 @@ static void report_settled(struct connection *c, const struct slot *slot, uint32
         e.connect_us = c->connect_us;
         if (c->session) {
             const struct smtp_timings *opening = smtp_session_timings(c->session);
-            e.timings.us[SMTP_OPENING] = opening->us[SMTP_OPENING];
-            e.timings.us[SMTP_HELO] = opening->us[SMTP_HELO];
+            for (int i = 0; i < SMTP_MAIL; i++) /* all that comes before MAIL */
+                e.timings.us[i] = opening->us[i];
         }
     }
-    report_add(&c->worker->report, &e, email, id, words);
+    report_add(&c->worker->report, &e, &texts);
 }
 
-/* ---- the end ----------------------------------------------------------------------
- */
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-static void close_socket(struct connection *c)
-{
-    if (c->fd < 0)
-        return;
-    uv_close((uv_handle_t *)c->poll, on_poll_closed);
-    close(c->fd);
-    c->poll = NULL;
-    c->fd = -1;
-    c->polled = 0;
-}
+/* ---- the end ---- */
 
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct connection *c = handle->data;
-    for (int i = 0; i < SLOTS; i++) {
-        rendering_finish(&c->slots[i].rendering);
-        recipient_finish(&c->slots[i].fields);
-    }
+    for (int i = 0; i < SLOTS; i++)
+        slot_finish(&c->slots[i]);
     free(c->rows);
     free(c->task);
     free(c);
@@ -162,20 +133,20 @@ static void end_session(struct connection *c)
                           .connection = c->number,
                           .target = c->target,
                           .verdict = verdict_of_result(epilogue, true)};
-        report_add(&c->worker->report, &e, (struct span){0}, (struct span){0},
-                   host_words(epilogue));
+        struct event_texts texts = {.text[EVENT_WORDS] = host_words(epilogue)};
+        report_add(&c->worker->report, &e, &texts);
     }
     c->group = c->group || smtp_session_wants_group(c->session);
     smtp_session_destroy(c->session);
     c->session = NULL;
 }
 
-/* why and words say what a CLOSED_FAILED failed with; else NULL and nothing. */
+/* why and words say what a CLOSED_FAILED or _OURS failed with; else NULL and nothing. */
 static void close_as(struct connection *c, enum close_kind how,
                      const struct verdict *why, struct span words)
 {
     end_session(c);
-    close_socket(c);
+    stream_close(&c->stream);
     return_rows(c);
     struct event e = {.kind = EVENT_CLOSED,
                       .connection = c->number,
@@ -184,7 +155,8 @@ static void close_as(struct connection *c, enum close_kind how,
                       .group = c->group};
     if (why)
         e.verdict = *why;
-    report_add(&c->worker->report, &e, (struct span){0}, (struct span){0}, words);
+    struct event_texts texts = {.text[EVENT_WORDS] = words};
+    report_add(&c->worker->report, &e, &texts);
     c->worker->connections[c->number] = NULL;
     uv_close((uv_handle_t *)&c->timer, on_timer_closed);
 }
@@ -198,6 +170,10 @@ static void close_connection(struct connection *c, enum close_kind how)
  * others go back (codes rule 18). */
 static void fail(struct connection *c, const struct verdict *verdict, struct span words)
 {
+    if (c->finishing) { /* its rows are back: nobody's attempt, and no failed round */
+        close_connection(c, CLOSED_CLEAN);
+        return;
+    }
     if (c->rows_n > c->rows_head)
         report_settled(c, NULL, c->rows[c->rows_head++], verdict, words);
     close_as(c, CLOSED_FAILED, verdict, words);
@@ -214,15 +190,16 @@ static void target_failed(struct connection *c, const struct verdict *verdict,
         return;
     }
     end_session(c);
-    close_socket(c);
+    stream_close(&c->stream);
     c->target++;
+    c->in_clear = false;
     try_target(c);
 }
 
-/* ---- time -------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 static void on_timer(uv_timer_t *timer);
+static void expire(struct connection *c, int64_t now);
 
 /* The timer is moved only to an earlier time: when it fires early it looks again. */
 static void set_timer(struct connection *c, int64_t now)
@@ -262,7 +239,7 @@ static void on_timer(uv_timer_t *timer)
         }
     } else if (c->session) {
         if (now >= smtp_session_deadline(c->session))
-            smtp_session_expire(c->session, now, socket_wire(c->fd));
+            expire(c, now);
         if (now >= c->idle_until_us)
             c->last = true;
         drive(c);
@@ -271,8 +248,7 @@ static void on_timer(uv_timer_t *timer)
     set_timer(c, now);
 }
 
-/* ---- rows -------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 static struct slot *free_slot(struct connection *c)
 {
@@ -283,41 +259,16 @@ static struct slot *free_slot(struct connection *c)
     return NULL;
 }
 
-/* Read and render the row. false: it was settled with its own code, nothing was sent.
- */
+/* False: the row was settled with its own code, nothing was sent. */
 static bool prepare_row(struct connection *c, struct slot *slot, uint32_t row)
 {
-    const struct worker_params *p = c->worker->params;
     struct fault f = {0};
-    const char *why;
-    rendering_reset(&slot->rendering);
-    if (!recipients_read(p->list, row, &slot->fields, &f)) {
-        struct verdict v = verdict_of_code(f.code, "queue", false);
-        report_settled(c, NULL, row, &v, span_of(f.words));
-        return false;
-    }
-    assert(slot->fields.code == 0);
-    struct template_row fields = {row, slot->fields.fields, slot->fields.address.text};
-    if (!template_render(p->template, &fields, &slot->rendering, &why)) {
-        struct verdict v = verdict_of_code(800, "addr", false);
-        report_settled(c, slot, row, &v, span_of(why));
-        return false;
-    }
-    slot->row = row;
-    slot->recipient = (struct smtp_recipient){
-        .address = slot->fields.address.text,
-        .address_n = slot->fields.address.n,
-    };
-    slot->transaction = (struct smtp_transaction){
-        .sender = p->sender,
-        .recipients = &slot->recipient,
-        .recipients_n = 1,
-        .body = slot->rendering.pieces,
-        .body_n = slot->rendering.pieces_n,
-        .body_size = slot->rendering.size,
-    };
-    link_init(&slot->transaction.link);
-    return true;
+    int code;
+    if (slot_prepare(slot, c->worker->params, row, &code, &f))
+        return true;
+    struct verdict v = verdict_of_code(code, code == 800 ? "addr" : "queue", false);
+    report_settled(c, code == 800 ? slot : NULL, row, &v, span_of(f.words));
+    return false;
 }
 
 static void settle(struct connection *c)
@@ -357,49 +308,32 @@ static void begin_rows(struct connection *c, int64_t now)
         c->idle_until_us = now + IDLE_US;
 }
 
-/* ---- bytes ------------------------------------------------------------------------
- */
-
-static void on_event(uv_poll_t *poll, int status, int events);
-
-static void poll_for(struct connection *c, int events)
-{
-    if (c->polled == events)
-        return;
-    c->polled = events;
-    uv_poll_start(c->poll, events, on_event);
-}
+/* ---- bytes ---- */
 
 static void lost(struct connection *c, int error)
 {
-    const char *words =
-        error ? strerrordesc_np(error) : "connection closed by the peer";
-    smtp_session_lost(c->session, words ? words : "connection lost", error == ETIMEDOUT,
-                      socket_wire(c->fd), now_us());
+    const char *words = error ? stream_words(error) : "connection closed by the peer";
+    smtp_session_lost(c->session, words, error == ETIMEDOUT, stream_wire(&c->stream),
+                      now_us());
 }
 
-/* Write what the session has. false: the kernel takes no more now. */
-static bool write_out(struct connection *c)
+/* TLS failed where it only may be used: once more to the same target, in clear, on a
+ * new connection (RFC 7435). */
+static bool falls_back(const struct connection *c, const struct smtp_result *fate)
 {
-    struct iovec pieces[WRITE_PIECES_MAX];
-    for (;;) {
-        int n = smtp_session_output(c->session, pieces, WRITE_PIECES_MAX, now_us());
-        if (n == 0)
-            return true;
-        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)n};
-        ssize_t sent = sendmsg(c->fd, &message, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0)
-            /* Broken: reading comes to the same end, after what the peer still said. */
-            return errno != EAGAIN && errno != EWOULDBLOCK;
-        smtp_session_sent(c->session, (size_t)sent, now_us());
-    }
+    return fate->how == SMTP_HOW_TLS && c->params.tls == SMTP_TLS_MAY && !c->finishing;
 }
 
 static void session_over(struct connection *c)
 {
     const struct smtp_result *fate = smtp_session_fate(c->session);
+    if (falls_back(c, fate)) {
+        end_session(c);
+        stream_close(&c->stream);
+        c->in_clear = true;
+        try_target(c);
+        return;
+    }
     if (smtp_session_greeted(c->session) || fate->how == SMTP_HOW_NONE ||
         fate->how == SMTP_HOW_UNTRIED) {
         close_connection(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN);
@@ -409,6 +343,13 @@ static void session_over(struct connection *c)
     char words[REPLY_TEXT_MAX + 1]; /* the fate goes with its session */
     memcpy(words, fate->reply.text, sizeof words);
     target_failed(c, &v, (struct span){words, fate->reply.text_n});
+}
+
+static void begin_tls(struct connection *c)
+{
+    const struct worker *w = c->worker;
+    stream_secure(&c->stream, tls_client(w->tls, c->task->targets[c->target].host,
+                                         w->params->tls_verify));
 }
 
 /* Everything that follows from what the session has read or was told. The only place
@@ -425,32 +366,54 @@ static void drive(struct connection *c)
             session_over(c);
             return;
         }
+        if (signals & SMTP_WANTS_TLS)
+            begin_tls(c);
         begin_rows(c, now);
     } while (signals);
-    poll_for(c, write_out(c) ? UV_READABLE : UV_READABLE | UV_WRITABLE);
+    bool written = stream_write(&c->stream, c->session, now);
+    stream_want(&c->stream, written ? UV_READABLE : UV_READABLE | UV_WRITABLE);
     set_timer(c, now);
 }
 
-/* Read all that is there. Returns 0, or -1 at the end, with the errno (0: EOF) in
- * *error. */
-static int read_in(struct connection *c, int *error)
+/* The handshake may have ended with what was just read. */
+static void watch_handshake(struct connection *c)
 {
+    if (!c->stream.tls)
+        return;
+    enum tls_state state = tls_state(c->stream.tls);
+    if (state == TLS_OPEN && !smtp_session_is_secured(c->session))
+        smtp_session_secured(c->session, now_us());
+    else if (state == TLS_FAILED)
+        smtp_session_tls_failed(c->session, tls_words(c->stream.tls), now_us());
+}
+
+/* Read what is there. False: nothing will come any more; *error: errno, 0 for EOF.
+ */
+static bool read_in(struct connection *c, int *error)
+{
+    const struct worker *w = c->worker;
     for (;;) {
-        ssize_t n = recv(c->fd, c->worker->read_buffer, WORKER_READ_MAX, 0);
-        if (n > 0) {
-            smtp_session_receive(c->session, c->worker->read_buffer, (size_t)n,
-                                 now_us());
-            if (n < WORKER_READ_MAX)
-                return 0;
-            continue;
-        }
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return 0;
-        *error = n < 0 ? errno : 0;
-        return -1;
+        ssize_t n = stream_read(&c->stream, w->read_buffer, w->cipher_buffer,
+                                WORKER_READ_MAX, error);
+        watch_handshake(c);
+        if (n == STREAM_END)
+            return false;
+        if (n == STREAM_AGAIN)
+            return true;
+        smtp_session_receive(c->session, w->read_buffer, (size_t)n, now_us());
+        if (!c->stream.tls) /* what is left wakes us again, after the others */
+            return true;
     }
+}
+
+/* The answer may have come in time while we were not there to read it: stopped by ^Z,
+ * suspended with the machine, or busy. */
+static void expire(struct connection *c, int64_t now)
+{
+    int error;
+    if (!read_in(c, &error))
+        lost(c, error);
+    smtp_session_expire(c->session, now, stream_wire(&c->stream));
 }
 
 static void connected(struct connection *c)
@@ -461,7 +424,11 @@ static void connected(struct connection *c)
     c->params = c->worker->params->smtp;
     if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
+    if (c->in_clear)
+        c->params.tls = SMTP_TLS_NONE;
     c->session = smtp_session_create(&c->params, now);
+    if (c->params.secured)
+        begin_tls(c);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -469,29 +436,33 @@ static void on_event(uv_poll_t *poll, int status, int events)
     struct connection *c = poll->data;
     int error = status < 0 ? -status : 0;
     if (c->connect_began_us) {
-        socklen_t n = sizeof error;
         if (!error)
-            getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n);
+            error = stream_connected(&c->stream);
         if (error) {
-            connect_failed(c, error == ETIMEDOUT, socket_words(error));
+            connect_failed(c, error == ETIMEDOUT, stream_words(error));
             return;
         }
         connected(c);
     } else if (events & UV_READABLE || status < 0) {
-        if (read_in(c, &error) < 0)
+        if (!read_in(c, &error))
             lost(c, error);
     }
     drive(c);
 }
 
-/* ---- connecting -------------------------------------------------------------------
- */
+/* ---- connecting ---- */
 
+/* Our own machine has no socket for it: nobody's attempt, but the log should say so. */
 static void no_socket(struct connection *c, int error)
 {
     c->connect_began_us = 0;
-    struct verdict v = verdict_of_code(609, "socket", false);
-    fail(c, &v, span_of(socket_words(error)));
+    struct event e = {.kind = EVENT_EPILOGUE,
+                      .connection = c->number,
+                      .target = -1,
+                      .verdict = verdict_of_code(609, "socket", false)};
+    struct event_texts texts = {.text[EVENT_WORDS] = span_of(stream_words(error))};
+    report_add(&c->worker->report, &e, &texts);
+    close_connection(c, CLOSED_OURS);
 }
 
 static void try_target(struct connection *c)
@@ -505,26 +476,18 @@ static void try_target(struct connection *c)
     }
     int error;
     bool ours;
-    int fd = socket_connect(&target->address, p->port, &error, &ours);
-    if (fd < 0) {
+    if (!stream_connect(&c->stream, c->worker->loop, &target->address, p->port,
+                        on_event, c, &error, &ours)) {
         if (ours)
             no_socket(c, error);
         else
-            connect_failed(c, error == ETIMEDOUT, socket_words(error));
+            connect_failed(c, error == ETIMEDOUT, stream_words(error));
         return;
     }
-    uv_poll_t *poll = mem_alloc(sizeof *poll);
-    int failed = uv_poll_init_socket(c->worker->loop, poll, fd);
-    assert(!failed);
-    poll->data = c;
-    c->poll = poll;
-    c->fd = fd;
-    poll_for(c, UV_WRITABLE); /* also when it is connected already */
     set_timer(c, c->connect_began_us);
 }
 
-/* ---- verbs ------------------------------------------------------------------------
- */
+/* ---- verbs ---- */
 
 void connection_open(struct worker *w, struct task *task)
 {
@@ -532,7 +495,7 @@ void connection_open(struct worker *w, struct task *task)
     c->worker = w;
     c->task = task;
     c->number = task->connection;
-    c->fd = -1;
+    stream_init(&c->stream);
     c->connect_us = -1;
     c->timer_us = c->idle_until_us = INT64_MAX;
     c->left = task->messages ? task->messages : UINT32_MAX;
@@ -600,7 +563,7 @@ void connection_abort(struct connection *c)
     c->finishing = true;
     return_rows(c);
     if (c->session) {
-        smtp_session_lost(c->session, "stopped by us", false, socket_wire(c->fd),
+        smtp_session_lost(c->session, "stopped by us", false, stream_wire(&c->stream),
                           now_us());
         drive(c);
     } else {

@@ -81,8 +81,7 @@ static int64_t wall_ms(const struct engine *e, int64_t us)
     return e->began_ms + (us - e->began_us) / 1000;
 }
 
-/* ---- the log ----------------------------------------------------------------------
- */
+/* ---- the log ---- */
 
 static struct record_where where_of(struct engine *e, uint32_t row)
 {
@@ -113,7 +112,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                    struct span words, const int32_t *timings, bool worked)
 {
     int64_t now = now_us();
-    struct settlement what = {v->outcome, v->counted, worked};
+    struct settlement what = {v->outcome, v->counted, worked, v->in_doubt};
     struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
     if (!v->counted && !d.final)
         return; /* nobody's attempt: nothing to tell of this row */
@@ -132,7 +131,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                        .words = words,
                        .timings_us = timings};
     record_attempt(e->params->attempts, &r, where);
-    if (v->in_doubt)
+    if (d.first_doubt)
         e->totals.in_doubt++;
     if (d.final) {
         record_count(&e->totals, v, d.ended);
@@ -169,24 +168,23 @@ static void write_log(struct engine *e)
     uv_queue_work(&e->loop, &e->sync, sync_log, on_synced);
 }
 
-/* ---- reports ----------------------------------------------------------------------
- */
+/* ---- reports ---- */
 
 static void on_settled(struct engine *e, const struct event *event)
 {
     struct record_where where = where_of(e, event->row);
     char address[IP_TEXT_MAX];
     where_target(e, &where, event->connection, event->target, address);
-    where.email = (struct span){event->text, event->email_n};
-    where.message_id = (struct span){event->text + event->email_n, event->message_id_n};
+    where.email = event_text(event, EVENT_EMAIL);
+    where.message_id = event_text(event, EVENT_MESSAGE_ID);
+    where.tls = event_text(event, EVENT_TLS);
     if (event->reused)
         where.flags |= FLAG_REUSED;
     int32_t timings[TIMING_COUNT];
     timings[TIMING_DNS] = event->dns_us;
     timings[TIMING_CONNECT] = event->connect_us;
     memcpy(timings + TIMING_STAGES, event->timings.us, sizeof event->timings.us);
-    struct span words = {event->text + event->email_n + event->message_id_n,
-                         event->text_n};
+    struct span words = event_text(event, EVENT_WORDS);
     bool worked = event->timings.us[SMTP_MAIL] >= 0;
     settle(e, event->connection, event->row, &event->verdict, &where, words, timings,
            worked);
@@ -198,17 +196,19 @@ static void on_epilogue(struct engine *e, const struct event *event)
     char address[IP_TEXT_MAX];
     where_target(e, &where, event->connection, event->target, address);
     record_event(e->params->attempts, wall_ms(e, now_us()), &event->verdict, &where,
-                 (struct span){event->text, event->text_n});
+                 event_text(event, EVENT_WORDS));
 }
 
 /* All rows of a connection that is over have come back. */
 static void close_lane(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
+    if (event->closed == CLOSED_OURS) /* rows wait, and nobody's attempt tells why */
+        on_epilogue(e, event);
     bool round = scheduler_closed(e->scheduler, event->connection, event->closed,
                                   event->group, now_us());
     if (round) {
-        struct span words = {event->text, event->text_n};
+        struct span words = event_text(event, EVENT_WORDS);
         struct verdict v = event->verdict;
         v.outcome =
             OUTCOME_RETRY; /* of the others: theirs was no dialogue of their own */
@@ -272,8 +272,7 @@ static void deliver(void *owner, struct mail *mail)
     free(report);
 }
 
-/* ---- resolving --------------------------------------------------------------------
- */
+/* ---- resolving ---- */
 
 struct lookup {
     struct link link; /* in engine->lookups */
@@ -330,8 +329,7 @@ static bool settle_unresolvable(struct engine *e)
     return true;
 }
 
-/* ---- orders -----------------------------------------------------------------------
- */
+/* ---- orders ---- */
 
 static void carry_out(struct engine *e, const struct order *order)
 {
@@ -368,8 +366,7 @@ static void on_signal(uv_signal_t *handle, int number)
     e->state = ENGINE_STOPPING;
 }
 
-/* ---- turns ------------------------------------------------------------------------
- */
+/* ---- turns ---- */
 
 static void fill_stats(struct engine *e, struct engine_stats *out)
 {
@@ -456,8 +453,7 @@ static void on_prepare(uv_prepare_t *prepare)
     pump(prepare->data);
 }
 
-/* ---- start and end ----------------------------------------------------------------
- */
+/* ---- start and end ---- */
 
 static void run_worker(void *arg)
 {
@@ -465,22 +461,34 @@ static void run_worker(void *arg)
     uv_run(&sender->loop, UV_RUN_DEFAULT);
 }
 
-static void start_workers(struct engine *e)
+/* One worker of its own loop, or, with workers = 0, on the scheduler's. */
+static bool make_worker(struct engine *e, struct sender *s, struct fault *f)
 {
-    e->senders_n = e->params->workers > 0 ? e->params->workers : 1;
-    e->senders = mem_zero((size_t)e->senders_n, sizeof *e->senders);
-    for (int i = 0; i < e->senders_n; i++) {
-        struct sender *s = &e->senders[i];
-        if (e->params->workers == 0) {
-            worker_init(&s->worker, &e->loop, &e->worker_params, &e->inbox);
+    if (e->params->workers == 0)
+        return worker_init(&s->worker, &e->loop, &e->worker_params, &e->inbox, f);
+    int failed = uv_loop_init(&s->loop);
+    assert(!failed);
+    if (worker_init(&s->worker, &s->loop, &e->worker_params, &e->inbox, f))
+        return true;
+    uv_loop_close(&s->loop);
+    return false;
+}
+
+/* Those that could be made end by TASK_END like all others. */
+static bool start_workers(struct engine *e, struct fault *f)
+{
+    int n = e->params->workers > 0 ? e->params->workers : 1;
+    e->senders = mem_zero((size_t)n, sizeof *e->senders);
+    for (; e->senders_n < n; e->senders_n++) {
+        struct sender *s = &e->senders[e->senders_n];
+        if (!make_worker(e, s, f))
+            return false;
+        if (e->params->workers == 0)
             continue;
-        }
-        int failed = uv_loop_init(&s->loop);
-        assert(!failed);
-        worker_init(&s->worker, &s->loop, &e->worker_params, &e->inbox);
-        failed = uv_thread_create(&s->thread, run_worker, s);
+        int failed = uv_thread_create(&s->thread, run_worker, s);
         assert(!failed);
     }
+    return true;
 }
 
 static void join_workers(struct engine *e)
@@ -545,8 +553,11 @@ static void start(struct engine *e)
     uv_prepare_start(&e->prepare, on_prepare);
     if (p->tick)
         uv_timer_start(&e->tick, on_tick, 0, (uint64_t)p->tick_ms);
-    start_workers(e);
     uv_timer_start(&e->wake, on_wake, 0, 0); /* the first turn must not sleep */
+    if (!start_workers(e, &e->fault)) {
+        scheduler_stop(e->scheduler);
+        e->state = ENGINE_STOPPING;
+    }
 }
 
 bool engine_run(const struct engine_params *params, struct engine_stats *stats,

@@ -47,9 +47,11 @@ struct task *task_from_order(const struct order *order)
 }
 
 struct event *report_add(struct report **report, const struct event *event,
-                         struct span email, struct span message_id, struct span text)
+                         const struct event_texts *texts)
 {
-    size_t size = sizeof *event + email.n + message_id.n + text.n;
+    size_t size = sizeof *event;
+    for (int i = 0; texts && i < EVENT_TEXTS; i++)
+        size += texts->text[i].n;
     size = (size + EVENT_ALIGN - 1) & ~(size_t)(EVENT_ALIGN - 1);
     struct report *r = *report;
     if (!r || r->cap - r->n < size) {
@@ -63,19 +65,25 @@ struct event *report_add(struct report **report, const struct event *event,
     struct event *e = (struct event *)(void *)(r->events + r->n);
     *e = *event;
     e->size = (uint32_t)size;
-    e->email_n = (uint16_t)email.n;
-    e->message_id_n = (uint16_t)message_id.n;
-    e->text_n = (uint16_t)text.n;
     char *p = e->text;
-    const struct span texts[] = {email, message_id, text};
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        assert(texts[i].n <= UINT16_MAX);
-        if (texts[i].n)
-            memcpy(p, texts[i].p, texts[i].n);
-        p += texts[i].n;
+    for (int i = 0; i < EVENT_TEXTS; i++) {
+        struct span text = texts ? texts->text[i] : (struct span){0};
+        assert(text.n <= UINT16_MAX);
+        e->text_n[i] = (uint16_t)text.n;
+        if (text.n)
+            memcpy(p, text.p, text.n);
+        p += text.n;
     }
     r->n += size;
     return e;
+}
+
+struct span event_text(const struct event *event, enum event_text which)
+{
+    const char *p = event->text;
+    for (int i = 0; i < (int)which; i++)
+        p += event->text_n[i];
+    return (struct span){p, event->text_n[which]};
 }
 
 const struct event *report_next(const struct report *report, const struct event *before)

@@ -45,7 +45,16 @@ enum event_kind {
     EVENT_SETTLED,  /* a row's attempt has its verdict */
     EVENT_RETURNED, /* a row was not begun */
     EVENT_CLOSED,   /* the connection is over */
-    EVENT_EPILOGUE, /* trouble with QUIT or RSET: for the log */
+    EVENT_EPILOGUE, /* trouble that is no row's, with QUIT, RSET or our own sockets: for
+                       the log */
+};
+
+enum event_text { /* empty where there is none */
+                  EVENT_EMAIL,
+                  EVENT_MESSAGE_ID,
+                  EVENT_TLS,   /* version and cipher */
+                  EVENT_WORDS, /* the server's, or ours */
+                  EVENT_TEXTS
 };
 
 /* In a report these stand one behind another, each followed by its texts (without NULs)
@@ -62,8 +71,12 @@ struct event {
     struct verdict verdict; /* SETTLED, EPILOGUE */
     int32_t dns_us, connect_us;
     struct smtp_timings timings;
-    uint16_t email_n, message_id_n, text_n;
-    char text[]; /* email, message id, words */
+    uint16_t text_n[EVENT_TEXTS];
+    char text[]; /* one behind another */
+};
+
+struct event_texts {
+    struct span text[EVENT_TEXTS];
 };
 
 struct report {
@@ -73,9 +86,10 @@ struct report {
     char events[]; /* aligned to 16 */
 };
 
-/* Append an event with its texts to *report (made or grown as needed). */
+/* Append an event with its texts (NULL: none) to *report (made or grown as needed). */
 struct event *report_add(struct report **report, const struct event *event,
-                         struct span email, struct span message_id, struct span text);
+                         const struct event_texts *texts);
+struct span event_text(const struct event *event, enum event_text which);
 /* The first event (before NULL) or the one after `before`; NULL: no more. */
 const struct event *report_next(const struct report *report,
                                 const struct event *before);

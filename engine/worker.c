@@ -45,8 +45,7 @@ static void give_back(struct worker *w, const struct task *task)
         struct event e = {.kind = EVENT_RETURNED,
                           .connection = task->connection,
                           .row = task->rows[i]};
-        report_add(&w->report, &e, (struct span){0}, (struct span){0},
-                   (struct span){0});
+        report_add(&w->report, &e, NULL);
     }
 }
 
@@ -96,19 +95,28 @@ static void deliver(void *owner, struct mail *mail)
     free(task);
 }
 
-void worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
-                 struct mailbox *scheduler)
+bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
+                 struct mailbox *scheduler, struct fault *f)
 {
     *w = (struct worker){.params = params, .scheduler = scheduler, .loop = loop};
+    if (params->smtp.tls != SMTP_TLS_NONE || params->smtp.secured) {
+        w->tls = tls_client_context(&params->tls, f);
+        if (!w->tls)
+            return false;
+        w->cipher_buffer = mem_alloc(WORKER_READ_MAX);
+    }
     w->read_buffer = mem_alloc(WORKER_READ_MAX);
     mailbox_init(&w->inbox, loop, deliver, w);
     uv_prepare_init(loop, &w->flush);
     w->flush.data = w;
     uv_prepare_start(&w->flush, on_prepare);
+    return true;
 }
 
 void worker_finish(struct worker *w)
 {
+    tls_context_free(w->tls);
+    free(w->cipher_buffer);
     free(w->read_buffer);
     free(w->connections);
     free(w->report);

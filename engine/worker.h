@@ -8,6 +8,7 @@
 #include "message/template.h"
 #include "queue/recipients.h"
 #include "resolver/deny.h"
+#include "smtp/tls.h"
 
 struct worker_params { /* all of it outlives the workers and never changes */
     const struct recipients *list;
@@ -15,7 +16,9 @@ struct worker_params { /* all of it outlives the workers and never changes */
     const struct deny *deny; /* may be NULL */
     const char *sender;      /* envelope sender */
     struct smtp_params smtp;
-    int64_t connect_limit_us; /* for one address */
+    struct tls_client_params tls; /* unless smtp.tls is NONE and smtp.secured false */
+    bool tls_verify;              /* the certificate must be the host's */
+    int64_t connect_limit_us;     /* for one address */
     uint16_t port;
 };
 
@@ -28,15 +31,18 @@ struct worker {
     struct report *report;           /* being filled */
     struct connection **connections; /* by number; NULL: not ours */
     uint32_t connections_cap;
-    char *read_buffer; /* one for all: the session copies only an unfinished line */
+    struct tls_context *tls; /* NULL when TLS is never used */
+    char *read_buffer;   /* one for all: the session copies only an unfinished line */
+    char *cipher_buffer; /* likewise; NULL without tls */
 };
 
 enum { WORKER_READ_MAX = 64 * 1024 };
 
-/* loop: the worker's own, not yet running, or the scheduler's. TASK_END closes its
- * handles, and a loop of its own then ends by itself. */
-void worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
-                 struct mailbox *scheduler);
+/* False and *f (-7) when the certificates of params.tls cannot be used: then nothing
+ * was begun. loop: the worker's own, not yet running, or the scheduler's. TASK_END
+ * closes its handles, and a loop of its own then ends by itself. */
+bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
+                 struct mailbox *scheduler, struct fault *f);
 /* After the loop has run the close callbacks. */
 void worker_finish(struct worker *w);
 

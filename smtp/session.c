@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -413,4 +414,24 @@ enum smtp_stage smtp_session_stage(const struct smtp_session *s)
 const struct smtp_timings *smtp_session_timings(const struct smtp_session *s)
 {
     return &s->timings;
+}
+
+/* STARTTLS is not spoken yet: TLS stands from the first byte or never. */
+void smtp_session_secured(struct smtp_session *s, int64_t now_us)
+{
+    (void)now_us;
+    assert(s->params->secured);
+}
+
+void smtp_session_tls_failed(struct smtp_session *s, const char *words, int64_t now_us)
+{
+    struct smtp_result why = {.how = SMTP_HOW_TLS, .stage = SMTP_HELO};
+    (void)now_us;
+    why.reply.text_n = (uint16_t)snprintf(why.reply.text, sizeof why.reply.text, "%s", words);
+    session_end(s, &why);
+}
+
+bool smtp_session_is_secured(const struct smtp_session *s)
+{
+    return s->params->secured;
 }
