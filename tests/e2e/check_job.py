@@ -123,7 +123,7 @@ if record_path != "-":
     for line in record:
         time_ms, rcpt, sender, message_id, size = line.split("\t")
         assert message_id[0] + message_id[-1] == "<>", line
-        accepted[rcpt, message_id[1:-1]] += 1
+        accepted[rcpt.replace("\\\\", "\\"), message_id[1:-1]] += 1
     meant = {(r["email"], r["message_id"]): r for r in results if r["message_id"]}
     for key, times in accepted.items():
         r = meant.get(key)

@@ -73,6 +73,41 @@ U
     wait_for 127.0.0.1 "$dns_port"
 }
 
+# start_sink ADDR:PORT[=MOOD] …: the built-in receiver; sets $sink_port (of the first) and
+# $sink_pid. It keeps messages in $work/mail and writes $work/record.tsv.
+start_sink() {
+    listens=
+    for l; do listens="$listens --listen $l"; done
+    mkdir -p "$work/mail"
+    "$hikyaku" sink $listens --record "$work/record.tsv" --keep "$work/mail" >"$work/sink.out" &
+    sink_pid=$!
+    pids="$pids $sink_pid"
+    until_true grep -qs '^listening' "$work/sink.out" || die "the receiver does not listen"
+    sink_port=$(sed -n '1s/.* port \([0-9]*\),.*/\1/p' "$work/sink.out")
+}
+
+# End it and look at what it counted: expect_sink WORD NUMBER …
+stop_sink() {
+    kill -TERM "$sink_pid"
+    wait "$sink_pid" || die "the receiver ended with $?"
+}
+expect_sink() {
+    while [ $# -gt 0 ]; do
+        same "the receiver's $1" "$2" "$(sed -n "s/^connections.*  $1 \([0-9]*\).*/\1/p" "$work/sink.out")"
+        shift 2
+    done
+}
+
+# Try a command until it is true, for at most 30 seconds.
+until_true() {
+    tries=0
+    while ! "$@"; do
+        tries=$((tries + 1))
+        [ $tries -lt 600 ] || return 1
+        sleep 0.05
+    done
+}
+
 # write_conf SMTP-PORT [more policy lines]: settings for the loopback.
 write_conf() {
     cat >"$work/hikyaku.conf" <<C
