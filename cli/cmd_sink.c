@@ -6,9 +6,10 @@
 #include <sysexits.h>
 
 #include "cli/cli.h"
+#include "sink/receiver_scenario.h"
 #include "sink/serve.h"
 
-enum { LISTEN_MAX = 32 };
+enum { LISTEN_MAX = 32, SCENARIOS_MAX = 250 };
 
 static const char words[] =
     "Usage: hikyaku sink --listen ADDR:PORT[=MOOD]... [OPTION]...\n"
@@ -24,6 +25,10 @@ static const char words[] =
     "its\n"
     "                                 250: time, recipient, sender, Message-ID, bytes\n"
     "  -K, --keep DIR                 keep each message there as N.eml\n"
+    "  -S, --scenario FILE            play what the file says instead, once for each "
+    "file at\n"
+    "                                 the next address: docs/scenarios.md\n"
+    "  -C, --cut HOW                  cut what scenarios say: whole, bytes, random\n"
     "  -h, --help                     this text\n"
     "\n"
     "Moods:\n";
@@ -40,6 +45,52 @@ static void on_listening(void *arg, const struct serve_listen *l, int port)
     (void)arg;
     printf("listening at %s port %d, mood %s\n", l->address, port, l->mood->name);
     fflush(stdout);
+}
+
+static void on_scenario(void *arg, const char *name, const char *address, int port)
+{
+    (void)arg;
+    printf("listening at %s port %d, scenario %s\n", address, port, name);
+    fflush(stdout);
+}
+
+static void on_complaint(void *arg, const char *said)
+{
+    (void)arg;
+    printf("complaint: %s\n", said);
+    fflush(stdout);
+}
+
+static bool parse_cut(const char *text, enum scenario_cut *out)
+{
+    static const char *const cuts[] = {
+        [SCENARIO_WHOLE] = "whole",
+        [SCENARIO_BYTES] = "bytes",
+        [SCENARIO_RANDOM] = "random",
+    };
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, cuts[i]) == 0) {
+            *out = (enum scenario_cut)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int play_scenarios(struct scenario_params *params,
+                          const struct serve_params *listen)
+{
+    struct scenario_counts c;
+    struct fault f = {0};
+    params->address = listen->listens[0].address;
+    params->port = listen->listens[0].port;
+    params->on_listening = on_scenario;
+    params->on_complaint = on_complaint;
+    if (!scenario_serve(params, &c, &f))
+        return complain(&f);
+    printf("scenarios %d  connections %" PRIu64 "  complaints %" PRIu64 "\n",
+           params->files_n, c.connections, c.complaints);
+    return c.complaints ? EX_PROTOCOL : 0;
 }
 
 /* "127.0.0.1:2525=distant" or "[::1]:2525"; cuts the text into pieces. */
@@ -73,13 +124,17 @@ int cmd_sink(int argc, char **argv)
         {"listen", required_argument, NULL, 'L'},
         {"record", required_argument, NULL, 'R'},
         {"keep", required_argument, NULL, 'K'},
+        {"scenario", required_argument, NULL, 'S'},
+        {"cut", required_argument, NULL, 'C'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
     struct serve_listen listens[LISTEN_MAX];
     struct serve_params params = {.listens = listens, .on_listening = on_listening};
+    const char *files[SCENARIOS_MAX];
+    struct scenario_params scenarios = {.files = files};
     opterr = 0;
-    for (int key; (key = getopt_long(argc, argv, "L:R:K:h", longs, NULL)) != -1;) {
+    for (int key; (key = getopt_long(argc, argv, "L:R:K:S:C:h", longs, NULL)) != -1;) {
         switch (key) {
         case 'L':
             if (params.listens_n == LISTEN_MAX)
@@ -93,6 +148,15 @@ int cmd_sink(int argc, char **argv)
         case 'K':
             params.keep_dir = optarg;
             break;
+        case 'S':
+            if (scenarios.files_n == SCENARIOS_MAX)
+                return usage_error(argv[0], "at most %d scenarios", SCENARIOS_MAX);
+            files[scenarios.files_n++] = optarg;
+            break;
+        case 'C':
+            if (!parse_cut(optarg, &scenarios.cut))
+                return usage_error(argv[0], "--cut is whole, bytes or random");
+            break;
         case 'h':
             help();
             return 0;
@@ -104,6 +168,8 @@ int cmd_sink(int argc, char **argv)
         return usage_error(argv[0], "unexpected \"%s\"", argv[optind]);
     if (params.listens_n == 0)
         return usage_error(argv[0], "--listen is missing");
+    if (scenarios.files_n)
+        return play_scenarios(&scenarios, &params);
     struct sink_counts c;
     struct fault f = {0};
     bool good = sink_serve(&params, &c, &f);

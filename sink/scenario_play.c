@@ -1,0 +1,335 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "base/transcript.h"
+#include "sink/data.h"
+#include "sink/scenario.h"
+
+enum {
+    GAP_US = 1000,       /* between two pieces of output that is cut */
+    CUT_BYTES_MAX = 256, /* so much of what is said at once is cut finely, the rest … */
+    CUT_REST = 4000,     /* … into pieces like this: nobody waits for a megabyte */
+    RANDOM_PIECE_MAX = 40,
+    COMPLAINT_TEXT_MAX = 200,
+};
+
+struct player {
+    const struct scenario *scenario;
+    int connection;
+    int at, end; /* acts still to do */
+    enum scenario_cut cut;
+    struct rng rng;
+
+    struct buf in; /* heard, not yet understood, from in_at on */
+    size_t in_at;
+    bool in_body;
+    struct data_scan scan;
+    bool peer_gone;
+    size_t pace; /* bytes to read at once */
+    int64_t pace_us, read_due_us;
+
+    struct buf out; /* said, not yet sent, from out_at on */
+    size_t out_at;
+    int64_t slow_us, piece_due_us;
+
+    int64_t wait_until_us; /* 0: not waiting */
+    enum player_end ends;
+    bool shut;
+    struct buf complaint;
+};
+
+/* ---- complaints ---- */
+
+static void complain(struct player *p, const char *got, struct span bytes)
+{
+    const struct act *act = p->at < p->end ? &p->scenario->acts[p->at] : NULL;
+    if (p->complaint.n)
+        return;
+    buf_printf(&p->complaint, "%s: connection %d: ", p->scenario->name, p->connection);
+    if (act && act->kind == ACT_HEAR)
+        buf_printf(&p->complaint, "line %d: expected \"C: %.*s\", ", act->line,
+                   (int)act->text.n, act->text.p);
+    else if (act)
+        buf_printf(&p->complaint, "line %d: ", act->line);
+    buf_add_str(&p->complaint, got);
+    if (bytes.n) {
+        buf_add_str(&p->complaint, " \"");
+        text_clean(&p->complaint, bytes, COMPLAINT_TEXT_MAX);
+        buf_add_char(&p->complaint, '"');
+    }
+    p->at = p->end;
+    p->ends = PLAYER_CLOSE;
+}
+
+/* ---- hearing ---- */
+
+static struct span heard(const struct player *p)
+{
+    return (struct span){p->in.p + p->in_at, p->in.n - p->in_at};
+}
+
+static void drop_heard(struct player *p, size_t n)
+{
+    p->in_at += n;
+    if (p->in_at == p->in.n) {
+        buf_reset(&p->in);
+        p->in_at = 0;
+    }
+}
+
+/* Nothing more to hear of now: true when nothing more will ever come. */
+static bool must_give_up(struct player *p)
+{
+    if (p->peer_gone)
+        complain(p, "the connection is gone; heard", heard(p));
+    else if (heard(p).n >= SCENARIO_INPUT_MAX)
+        complain(p, "got no end of it:", heard(p));
+    return p->complaint.n > 0;
+}
+
+static bool hear_line(struct player *p, const struct act *act)
+{
+    struct span in = heard(p);
+    const char *crlf = in.n ? memmem(in.p, in.n, "\r\n", 2) : NULL;
+    if (!crlf) {
+        must_give_up(p);
+        return false;
+    }
+    struct span line = {in.p, (size_t)(crlf - in.p)};
+    if (!transcript_match(act->text, line)) {
+        complain(p, "got", line.n ? line : SPAN("\r\n"));
+        return false;
+    }
+    drop_heard(p, line.n + 2);
+    return true;
+}
+
+/* A message, of any length, up to the line with the dot, which stays to be heard. */
+static bool hear_body(struct player *p)
+{
+    struct span in = heard(p);
+    bool ended = false;
+    if (!p->in_body)
+        p->scan = (struct data_scan){0};
+    p->in_body = true;
+    size_t n = in.n ? data_scan(&p->scan, in.p, in.n, &ended) : 0;
+    drop_heard(p, n);
+    if (!ended) {
+        must_give_up(p);
+        return false;
+    }
+    p->in_body = false;
+    struct buf rest = {0};
+    buf_add_str(&rest, ".\r\n");
+    buf_add_span(&rest, heard(p));
+    buf_finish(&p->in);
+    p->in = rest;
+    p->in_at = 0;
+    return true;
+}
+
+static bool hear_any(struct player *p)
+{
+    if (!heard(p).n) {
+        must_give_up(p);
+        return false;
+    }
+    drop_heard(p, heard(p).n);
+    return true;
+}
+
+/* ---- acting ---- */
+
+static void say_garbage(struct player *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        buf_add_char(&p->out, (char)(rng_next(&p->rng) >> 32));
+}
+
+static bool wait_over(struct player *p, const struct act *act, int64_t now_us)
+{
+    if (!p->wait_until_us)
+        p->wait_until_us = now_us + act->us;
+    if (now_us < p->wait_until_us)
+        return false;
+    p->wait_until_us = 0;
+    return true;
+}
+
+/* Do one act; false: it is not done yet. All but the saying waits until what was said
+ * has left. */
+static bool do_act(struct player *p, const struct act *act, int64_t now_us)
+{
+    bool said = p->out_at == p->out.n;
+    switch (act->kind) {
+    case ACT_SAY:
+        buf_add_span(&p->out, act->text);
+        return true;
+    case ACT_GARBAGE:
+        say_garbage(p, act->n);
+        return true;
+    case ACT_HEAR:
+        return hear_line(p, act);
+    case ACT_HEAR_BODY:
+        return hear_body(p);
+    case ACT_ANY:
+        return hear_any(p);
+    case ACT_QUIET:
+        if (heard(p).n) {
+            complain(p, "the client talks out of turn:", heard(p));
+            return false;
+        }
+        return said && wait_over(p, act, now_us);
+    case ACT_WAIT:
+        return said && wait_over(p, act, now_us);
+    case ACT_READ:
+        p->pace = act->n;
+        p->pace_us = act->us;
+        p->read_due_us = 0;
+        return said;
+    case ACT_SLOW:
+        if (said)
+            p->slow_us = act->us;
+        return said;
+    case ACT_SHUTDOWN:
+        p->shut = said;
+        return said;
+    case ACT_CLOSE:
+    case ACT_RESET:
+        if (said)
+            p->ends = act->kind == ACT_CLOSE ? PLAYER_CLOSE : PLAYER_RESET;
+        return said;
+    case ACT_COUNT:
+        break;
+    }
+    assert(false);
+    return false;
+}
+
+static void play(struct player *p, int64_t now_us)
+{
+    while (p->at < p->end && p->ends == PLAYER_PLAYS &&
+           do_act(p, &p->scenario->acts[p->at], now_us))
+        p->at++;
+    if (p->ends == PLAYER_PLAYS && p->at == p->end && heard(p).n)
+        complain(p, "nothing more was expected, got", heard(p));
+}
+
+/* ---- public ---- */
+
+struct player *player_create(const struct scenario *s, int connection,
+                             enum scenario_cut cut, int64_t now_us)
+{
+    struct player *p = mem_zero(1, sizeof *p);
+    int section = connection < s->sections_n ? connection - 1 : s->sections_n - 1;
+    p->scenario = s;
+    p->connection = connection;
+    p->at = s->sections[section];
+    p->end = s->sections[section + 1];
+    p->cut = cut;
+    p->pace = SIZE_MAX;
+    p->rng.state = hash_bytes(s->name, strlen(s->name)) + (uint64_t)connection;
+    play(p, now_us);
+    return p;
+}
+
+void player_free(struct player *p)
+{
+    if (!p)
+        return;
+    buf_finish(&p->in);
+    buf_finish(&p->out);
+    buf_finish(&p->complaint);
+    free(p);
+}
+
+void player_receive(struct player *p, const char *data, size_t n, int64_t now_us)
+{
+    buf_add(&p->in, data, n);
+    p->read_due_us = now_us + p->pace_us;
+    play(p, now_us);
+}
+
+void player_lost(struct player *p, int64_t now_us)
+{
+    p->peer_gone = true;
+    play(p, now_us);
+    if (p->ends == PLAYER_PLAYS)
+        p->ends = PLAYER_CLOSE;
+}
+
+static size_t piece(struct player *p, size_t n)
+{
+    size_t max = CUT_REST;
+    if (p->slow_us)
+        return 1;
+    if (p->cut == SCENARIO_WHOLE)
+        return n;
+    if (p->out_at < CUT_BYTES_MAX)
+        max = p->cut == SCENARIO_BYTES ? 1 : 1 + rng_below(&p->rng, RANDOM_PIECE_MAX);
+    return n < max ? n : max;
+}
+
+struct span player_output(struct player *p, int64_t now_us)
+{
+    play(p, now_us);
+    size_t n = p->out.n - p->out_at;
+    if (!n || now_us < p->piece_due_us || p->peer_gone)
+        return (struct span){0};
+    return (struct span){p->out.p + p->out_at, piece(p, n)};
+}
+
+void player_sent(struct player *p, size_t n, int64_t now_us)
+{
+    int64_t gap = p->slow_us ? p->slow_us : p->cut == SCENARIO_WHOLE ? 0 : GAP_US;
+    p->out_at += n;
+    assert(p->out_at <= p->out.n);
+    p->piece_due_us = now_us + gap;
+    if (p->out_at == p->out.n) {
+        buf_reset(&p->out);
+        p->out_at = 0;
+    }
+    play(p, now_us);
+}
+
+size_t player_appetite(const struct player *p, int64_t now_us)
+{
+    if (now_us < p->read_due_us || heard(p).n >= SCENARIO_INPUT_MAX)
+        return 0;
+    return p->pace;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t player_deadline(const struct player *p)
+{
+    int64_t deadline = INT64_MAX;
+    if (p->wait_until_us)
+        deadline = p->wait_until_us;
+    if (p->out.n > p->out_at)
+        deadline = earlier(deadline, p->piece_due_us);
+    if (p->pace_us && p->pace)
+        deadline = earlier(deadline, p->read_due_us);
+    return deadline;
+}
+
+enum player_end player_end(struct player *p)
+{
+    if (p->ends == PLAYER_PLAYS && p->shut) {
+        p->shut = false;
+        return PLAYER_SHUT;
+    }
+    return p->ends;
+}
+
+const char *player_complaint(struct player *p)
+{
+    return p->complaint.n ? buf_cstr(&p->complaint) : NULL;
+}
