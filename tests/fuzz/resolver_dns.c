@@ -1,14 +1,18 @@
-/* Raw DNS answers, from anybody's server, into the MX builder. The input is a list of
- * pieces, each a 16-bit length and a packet without its first bytes: the header's flags
- * and the question are made right by one bit of the length, so that the fuzzer gets
- * behind them. What must hold: see check. */
+/* DNS answers, from anybody's server, into the MX builder. The input is a program that
+ * writes them, one after the other: records with names of a small pool, so that chains
+ * and hosts come about, and raw bytes and changes of what stands, so that anything can.
+ * What must hold stands in check_answer and check_set. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "resolver/mx.h"
+#include "tests/unit/resolver_packet.h"
 
-enum { QUESTIONS_MOST = MX_QUESTIONS_MAX * (DNS_CHAIN_MAX + 2) };
+enum {
+    QUESTIONS_MOST = MX_QUESTIONS_MAX * (DNS_CHAIN_MAX + 2),
+    STEPS_MOST = 60,
+};
 
 #define MUST(x)                                                                        \
     do {                                                                               \
@@ -23,50 +27,105 @@ struct input {
     size_t n;
 };
 
-static size_t put_question(uint8_t *to, const struct mx_question *q)
+static unsigned take(struct input *in)
 {
-    size_t n = 0;
-    for (const char *at = q->name; *at;) {
-        size_t label = strcspn(at, ".");
-        to[n++] = (uint8_t)label;
-        memcpy(to + n, at, label);
-        n += label;
-        at += label + (at[label] == '.');
-    }
-    const uint8_t tail[] = {0, 0, (uint8_t)q->type, 0, 1};
-    memcpy(to + n, tail, sizeof tail);
-    return n + sizeof tail;
+    if (in->n == 0)
+        return 0;
+    in->n--;
+    return *in->p++;
 }
 
-/* The next packet: as it stands, or with header and question set right. */
+static const char *take_name(struct input *in, const struct mx_question *q)
+{
+    static const char *const pool[] = {"d.test", "a.test", "b.test", "c.test", "e.test",
+                                       "A.TEST", ".",      "a b.t",  "x*.t"};
+    unsigned i = take(in) % 16;
+    return i < sizeof pool / sizeof *pool ? pool[i] : q->name;
+}
+
+static void put_address(struct packet *k, struct input *in, const struct mx_question *q)
+{
+    unsigned how = take(in);
+    unsigned type = how & 1 ? DNS_A : DNS_AAAA;
+    const char *owner = take_name(in, q);
+    size_t data = packet_record(k, IN_ANSWER, owner, type, take(in) * 100);
+    size_t n = type == DNS_A ? 4 : 16;
+    memset(k->p + k->n, 0, n);
+    k->p[k->n] = how & 2 ? 8 : (uint8_t)take(in); /* often an allowed one */
+    for (size_t i = 1; i < n; i += 4)
+        k->p[k->n + i] = (uint8_t)take(in);
+    k->n += n;
+    packet_end_record(k, data);
+}
+
+static void put_bytes(struct packet *k, struct input *in)
+{
+    for (unsigned n = take(in) % 64; n > 0; n--)
+        k->p[k->n++] = (uint8_t)take(in);
+}
+
+/* One step of the program; false: the packet is complete. */
+static bool step(struct packet *k, struct input *in, const struct mx_question *q)
+{
+    const char *owner;
+    size_t data;
+    switch (take(in) % 16) {
+    case 1:
+    case 2:
+    case 3:
+        owner = take_name(in, q);
+        packet_mx(k, owner, take(in) * 50, take(in) % 4, take_name(in, q));
+        return true;
+    case 4:
+    case 5:
+    case 6:
+        put_address(k, in, q);
+        return true;
+    case 7:
+        owner = take_name(in, q);
+        packet_cname(k, owner, take(in), take_name(in, q));
+        return true;
+    case 8:
+        packet_soa(k, "test", take(in) * 10, take(in) * 10);
+        return true;
+    case 9:
+        data = packet_record(k, IN_AUTHORITY, "test", PACKET_NS, 60);
+        packet_name(k, "ns.test");
+        packet_end_record(k, data);
+        return true;
+    case 10: /* a record with any data */
+        data = packet_record(k, IN_ANSWER, take_name(in, q), take(in), take(in));
+        put_bytes(k, in);
+        packet_end_record(k, data);
+        return true;
+    case 11:
+        put_bytes(k, in);
+        return true;
+    case 12: /* another byte where one stood */
+        data = take(in) << 8 | take(in);
+        k->p[data % k->n] = (uint8_t)take(in);
+        return true;
+    case 13:
+        k->p[3] = (uint8_t)(0x80 | take(in) % 16);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static uint8_t *next_packet(struct input *in, const struct mx_question *q,
                             size_t *n_out)
 {
-    size_t n = 0;
-    bool framed = false;
-    if (in->n >= 2) {
-        n = (size_t)(in->p[0] & 0x7f) << 8 | in->p[1];
-        framed = in->p[0] & 0x80;
-        in->p += 2;
-        in->n -= 2;
-    }
-    n = n < in->n ? n : in->n;
-    uint8_t *out = malloc(n + DNS_NAME_MAX + 32);
+    static struct packet k;
+    packet_begin(&k, 0, PACKET_ANSWER, q->name, q->type);
+    for (int steps = 0; steps < STEPS_MOST && step(&k, in, q); steps++)
+        continue;
+    if (take(in) % 8 == 7)
+        k.n -= take(in) % k.n;  /* cut */
+    uint8_t *out = malloc(k.n); /* of that very size: a byte too many is seen */
     MUST(out);
-    size_t at = 0;
-    if (framed && n >= 8) { /* rcode 0 or 3, counts as the fuzzer likes them */
-        const uint8_t head[] = {0, 0, 0x81, in->p[0] & 0x0f, 0, 1};
-        memcpy(out, head, sizeof head);
-        memcpy(out + sizeof head, in->p + 2, 6);
-        at = 12 + put_question(out + 12, q);
-        memcpy(out + at, in->p + 8, n - 8);
-        *n_out = at + n - 8;
-    } else {
-        memcpy(out, in->p, n);
-        *n_out = n;
-    }
-    in->p += n;
-    in->n -= n;
+    memcpy(out, k.p, k.n);
+    *n_out = k.n;
     return out;
 }
 
@@ -148,11 +207,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(dns_name_valid(question.name));
         size_t n;
         uint8_t *packet = next_packet(&in, &question, &n);
-        uint8_t *exact = realloc(packet, n ? n : 1); /* a byte too many is seen */
-        MUST(exact);
         struct dns_answer answer;
-        dns_answer_parse(exact, n, question.name, question.type, &answer);
-        free(exact);
+        dns_answer_parse(packet, n, question.name, question.type, &answer);
+        free(packet);
         check_answer(&answer, question.type);
         if (answer.result == DNS_TRUNCATED)
             answer.result = DNS_UNUSABLE;

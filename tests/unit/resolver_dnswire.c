@@ -321,10 +321,10 @@ static void names(void **state)
         if (a->result == DNS_FOUND)
             assert_string_equal(a->mx[0].name, name);
     }
-    char longest[400] = "";
-    while (strlen(longest) < 300)
-        strcat(longest, "abcdefghi.");
-    strcat(longest, "test");
+    char longest[400];
+    for (size_t i = 0; i < 310; i++)
+        longest[i] = i % 10 == 9 ? '.' : 'a';
+    memcpy(longest + 310, "test", 5);
     begin_mx(&k);
     packet_mx(&k, "d.test", 60, 10, longest);
     assert_int_equal(parse(&k, DNS_MX)->result, DNS_UNUSABLE);

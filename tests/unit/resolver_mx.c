@@ -281,13 +281,13 @@ static void hundred_hosts_of_hundred_addresses(void **state)
 static void domains_that_cannot_be(void **state)
 {
     (void)state;
-    char label64[80] = "";
+    char label64[80];
     memset(label64, 'a', 64);
-    strcat(label64, ".test");
-    char long_name[400] = "";
-    while (strlen(long_name) < 260)
-        strcat(long_name, "abcdefghi.");
-    strcat(long_name, "test");
+    memcpy(label64 + 64, ".test", 6);
+    char long_name[400];
+    for (size_t i = 0; i < 260; i++)
+        long_name[i] = i % 10 == 9 ? '.' : 'a';
+    memcpy(long_name + 260, "test", 5);
     const char *bad[] = {"",         ".",      "a..test", ".test",         "a.test.",
                          "a b.test", "a\nb.t", "a\tb.t",  "\xc3\xa9.test", label64,
                          long_name,  "a*.test"};
@@ -300,7 +300,7 @@ static void domains_that_cannot_be(void **state)
         assert_int_equal(s->code, 700);
         mx_set_unref(s);
     }
-    label64[63] = '.';
+    assert_true(dns_name_valid(label64 + 1));
     assert_true(dns_name_valid("a_b-c.test"));
 }
 

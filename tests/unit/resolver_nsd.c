@@ -295,10 +295,10 @@ static void zones(void **state)
             uv_run(&loop, UV_RUN_ONCE);
         const struct mx_set *s = sets[i];
         char hosts[1000] = "";
-        for (int h = 0; h < s->hosts_n; h++) {
-            strcat(hosts, h ? " " : "");
-            strcat(hosts, s->hosts[h].name);
-        }
+        int n = 0;
+        for (int h = 0; h < s->hosts_n; h++)
+            n += snprintf(hosts + n, sizeof hosts - (size_t)n, "%s%s", h ? " " : "",
+                          s->hosts[h].name);
         if (s->code != rows[i].code || strcmp(hosts, rows[i].targets) != 0)
             fail_msg("%s: %d (%s), hosts \"%s\"", rows[i].domain, s->code, s->words,
                      hosts);

@@ -64,6 +64,8 @@ static bool read_question(const uint8_t *p, size_t n, struct question *out)
     if (n < 17)
         return false;
     while (at < n && p[at]) {
+        if (at + p[at] + 6 > n || text + p[at] + 2 > sizeof out->name)
+            return false;
         if (text)
             out->name[text++] = '.';
         memcpy(out->name + text, p + at + 1, p[at]);
@@ -95,7 +97,7 @@ static void on_question(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf,
                         const struct sockaddr *from, unsigned flags)
 {
     struct peer *peer = udp->data;
-    struct question q;
+    struct question q = {0};
     static struct packet k;
     (void)flags;
     if (n <= 0 || !read_question((const uint8_t *)buf->base, (size_t)n, &q))
@@ -194,7 +196,7 @@ static void close_connection(struct peer_connection *c)
 static void on_tcp_question(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct peer_connection *c = stream->data;
-    struct question q;
+    struct question q = {0};
     static struct packet k;
     if (n < 0 || c->n + (size_t)(n > 0 ? n : 0) > sizeof c->in) {
         close_connection(c);
