@@ -71,8 +71,10 @@ void data_unstuff(struct buf *out, struct span data)
     while (p < end) {
         if (*p == '.')
             p++;
-        const char *crlf = memmem(p, (size_t)(end - p), "\r\n", 2);
-        const char *next = crlf ? crlf + 2 : end;
+        const char *lf = memchr(p, '\n', (size_t)(end - p));
+        while (lf && (lf == p || lf[-1] != '\r'))
+            lf = memchr(lf + 1, '\n', (size_t)(end - lf - 1));
+        const char *next = lf ? lf + 1 : end;
         buf_add(out, p, (size_t)(next - p));
         p = next;
     }
