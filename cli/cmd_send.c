@@ -186,10 +186,12 @@ static int make_job(struct making *m)
     return status;
 }
 
-static int run_engine(struct making *m, struct attempts *attempts)
+static int run_engine(struct making *m, struct attempts *attempts,
+                      struct flight *flight)
 {
     const struct blast_options *o = m->blast.options;
     struct engine_params e = blast_engine(&m->blast);
+    e.worker.flight = flight;
     struct progress progress;
     struct engine_stats stats;
     struct fault f = {0};
@@ -232,6 +234,16 @@ static int run_engine(struct making *m, struct attempts *attempts)
     return status;
 }
 
+static struct flight *open_flight(struct making *m, struct fault *f)
+{
+    char boot_id[FLIGHT_BOOT_ID_MAX];
+    flight_boot_id(boot_id);
+    char *path = path_in(&m->job, "flight");
+    struct flight *flight = flight_create(path, m->job.name, boot_id, f);
+    free(path);
+    return flight;
+}
+
 /* The log is opened anew where the job has its name now, as it would be to go on with
  * it. */
 static int run_job(struct making *m)
@@ -240,7 +252,9 @@ static int run_job(struct making *m)
     char *path = path_in(&m->job, "attempts.tsv");
     struct attempts *attempts = attempts_open(path, &f);
     free(path);
-    int status = attempts ? run_engine(m, attempts) : complain(&f);
+    struct flight *flight = attempts ? open_flight(m, &f) : NULL;
+    int status = flight ? run_engine(m, attempts, flight) : complain(&f);
+    flight_close(flight);
     attempts_close(attempts);
     return status;
 }

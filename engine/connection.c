@@ -27,7 +27,7 @@ struct connection {
     int64_t idle_until_us;     /* INT64_MAX: not idle */
     struct smtp_params params; /* the session's */
     struct smtp_session *session;
-    uint32_t *rows; /* lent, not begun: rows[rows_head … rows_n) */
+    struct lent *rows; /* not begun: rows[rows_head … rows_n) */
     uint32_t rows_head, rows_n, rows_cap;
     uint32_t left; /* messages it may still begin; UINT32_MAX: no limit */
     bool last;     /* no more rows will come */
@@ -49,9 +49,10 @@ static int64_t now_us(void)
 
 /* ---- reports ---- */
 
-static void report_row(struct connection *c, enum event_kind kind, uint32_t row)
+static void report_returned(struct connection *c, struct lent lent)
 {
-    struct event e = {.kind = kind, .connection = c->number, .row = row};
+    flight_set(c->worker->params->flight, lent.entry, FLIGHT_OTHER);
+    struct event e = {.kind = EVENT_RETURNED, .connection = c->number, .lent = lent};
     report_add(&c->worker->report, &e, NULL);
 }
 
@@ -59,7 +60,7 @@ static void return_rows(struct connection *c)
 {
     while (c->rows_n >
            c->rows_head) /* the last first: they go to the front of the FIFO */
-        report_row(c, EVENT_RETURNED, c->rows[--c->rows_n]);
+        report_returned(c, c->rows[--c->rows_n]);
 }
 
 static struct span host_words(const struct smtp_result *r)
@@ -74,13 +75,16 @@ static int last_target(const struct connection *c)
 
 /* A result of the row in `slot`, or, with slot NULL, of the row that was to go first.
  */
-static void report_settled(struct connection *c, const struct slot *slot, uint32_t row,
-                           const struct verdict *verdict, struct span words)
+static void report_settled(struct connection *c, const struct slot *slot,
+                           struct lent lent, const struct verdict *verdict,
+                           struct span words)
 {
+    flight_set(c->worker->params->flight, lent.entry,
+               verdict->outcome == OUTCOME_DELIVERED ? FLIGHT_TAKEN : FLIGHT_OTHER);
     struct event e = {
         .kind = EVENT_SETTLED,
         .connection = c->number,
-        .row = row,
+        .lent = lent,
         .target = last_target(c),
         .verdict = *verdict,
         .dns_us = -1,
@@ -141,7 +145,8 @@ static void end_session(struct connection *c)
     c->session = NULL;
 }
 
-/* why and words say what a CLOSED_FAILED or _OURS failed with; else NULL and nothing. */
+/* why and words say what a CLOSED_FAILED or _OURS failed with; else NULL and nothing.
+ */
 static void close_as(struct connection *c, enum close_kind how,
                      const struct verdict *why, struct span words)
 {
@@ -253,21 +258,21 @@ static void on_timer(uv_timer_t *timer)
 static struct slot *free_slot(struct connection *c)
 {
     for (int i = 0; i < SLOTS; i++)
-        if (c->slots[i].row == 0)
+        if (c->slots[i].lent.row == 0)
             return &c->slots[i];
     assert(false); /* the session holds at most two transactions */
     return NULL;
 }
 
 /* False: the row was settled with its own code, nothing was sent. */
-static bool prepare_row(struct connection *c, struct slot *slot, uint32_t row)
+static bool prepare_row(struct connection *c, struct slot *slot, struct lent lent)
 {
     struct fault f = {0};
     int code;
-    if (slot_prepare(slot, c->worker->params, row, &code, &f))
+    if (slot_prepare(slot, c->worker->params, lent, &code, &f))
         return true;
     struct verdict v = verdict_of_code(code, code == 800 ? "addr" : "queue", false);
-    report_settled(c, code == 800 ? slot : NULL, row, &v, span_of(f.words));
+    report_settled(c, code == 800 ? slot : NULL, lent, &v, span_of(f.words));
     return false;
 }
 
@@ -281,8 +286,8 @@ static void settle(struct connection *c)
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
             c->trouble = true;
-        report_settled(c, slot, slot->row, &v, host_words(r));
-        slot->row = 0;
+        report_settled(c, slot, slot->lent, &v, host_words(r));
+        slot->lent.row = 0;
     }
 }
 
@@ -300,8 +305,8 @@ static void begin_rows(struct connection *c, int64_t now)
     bool empty = c->rows_head == c->rows_n;
     if ((empty && c->last) || c->left == 0)
         smtp_session_finish(c->session, now);
-    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].row == 0 &&
-                c->slots[1].row == 0;
+    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].lent.row == 0 &&
+                c->slots[1].lent.row == 0;
     if (!idle)
         c->idle_until_us = INT64_MAX;
     else if (c->idle_until_us == INT64_MAX)
@@ -352,6 +357,20 @@ static void begin_tls(struct connection *c)
                                          w->params->tls_verify));
 }
 
+/* A body that was asked for is about to be written: from now on its dot may have left.
+ */
+static void mark_bodies(struct connection *c)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &c->slots[i];
+        if (slot->lent.row && !slot->marked &&
+            slot->transaction.timings.us[SMTP_DATA] >= 0) {
+            slot->marked = true;
+            flight_set(c->worker->params->flight, slot->lent.entry, FLIGHT_DOT);
+        }
+    }
+}
+
 /* Everything that follows from what the session has read or was told. The only place
  * where a session ends. */
 static void drive(struct connection *c)
@@ -370,6 +389,7 @@ static void drive(struct connection *c)
             begin_tls(c);
         begin_rows(c, now);
     } while (signals);
+    mark_bodies(c);
     bool written = stream_write(&c->stream, c->session, now);
     stream_want(&c->stream, written ? UV_READABLE : UV_READABLE | UV_WRITABLE);
     set_timer(c, now);
@@ -452,17 +472,12 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 /* ---- connecting ---- */
 
-/* Our own machine has no socket for it: nobody's attempt, but the log should say so. */
+/* Our own machine has no socket for it: nobody's attempt. */
 static void no_socket(struct connection *c, int error)
 {
     c->connect_began_us = 0;
-    struct event e = {.kind = EVENT_EPILOGUE,
-                      .connection = c->number,
-                      .target = -1,
-                      .verdict = verdict_of_code(609, "socket", false)};
-    struct event_texts texts = {.text[EVENT_WORDS] = span_of(stream_words(error))};
-    report_add(&c->worker->report, &e, &texts);
-    close_connection(c, CLOSED_OURS);
+    struct verdict v = verdict_of_code(609, "socket", false);
+    close_as(c, CLOSED_OURS, &v, span_of(stream_words(error)));
 }
 
 static void try_target(struct connection *c)
@@ -536,7 +551,7 @@ void connection_recall(struct connection *c)
     if (!greeted && c->rows_n > c->rows_head) {
         /* Not there yet: the first row stays, it is the one that the attempt is for. A
          * connection without rows would QUIT when a slow greeting comes at last. */
-        uint32_t first = c->rows[c->rows_head++];
+        struct lent first = c->rows[c->rows_head++];
         return_rows(c);
         c->rows[--c->rows_head] = first;
         c->rows_n = c->rows_head + 1;
@@ -550,10 +565,10 @@ void connection_finish(struct connection *c)
     c->finishing = true;
     c->last = true;
     return_rows(c);
-    if (c->session) {
+    if (c->session && smtp_session_greeted(c->session)) {
         smtp_session_stop(c->session, now_us());
         drive(c);
-    } else {
+    } else { /* a slow greeting holds nobody */
         close_connection(c, CLOSED_CLEAN);
     }
 }

@@ -14,9 +14,9 @@ struct task *task_create(enum task_kind kind)
     return task;
 }
 
-struct task *task_from_order(const struct order *order)
+struct task *task_from_order(const struct order *order, struct flight *flight)
 {
-    size_t rows_size = (size_t)order->rows_n * sizeof(uint32_t);
+    size_t rows_size = (size_t)order->rows_n * sizeof(struct lent);
     size_t targets_at = (sizeof(struct task) + rows_size + 15) & ~(size_t)15;
     size_t size = targets_at + (size_t)order->targets_n * sizeof(struct target);
     for (int i = 0; i < order->targets_n; i++)
@@ -35,7 +35,9 @@ struct task *task_from_order(const struct order *order)
         .targets = (struct target *)((char *)task + targets_at),
         .rows_n = order->rows_n,
     };
-    memcpy(task->rows, order->rows, rows_size);
+    for (int i = 0; i < order->rows_n; i++)
+        task->rows[i] =
+            (struct lent){order->rows[i], flight_take(flight, order->rows[i])};
     char *names = (char *)(task->targets + order->targets_n);
     for (int i = 0; i < order->targets_n; i++) {
         size_t n = strlen(order->targets[i].host) + 1;

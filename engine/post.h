@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "engine/mailbox.h"
+#include "queue/flight.h"
 #include "queue/scheduler.h"
 #include "smtp/session.h"
 #include "smtp/verdict.h"
@@ -16,6 +17,12 @@ enum task_kind {
     TASK_FINISH, /* every connection: give back what is not begun, end what is, QUIT */
     TASK_ABORT,  /* every connection: close now; what is in flight is lost */
     TASK_END,    /* no connection is left: close the worker's handles */
+};
+
+/* A row lent, and its entry in the flight file. */
+struct lent {
+    uint32_t row;
+    uint32_t entry;
 };
 
 struct target {
@@ -34,11 +41,12 @@ struct task {
     int targets_n;
     struct target *targets;
     int rows_n;
-    uint32_t rows[];
+    struct lent rows[];
 };
 
-/* One piece of memory, freed with free(). */
-struct task *task_from_order(const struct order *order);
+/* One piece of memory, freed with free(). Takes an entry of flight for each row: there
+ * must be LEASE_MAX free. */
+struct task *task_from_order(const struct order *order, struct flight *flight);
 struct task *task_create(enum task_kind kind);
 
 enum event_kind {
@@ -63,8 +71,8 @@ struct event {
     enum event_kind kind;
     uint32_t size; /* with texts and padding */
     uint32_t connection;
-    uint32_t row; /* SETTLED, RETURNED */
-    int target;   /* SETTLED, EPILOGUE: index of the connection's target; -1: none */
+    struct lent lent; /* SETTLED, RETURNED */
+    int target; /* SETTLED, EPILOGUE: index of the connection's target; -1: none */
     enum close_kind closed; /* CLOSED */
     bool group;             /* CLOSED: the site deserves pipelining = group */
     bool reused;            /* SETTLED: not the first on its connection */

@@ -6,7 +6,8 @@
 #include "engine/worker.h"
 
 struct slot {
-    uint32_t row; /* 0: free */
+    struct lent lent; /* row 0: free */
+    bool marked;      /* flight knows that its dot may have left */
     struct smtp_transaction transaction;
     struct smtp_recipient recipient;
     struct recipient fields;
@@ -16,8 +17,8 @@ struct slot {
 /* Read and render the row into a free slot. False: it cannot be sent; *code_out (-20,
  * -21 the list cannot be read, 800 the row cannot be rendered) and *words_out say why,
  * and the slot stays free. */
-bool slot_prepare(struct slot *slot, const struct worker_params *params, uint32_t row,
-                  int *code_out, struct fault *words_out);
+bool slot_prepare(struct slot *slot, const struct worker_params *params,
+                  struct lent lent, int *code_out, struct fault *words_out);
 void slot_finish(struct slot *slot); /* frees what it holds */
 
 #endif

@@ -24,8 +24,28 @@ static struct connection *find(const struct worker *w, uint32_t number)
     return number < w->connections_cap ? w->connections[number] : NULL;
 }
 
+static void give_back(struct worker *w, const struct task *task)
+{
+    for (int i = 0; i < task->rows_n; i++) {
+        struct event e = {.kind = EVENT_RETURNED,
+                          .connection = task->connection,
+                          .lent = task->rows[i]};
+        report_add(&w->report, &e, NULL);
+    }
+}
+
 static void open_connection(struct worker *w, struct task *task)
 {
+    if (w->finishing) {
+        give_back(w, task);
+        struct event e = {.kind = EVENT_CLOSED,
+                          .connection = task->connection,
+                          .target = -1,
+                          .closed = CLOSED_CLEAN};
+        report_add(&w->report, &e, NULL);
+        free(task);
+        return;
+    }
     if (task->connection >= w->connections_cap) {
         uint32_t cap = w->connections_cap ? w->connections_cap : 64;
         while (cap <= task->connection)
@@ -37,16 +57,6 @@ static void open_connection(struct worker *w, struct task *task)
     }
     assert(!w->connections[task->connection]);
     connection_open(w, task);
-}
-
-static void give_back(struct worker *w, const struct task *task)
-{
-    for (int i = 0; i < task->rows_n; i++) {
-        struct event e = {.kind = EVENT_RETURNED,
-                          .connection = task->connection,
-                          .row = task->rows[i]};
-        report_add(&w->report, &e, NULL);
-    }
 }
 
 static void for_all(struct worker *w, void (*verb)(struct connection *c))
@@ -83,9 +93,11 @@ static void deliver(void *owner, struct mail *mail)
             connection_recall(c);
         break;
     case TASK_FINISH:
+        w->finishing = true;
         for_all(w, connection_finish);
         break;
     case TASK_ABORT:
+        w->finishing = true;
         for_all(w, connection_abort);
         break;
     case TASK_END:

@@ -14,6 +14,7 @@ struct worker_params { /* all of it outlives the workers and never changes */
     const struct recipients *list;
     const struct template *template;
     const struct deny *deny; /* may be NULL */
+    struct flight *flight;   /* states of the rows that are lent */
     const char *sender;      /* envelope sender */
     struct smtp_params smtp;
     struct tls_client_params tls; /* unless smtp.tls is NONE and smtp.secured false */
@@ -28,6 +29,7 @@ struct worker {
     struct mailbox inbox;
     uv_loop_t *loop;
     uv_prepare_t flush;              /* posts the report before the loop sleeps */
+    bool finishing;                  /* no connection is opened any more */
     struct report *report;           /* being filled */
     struct connection **connections; /* by number; NULL: not ours */
     uint32_t connections_cap;

@@ -1,0 +1,163 @@
+#include "engine/journal.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct held_task {
+    struct held_task *next;
+    struct mailbox *to;
+    struct task *task;
+};
+
+static void batch_init(struct journal_batch *b)
+{
+    *b = (struct journal_batch){0};
+    b->tail = &b->tasks;
+}
+
+void journal_init(struct journal *j, uv_loop_t *loop, struct attempts *attempts,
+                  struct flight *flight)
+{
+    *j = (struct journal){.attempts = attempts, .flight = flight, .loop = loop};
+    batch_init(&j->next);
+    batch_init(&j->under_way);
+}
+
+static void free_batch(struct journal_batch *b)
+{
+    struct held_task *next;
+    for (struct held_task *h = b->tasks; h; h = next) {
+        next = h->next;
+        free(h->task);
+        free(h);
+    }
+    free(b->entries);
+}
+
+void journal_finish(struct journal *j)
+{
+    free_batch(&j->next);
+    free_batch(&j->under_way);
+}
+
+/* "5-9,12": rows as they come, runs put together. */
+static void add_ranges(struct buf *b, const struct task *task)
+{
+    for (int i = 0; i < task->rows_n;) {
+        int end = i + 1;
+        while (end < task->rows_n && task->rows[end].row == task->rows[end - 1].row + 1)
+            end++;
+        if (i)
+            buf_add_char(b, ',');
+        buf_add_u64(b, task->rows[i].row);
+        if (end - i > 1) {
+            buf_add_char(b, '-');
+            buf_add_u64(b, task->rows[end - 1].row);
+        }
+        i = end;
+    }
+}
+
+static void log_lease(struct journal *j, const struct task *task, const char *site,
+                      int64_t now_ms)
+{
+    struct attempt line;
+    struct buf ranges = {0};
+    add_ranges(&ranges, task);
+    attempt_init(&line);
+    line.time_ms = now_ms;
+    line.outcome = OUTCOME_LEASE;
+    line.site = span_of(site);
+    line.message = buf_span(&ranges);
+    attempts_append(j->attempts, &line);
+    buf_finish(&ranges);
+}
+
+void journal_lend(struct journal *j, struct task *task, const char *site,
+                  int64_t now_ms, struct mailbox *to)
+{
+    if (task->rows_n > 0)
+        log_lease(j, task, site, now_ms);
+    /* Also what lends nothing waits, behind what was said before it. */
+    struct held_task *h = mem_alloc(sizeof *h);
+    *h = (struct held_task){NULL, to, task};
+    *j->next.tail = h;
+    j->next.tail = &h->next;
+}
+
+void journal_settled(struct journal *j, uint32_t entry)
+{
+    struct journal_batch *b = &j->next;
+    if (b->entries_n == b->entries_cap) {
+        b->entries_cap = b->entries_cap ? 2 * b->entries_cap : 1024;
+        b->entries = mem_resize(b->entries, b->entries_cap, sizeof *b->entries);
+    }
+    b->entries[b->entries_n++] = entry;
+}
+
+/* What waited for this sync is safe. */
+static void release(struct journal *j, struct journal_batch *b)
+{
+    struct held_task *next;
+    for (struct held_task *h = b->tasks; h; h = next) {
+        next = h->next;
+        mailbox_post(h->to, &h->task->mail);
+        free(h);
+    }
+    b->tasks = NULL;
+    b->tail = &b->tasks;
+    for (uint32_t i = 0; i < b->entries_n; i++)
+        flight_give_back(j->flight, b->entries[i]);
+    b->entries_n = 0;
+}
+
+static void sync_log(uv_work_t *work)
+{
+    struct journal *j = work->data;
+    attempts_sync(j->attempts, &j->sync_fault);
+}
+
+static void on_synced(uv_work_t *work, int status)
+{
+    struct journal *j = work->data;
+    (void)status;
+    j->syncing = false;
+    if (j->sync_fault.code) {
+        j->fault = j->sync_fault;
+        return;
+    }
+    release(j, &j->under_way);
+}
+
+bool journal_turn(struct journal *j)
+{
+    if (j->fault.code || !attempts_write(j->attempts, &j->fault))
+        return false;
+    if (j->syncing)
+        return true;
+    uint64_t lines = attempts_lines(j->attempts);
+    if (lines == j->synced_lines) {
+        release(j, &j->next); /* nothing new was written: all is on disk */
+        return true;
+    }
+    j->synced_lines = lines;
+    struct journal_batch empty = j->under_way; /* keeps its memory */
+    j->under_way = j->next;
+    if (!j->under_way.tasks)
+        j->under_way.tail = &j->under_way.tasks;
+    empty.tasks = NULL;
+    empty.tail = NULL;
+    j->next = empty;
+    j->next.tail = &j->next.tasks;
+    j->syncing = true;
+    j->sync.data = j;
+    uv_queue_work(j->loop, &j->sync, sync_log, on_synced);
+    return true;
+}
+
+void journal_let_go(struct journal *j)
+{
+    release(j, &j->under_way);
+    release(j, &j->next);
+}

@@ -1,0 +1,191 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "engine/inside.h"
+#include "engine/record.h"
+
+enum {
+    UNRESOLVABLE_A_TURN = 10000
+}; /* rows of dead domains, before the loop breathes */
+
+static struct record_where where_of(struct engine *e, uint32_t row)
+{
+    struct record_where where = {.flags = e->params->rehearsal ? FLAG_REHEARSAL : 0};
+    if (row)
+        where.domain = span_of(recipients_domain_name(
+            e->params->list, recipients_domain(e->params->list, row)));
+    return where;
+}
+
+static void where_target(struct engine *e, struct record_where *where,
+                         uint32_t connection, int target, char address[IP_TEXT_MAX])
+{
+    const struct lane *lane = &e->lanes[connection];
+    where->site = span_of(lane->site);
+    if (target < 0 || target >= lane->targets->targets_n)
+        return;
+    const struct target *t = &lane->targets->targets[target];
+    ip_print(&t->address, address);
+    where->mx_host = span_of(t->host);
+    where->mx_address = span_of(address);
+}
+
+/* Settle a row, log it, count it. connection: NO_CONNECTION for rows that none carried.
+ */
+static void settle(struct engine *e, uint32_t connection, uint32_t row,
+                   const struct verdict *v, struct record_where *where,
+                   struct span words, const int32_t *timings, bool worked)
+{
+    int64_t now = engine_now_us();
+    struct settlement what = {v->outcome, v->counted, worked, v->in_doubt};
+    struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
+    if (!v->counted && !d.final)
+        return; /* nobody's attempt: nothing to tell of this row */
+    e->attempts++;
+    struct recipient fields = {0};
+    if (where->email.n == 0) {
+        struct fault f = {0};
+        if (recipients_read(e->params->list, row, &fields, &f))
+            where->email = (struct span){fields.address.text, fields.address.n};
+    }
+    struct record r = {.now_ms = engine_wall_ms(e, now),
+                       .next_ms = d.final ? 0 : engine_wall_ms(e, d.next_us),
+                       .row = row,
+                       .verdict = v,
+                       .decision = d,
+                       .words = words,
+                       .timings_us = timings};
+    record_attempt(e->params->attempts, &r, where);
+    if (d.first_doubt)
+        e->totals.in_doubt++;
+    if (d.final) {
+        record_count(&e->totals, v, d.ended);
+        e->totals.pending--;
+    }
+    recipient_finish(&fields);
+}
+
+static void on_settled(struct engine *e, const struct event *event)
+{
+    struct record_where where = where_of(e, event->lent.row);
+    char address[IP_TEXT_MAX];
+    where_target(e, &where, event->connection, event->target, address);
+    where.email = event_text(event, EVENT_EMAIL);
+    where.message_id = event_text(event, EVENT_MESSAGE_ID);
+    where.tls = event_text(event, EVENT_TLS);
+    if (event->reused)
+        where.flags |= FLAG_REUSED;
+    int32_t timings[TIMING_COUNT];
+    timings[TIMING_DNS] = event->dns_us;
+    timings[TIMING_CONNECT] = event->connect_us;
+    memcpy(timings + TIMING_STAGES, event->timings.us, sizeof event->timings.us);
+    struct span words = event_text(event, EVENT_WORDS);
+    bool worked = event->timings.us[SMTP_MAIL] >= 0;
+    settle(e, event->connection, event->lent.row, &event->verdict, &where, words,
+           timings, worked);
+    journal_settled(&e->journal, event->lent.entry);
+}
+
+static void on_epilogue(struct engine *e, const struct event *event)
+{
+    struct record_where where = where_of(e, 0);
+    char address[IP_TEXT_MAX];
+    where_target(e, &where, event->connection, event->target, address);
+    record_event(e->params->attempts, engine_wall_ms(e, engine_now_us()),
+                 &event->verdict, &where, event_text(event, EVENT_WORDS));
+}
+
+/* All rows of a connection that is over have come back. */
+static void close_lane(struct engine *e, const struct event *event)
+{
+    struct lane *lane = &e->lanes[event->connection];
+    if (event->closed == CLOSED_OURS) /* rows wait, and nobody's attempt tells why */
+        on_epilogue(e, event);
+    bool round = scheduler_closed(e->scheduler, event->connection, event->closed,
+                                  event->group, engine_now_us());
+    if (round) {
+        struct span words = event_text(event, EVENT_WORDS);
+        struct verdict v = event->verdict;
+        v.outcome =
+            OUTCOME_RETRY; /* of the others: theirs was no dialogue of their own */
+        v.counted = true;
+        for (uint32_t row; (row = scheduler_round(e->scheduler));) {
+            struct record_where where = where_of(e, row);
+            char address[IP_TEXT_MAX];
+            where_target(e, &where, event->connection, event->target, address);
+            settle(e, NO_CONNECTION, row, &v, &where, words, NULL, false);
+        }
+    }
+    free(lane->targets);
+    lane->targets = NULL;
+    e->lanes_open--;
+}
+
+/* Rows may be on their way to a connection that is over already: the worker sends them
+ * back, and only then its number is free. */
+static void on_closed(struct engine *e, const struct event *event)
+{
+    if (scheduler_lent(e->scheduler, event->connection) == 0) {
+        close_lane(e, event);
+        return;
+    }
+    scheduler_ending(e->scheduler, event->connection);
+    struct event *copy = mem_alloc(event->size);
+    memcpy(copy, event, event->size);
+    e->lanes[event->connection].closed = copy;
+}
+
+static void on_returned(struct engine *e, const struct event *event)
+{
+    struct lane *lane = &e->lanes[event->connection];
+    flight_give_back(e->params->worker.flight, event->lent.entry);
+    scheduler_returned(e->scheduler, event->connection, event->lent.row,
+                       engine_now_us());
+    if (!lane->closed || scheduler_lent(e->scheduler, event->connection) > 0)
+        return;
+    close_lane(e, lane->closed);
+    free(lane->closed);
+    lane->closed = NULL;
+}
+
+void settle_report(void *owner, struct mail *mail)
+{
+    struct engine *e = owner;
+    struct report *report = CONTAINER_OF(mail, struct report, mail);
+    for (const struct event *event = NULL; (event = report_next(report, event));)
+        switch (event->kind) {
+        case EVENT_SETTLED:
+            on_settled(e, event);
+            break;
+        case EVENT_RETURNED:
+            on_returned(e, event);
+            break;
+        case EVENT_EPILOGUE:
+            on_epilogue(e, event);
+            break;
+        case EVENT_CLOSED:
+            on_closed(e, event);
+            break;
+        }
+    free(report);
+}
+
+bool settle_unresolvable(struct engine *e)
+{
+    const struct mx_set *set;
+    for (int i = 0; i < UNRESOLVABLE_A_TURN; i++) {
+        uint32_t row = scheduler_unresolvable(e->scheduler, &set);
+        if (!row)
+            return false;
+        struct verdict v = verdict_of_code(set->code, "dns", false);
+        if (set->status[0])
+            memcpy(v.status, set->status, sizeof set->status);
+        struct record_where where = where_of(e, row);
+        int32_t timings[TIMING_COUNT];
+        memset(timings, 0xff, sizeof timings);
+        timings[TIMING_DNS] = set->took_us;
+        settle(e, NO_CONNECTION, row, &v, &where, span_of(set->words), timings, false);
+    }
+    return true;
+}
