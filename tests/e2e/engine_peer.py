@@ -1,0 +1,79 @@
+"""An SMTP server that is slow, small or late where it is told to be.
+
+engine_peer.py PORT LOG ADDRESS=mood,mood… …   moods: greet:S ehlo:S mail:S dot:S (seconds)
+size:N (SIZE in EHLO). LOG gets a line "taken ADDRESS" for each recipient of a message that was
+answered 250, and "quit N" with the messages of a connection that ended with QUIT."""
+import socket
+import sys
+import threading
+import time
+
+port, log = int(sys.argv[1]), open(sys.argv[2], "w")
+lock = threading.Lock()
+
+
+def note(*words):
+    with lock:
+        print(*words, file=log, flush=True)
+
+
+def serve(connection, mood):
+    def say(*lines):
+        connection.sendall("".join(line + "\r\n" for line in lines).encode())
+
+    def wait(what):
+        time.sleep(float(mood.get(what, 0)))
+
+    lines = connection.makefile("rb")
+    messages, rcpt = 0, None
+    wait("greet")
+    say("220 peer.example")
+    while line := lines.readline():
+        verb = line[:4].upper()
+        if verb == b"EHLO":
+            wait("ehlo")
+            size = ["250-SIZE " + mood["size"]] if "size" in mood else []
+            say("250-peer.example", *size, "250 PIPELINING")
+        elif verb == b"MAIL":
+            wait("mail")
+            say("250 sender ok")
+        elif verb == b"RCPT":
+            rcpt = line.split(b"<")[1].split(b">")[0].decode()
+            say("250 recipient ok")
+        elif verb == b"DATA":
+            say("354 go on")
+            while (line := lines.readline()) != b".\r\n":
+                if not line:
+                    return
+            wait("dot")
+            messages += 1
+            note("taken", rcpt)
+            say("250 taken")
+        elif verb == b"QUIT":
+            note("quit", messages)
+            say("221 bye")
+            return
+        else:
+            say("500 what")
+
+
+def run(connection, mood):
+    try:
+        serve(connection, mood)
+    except OSError:
+        pass
+    connection.close()
+
+
+def listen(address, mood):
+    listener = socket.create_server((address, port), backlog=1000)
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=run, args=(connection, mood), daemon=True).start()
+
+
+for word in sys.argv[3:]:
+    address, _, moods = word.partition("=")
+    mood = dict(m.split(":") for m in moods.split(",") if m)
+    threading.Thread(target=listen, args=(address, mood), daemon=True).start()
+threading.Event().wait()
