@@ -4,7 +4,7 @@
 measure.py OUT NAME MESSAGES RECEIVER-PID COMMAND...
 
 OUT gets a line: name, messages, seconds, the sender's CPU seconds (user and system), the
-receiver's CPU seconds meanwhile, the sender's largest resident size in kB; TAB-separated.
+receiver's CPU seconds meanwhile; TAB-separated.
 Only the sender's own processes are counted, by wait4. Ends with the sender's exit status.
 """
 import os
@@ -31,7 +31,7 @@ status = os.waitstatus_to_exitcode(status)
 if status == 0:
     with open(out, "a") as f:
         print(name, messages, f"{took:.3f}", f"{usage.ru_utime + usage.ru_stime:.3f}",
-              f"{cpu_of(receiver) - before:.2f}", usage.ru_maxrss, sep="\t", file=f)
+              f"{cpu_of(receiver) - before:.2f}", sep="\t", file=f)
 else:
     print(f"{' '.join(sys.argv[5:])}: exit status {status}", file=sys.stderr)
 sys.exit(1 if status else 0)
