@@ -266,6 +266,26 @@ static uint32_t connections_possible(void)
     return n > CONNECTIONS_MAX ? CONNECTIONS_MAX : (uint32_t)n;
 }
 
+static int64_t monotonic_of(const struct engine *e, int64_t wall_ms)
+{
+    return e->began_us + (wall_ms - e->began_ms) * 1000;
+}
+
+/* The past of a row on this run's clock. */
+static void past_of(void *arg, uint32_t row, struct row_past *out)
+{
+    const struct engine *e = arg;
+    struct engine_past past = {0};
+    e->params->past(e->params->past_arg, row, &past);
+    *out = (struct row_past){
+        .final = past.final,
+        .attempts = past.attempts,
+        .first_us = monotonic_of(e, past.first_ms),
+        .due_us = past.due_ms ? monotonic_of(e, past.due_ms) : e->began_us,
+        .doubted = past.doubted,
+    };
+}
+
 static void start(struct engine *e)
 {
     const struct engine_params *p = e->params;
@@ -278,12 +298,17 @@ static void start(struct engine *e)
     struct timeval wall;
     gettimeofday(&wall, NULL);
     e->began_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_usec / 1000;
+    int64_t age_ms = e->began_ms - p->created_ms; /* a clock set back makes it young */
+    e->epoch_us = e->began_us - (age_ms > 0 ? age_ms * 1000 : 0);
     struct scheduler_params sp = {
         .list = p->list,
         .policy = p->policy,
         .connections_total = e->lanes_n,
         .seed = p->seed,
         .now_us = e->began_us,
+        .epoch_us = e->epoch_us,
+        .past = p->past ? past_of : NULL,
+        .past_arg = e,
     };
     e->scheduler = scheduler_create(&sp);
     link_init(&e->lookups);

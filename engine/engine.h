@@ -44,6 +44,13 @@ struct engine_stats {
     struct site_view slowest[ENGINE_SLOWEST_MAX];
 };
 
+struct engine_past {
+    bool final;
+    uint32_t attempts;
+    int64_t first_ms, due_ms; /* 0: none */
+    bool doubted;
+};
+
 struct engine_params {
     const struct recipients *list;
     struct attempts
@@ -53,6 +60,10 @@ struct engine_params {
     int workers;                 /* 0: everything on the scheduler's loop */
     struct scheduler_policy policy;
     struct resolver_params resolver;
+    int64_t created_ms; /* Unix time of the job's beginning */
+    /* What an earlier run knows of a row, times in Unix ms; NULL: the job is new. */
+    void (*past)(void *arg, uint32_t row, struct engine_past *out);
+    void *past_arg;
     uint32_t connections_total; /* over all sites; 0: what RLIMIT_NOFILE allows */
     bool rehearsal;             /* log lines get the flag */
     uint64_t seed;

@@ -47,6 +47,7 @@ struct engine {
     struct totals totals;
     uint64_t attempts;
     int64_t began_us, began_ms;
+    int64_t epoch_us; /* the job's beginning on the monotonic clock */
     struct order order;
 };
 

@@ -42,6 +42,9 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
     struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
     if (!v->counted && !d.final)
         return; /* nobody's attempt: nothing to tell of this row */
+    struct verdict last = *v;
+    if (d.given_up)
+        last.outcome = OUTCOME_ERROR; /* in doubt again: this code is final */
     e->attempts++;
     struct recipient fields = {0};
     if (where->email.n == 0) {
@@ -52,7 +55,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
     struct record r = {.now_ms = engine_wall_ms(e, now),
                        .next_ms = d.final ? 0 : engine_wall_ms(e, d.next_us),
                        .row = row,
-                       .verdict = v,
+                       .verdict = &last,
                        .decision = d,
                        .words = words,
                        .timings_us = timings};
@@ -60,7 +63,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
     if (d.first_doubt)
         e->totals.in_doubt++;
     if (d.final) {
-        record_count(&e->totals, v, d.ended);
+        record_count(&e->totals, &last, d.ended);
         e->totals.pending--;
     }
     recipient_finish(&fields);

@@ -1,68 +1,10 @@
-#include "queue/scheduler.h"
+#include "queue/inside.h"
 
 #include <stdlib.h>
 
-#include "base/map.h"
 #include "base/mem.h"
-#include "queue/site.h"
-#include "queue/wheel.h"
 
-enum { STALL_CHECK_US = 500 * 1000 };
-
-enum domain_state {
-    DOMAIN_IDLE,   /* nobody has asked, or the answer is too old */
-    DOMAIN_QUEUED, /* waits for scheduler_ask */
-    DOMAIN_ASKED,  /* its lookup is under way */
-    DOMAIN_KNOWN,  /* site is right until expires_us */
-    DOMAIN_FAILED, /* its rows leave through scheduler_unresolvable */
-    DOMAIN_PAUSED, /* no resolver answers: queued again at expires_us */
-};
-
-struct domain {
-    enum domain_state state;
-    struct fifo rows; /* ROW_ASKING */
-    uint32_t next;    /* in the ask, failed or paused queue, number + 1; 0: none */
-    struct site *site;
-    struct mx_set *failed; /* DOMAIN_FAILED: why */
-    int64_t expires_us;
-};
-
-struct domain_queue {
-    uint32_t head, tail; /* number + 1 */
-};
-
-struct scheduler {
-    struct scheduler_params params;
-    struct rng rng;
-    bool stopped;
-
-    struct row *rows; /* 1 … rows_n: row number minus first_row plus 1 */
-    uint32_t rows_n, first_row;
-    struct wheel wheel;
-
-    struct domain *domains;
-    uint32_t domains_n;
-    struct domain_queue ask, failed, paused;
-
-    struct site **sites;
-    uint32_t sites_n, sites_cap;
-    struct map site_by_key;
-    struct link work;
-    struct fifo round; /* rows of a failed round, to be settled */
-
-    struct connection_record *connections;
-    uint32_t *free_connections;
-    uint32_t connections_n, connections_used, connections_free;
-    uint32_t room; /* connections that our machine has sockets for, as far as we know */
-    int64_t room_until_us;   /* then it is tried again with all; INT64_MAX: it is all */
-    int64_t opening_from_us; /* no connection is opened before */
-    int64_t stall_check_us;
-
-    uint64_t pending, lent, ready, asking;
-};
-
-/* ---- domains ----------------------------------------------------------------------
- */
+/* ---- domains ---- */
 
 static void enqueue(struct scheduler *s, struct domain_queue *q, uint32_t domain)
 {
@@ -96,8 +38,7 @@ static struct row *row_of(struct scheduler *s, uint32_t row, uint32_t *index_out
     return &s->rows[index];
 }
 
-/* ---- ready ------------------------------------------------------------------------
- */
+/* ---- ready ---- */
 
 static uint32_t tick_of(const struct scheduler *s, int64_t us)
 {
@@ -109,11 +50,6 @@ static void wait_until(struct scheduler *s, uint32_t index, int64_t us)
 {
     s->rows[index].state = ROW_WAITING;
     wheel_add(&s->wheel, s->rows, index, tick_of(s, us));
-}
-
-static void wake_site(struct scheduler *s, struct site *site)
-{
-    link_append(&s->work, &site->work);
 }
 
 static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
@@ -152,6 +88,48 @@ static void route(struct scheduler *s, uint32_t index, bool first, int64_t now_u
     }
 }
 
+static int64_t interval_us(const struct scheduler *s, uint32_t attempts)
+{
+    const struct scheduler_policy *p = &s->params.policy;
+    uint32_t step = attempts ? attempts - 1 : 0;
+    if (step >= (uint32_t)p->retry_intervals)
+        step = (uint32_t)p->retry_intervals - 1;
+    return p->retry_interval_ms[step] * 1000;
+}
+
+static uint32_t second_of(const struct scheduler *s, int64_t us)
+{
+    return us <= s->params.epoch_us
+               ? 1
+               : (uint32_t)((us - s->params.epoch_us) / 1000000) + 1;
+}
+
+/* A row of the job as it stands now. */
+static void add_row(struct scheduler *s, uint32_t index)
+{
+    struct row_past past = {.due_us = s->params.now_us};
+    if (s->params.past)
+        s->params.past(s->params.past_arg, index + s->first_row - 1, &past);
+    if (past.final)
+        return;
+    struct row *r = &s->rows[index];
+    r->attempts =
+        past.attempts < ROW_ATTEMPTS_MAX ? (uint16_t)past.attempts : ROW_ATTEMPTS_MAX;
+    r->doubted = past.doubted;
+    if (past.attempts)
+        r->first_s = second_of(s, past.first_us);
+    s->pending++;
+    /* A wall clock that was set back must not make rows wait for longer than they
+     * would. */
+    int64_t latest = s->params.now_us + interval_us(s, past.attempts);
+    if (past.due_us > latest)
+        past.due_us = latest;
+    if (past.due_us > s->params.now_us)
+        wait_until(s, index, past.due_us);
+    else
+        route(s, index, false, s->params.now_us);
+}
+
 struct scheduler *scheduler_create(const struct scheduler_params *params)
 {
     struct scheduler *s = mem_zero(1, sizeof *s);
@@ -170,10 +148,8 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     link_init(&s->work);
     wheel_init(&s->wheel, 0);
     for (uint32_t index = 1; index <= s->rows_n; index++)
-        if (domain_of(s, index) != RECIPIENTS_NO_DOMAIN) {
-            s->pending++;
-            route(s, index, false, params->now_us);
-        }
+        if (domain_of(s, index) != RECIPIENTS_NO_DOMAIN)
+            add_row(s, index);
     return s;
 }
 
@@ -196,8 +172,7 @@ void scheduler_destroy(struct scheduler *s)
     free(s);
 }
 
-/* ---- resolving --------------------------------------------------------------------
- */
+/* ---- resolving ---- */
 
 uint32_t scheduler_ask(struct scheduler *s)
 {
@@ -273,179 +248,6 @@ uint32_t scheduler_unresolvable(struct scheduler *s, const struct mx_set **set_o
     return 0;
 }
 
-/* ---- lending ----------------------------------------------------------------------
- */
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-static bool wants_rows(const struct connection_record *c)
-{
-    return !c->last && !c->recalled && c->left > 0 && c->lent <= c->lease / 2;
-}
-
-/* Its lease runs low: the site may have something for it, or the end. */
-static void grow_hungry(struct scheduler *s, struct connection_record *c)
-{
-    if (!wants_rows(c))
-        return;
-    link_append(&c->site->hungry, &c->hungry);
-    if (link_alone(&c->site->work))
-        wake_site(s, c->site);
-}
-
-/* Rows from the site's FIFO into the order. */
-static void lend(struct scheduler *s, struct site *site, struct connection_record *c,
-                 uint32_t n, struct order *out, int64_t now_us)
-{
-    n = min_u32(n, min_u32(site->ready.n, min_u32(c->left, LEASE_MAX)));
-    out->site = site->name;
-    out->group = site->group;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t index = fifo_pop(&site->ready, s->rows);
-        s->rows[index].state = ROW_LENT;
-        out->rows[i] = index + s->first_row - 1;
-    }
-    out->rows_n = (int)n;
-    out->connection = (uint32_t)(c - s->connections);
-    c->lent += n;
-    c->lent_us = now_us;
-    if (c->left != UINT32_MAX)
-        c->left -= n;
-    site->lent += n;
-    s->lent += n;
-    s->ready -= n;
-    c->last = site->ready.n == 0 && s->asking == 0;
-    out->last = c->last;
-}
-
-static void open_connection(struct scheduler *s, struct site *site, struct order *out,
-                            int64_t now_us)
-{
-    uint32_t number = s->connections_free ? s->free_connections[--s->connections_free]
-                                          : s->connections_used++;
-    struct connection_record *c = &s->connections[number];
-    uint32_t limit = s->params.policy.messages_per_connection;
-    *c = (struct connection_record){
-        .site = site,
-        .left = limit ? limit : UINT32_MAX,
-        .lease = LEASE_FIRST,
-        .progress_us = now_us,
-    };
-    link_init(&c->hungry);
-    s->connections_n++;
-    /* Share what is ready with the connections that are still to be opened. */
-    uint32_t others =
-        site->window > site->connections ? site->window - site->connections : 1;
-    site->connections++;
-    out->kind = ORDER_OPEN;
-    out->messages = limit;
-    out->dns_us = site->set->took_us;
-    out->targets_n = mx_targets(site->set, &s->rng, out->targets);
-    lend(s, site, c, min_u32(LEASE_FIRST, (site->ready.n + others - 1) / others), out,
-         now_us);
-}
-
-/* A lease should last LEASE_US: one that was used up sooner doubles, one that lasted
- * much longer halves. */
-static void fit_lease(struct connection_record *c, int64_t now_us)
-{
-    int64_t took = now_us - c->lent_us;
-    if (took < LEASE_US / 2 && c->lease < LEASE_MAX)
-        c->lease = min_u32(c->lease * 2, LEASE_MAX);
-    else if (took > 2 * LEASE_US && c->lease > 2)
-        c->lease /= 2;
-}
-
-/* The hungry connection that something can be said to: with rows ready any, else one
- * that has nothing left and need not wait for domains that are still being looked up.
- */
-static struct connection_record *hungry(struct scheduler *s, struct site *site)
-{
-    struct link *next;
-    for (struct link *l = site->hungry.next; l != &site->hungry; l = next) {
-        next = l->next;
-        struct connection_record *c = CONTAINER_OF(l, struct connection_record, hungry);
-        if (!wants_rows(c))
-            link_remove(l);
-        else if (site->ready.n || (c->lent == 0 && s->asking == 0))
-            return c;
-    }
-    return NULL;
-}
-
-/* Feed a hungry connection: rows, or word that there are no more. */
-static bool feed(struct scheduler *s, struct site *site, struct order *out,
-                 int64_t now_us)
-{
-    struct connection_record *c = hungry(s, site);
-    if (!c)
-        return false;
-    link_remove(&c->hungry);
-    fit_lease(c, now_us);
-    uint32_t share = (site->ready.n + site->connections - 1) / site->connections;
-    uint32_t room = c->lease > c->lent ? c->lease - c->lent : 0;
-    out->kind = ORDER_MORE;
-    lend(s, site, c, min_u32(room, share), out, now_us);
-    return true;
-}
-
-/* Our own machine allows one more. */
-static bool may_open(const struct scheduler *s)
-{
-    return s->opening_from_us == INT64_MAX && s->connections_n < s->room;
-}
-
-static bool order_for(struct scheduler *s, struct site *site, struct order *out,
-                      int64_t now_us)
-{
-    if (feed(s, site, out, now_us))
-        return true;
-    if (site->ready.n == 0 || !may_open(s) ||
-        !site_admits(site, s->params.policy.connections, now_us))
-        return false;
-    open_connection(s, site, out, now_us);
-    return true;
-}
-
-static bool recall(struct scheduler *s, struct order *out, int64_t now_us)
-{
-    for (uint32_t i = 0; i < s->connections_used; i++) {
-        struct connection_record *c = &s->connections[i];
-        if (!c->site || c->recalled || c->lent < 2 ||
-            now_us - c->progress_us < STALL_US)
-            continue;
-        c->recalled = true;
-        *out = (struct order){
-            .kind = ORDER_RECALL, .connection = i, .site = c->site->name};
-        return true;
-    }
-    return false;
-}
-
-enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us)
-{
-    out->kind = ORDER_NONE;
-    if (s->stopped)
-        return ORDER_NONE;
-    while (!link_alone(&s->work)) {
-        struct site *site = CONTAINER_OF(s->work.next, struct site, work);
-        link_remove(&site->work);
-        if (order_for(s, site, out, now_us)) {
-            wake_site(s, site); /* to the end: the others first */
-            return out->kind;
-        }
-    }
-    if (now_us >= s->stall_check_us) {
-        if (recall(s, out, now_us))
-            return out->kind;
-        s->stall_check_us = now_us + STALL_CHECK_US;
-    }
-    return ORDER_NONE;
-}
-
 int64_t scheduler_wake(const struct scheduler *s)
 {
     if (s->stopped)
@@ -509,17 +311,7 @@ void scheduler_advance(struct scheduler *s, int64_t now_us)
         route(s, index, false, now_us);
 }
 
-/* ---- what happened ----------------------------------------------------------------
- */
-
-static int64_t interval_us(const struct scheduler *s, uint32_t attempts)
-{
-    const struct scheduler_policy *p = &s->params.policy;
-    uint32_t step = attempts ? attempts - 1 : 0;
-    if (step >= (uint32_t)p->retry_intervals)
-        step = (uint32_t)p->retry_intervals - 1;
-    return p->retry_interval_ms[step] * 1000;
-}
+/* ---- what happened ---- */
 
 /* 606, 607, or 0: may be tried again at next_us. Waiting for an attempt that would come
  * too late helps nobody, so the end is said at once. */
@@ -529,7 +321,7 @@ static int ended(const struct scheduler *s, const struct row *row, int64_t next_
     if ((p->max_attempts && row->attempts >= p->max_attempts) ||
         row->attempts == ROW_ATTEMPTS_MAX)
         return 607;
-    int64_t first_us = s->params.now_us + ((int64_t)row->first_s - 1) * 1000000;
+    int64_t first_us = s->params.epoch_us + ((int64_t)row->first_s - 1) * 1000000;
     return next_us > first_us + p->lifetime_ms * 1000 ? 606 : 0;
 }
 
@@ -544,7 +336,7 @@ static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
     c->site->lent--;
     c->progress_us = now_us;
     c->recalled = c->recalled && c->lent > 0;
-    grow_hungry(s, c);
+    lending_offer(s, c);
 }
 
 struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint32_t row,
@@ -558,10 +350,11 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
         if (r->attempts < ROW_ATTEMPTS_MAX)
             r->attempts++;
         if (r->first_s == 0)
-            r->first_s = (uint32_t)((now_us - s->params.now_us) / 1000000) + 1;
+            r->first_s = second_of(s, now_us);
     }
     d.attempt = r->attempts;
     d.first_doubt = what->in_doubt && !r->doubted;
+    d.given_up = what->in_doubt && r->doubted && what->outcome == OUTCOME_RETRY;
     r->doubted = r->doubted || what->in_doubt;
     if (what->worked) {
         struct site *site = s->connections[connection].site;
@@ -570,7 +363,7 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
             wake_site(s, site); /* the window may have opened */
     }
 
-    if (what->outcome != OUTCOME_RETRY) {
+    if (what->outcome != OUTCOME_RETRY || d.given_up) {
         d.final = true;
     } else if (!what->counted) {
         route(s, index, true, now_us);
@@ -659,8 +452,7 @@ void scheduler_stop(struct scheduler *s)
     s->stopped = true;
 }
 
-/* ---- figures ----------------------------------------------------------------------
- */
+/* ---- figures ---- */
 
 struct scheduler_stats scheduler_stats(const struct scheduler *s)
 {

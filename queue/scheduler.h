@@ -41,12 +41,26 @@ struct scheduler_policy {
     uint32_t messages_per_connection; /* 0: no limit */
 };
 
+/* What an earlier run of the job knows of a row. Times on this run's monotonic clock,
+ * so they may be negative. */
+struct row_past {
+    bool final; /* it has its result */
+    uint32_t attempts;
+    int64_t first_us; /* of its first attempt; valid if attempts > 0 */
+    int64_t due_us;   /* of its next attempt */
+    bool doubted;     /* an attempt may have delivered it */
+};
+typedef void row_past_fn(void *arg, uint32_t row, struct row_past *out);
+
 struct scheduler_params {
     const struct recipients *list;  /* must outlive the scheduler */
     struct scheduler_policy policy; /* retry_interval_ms must outlive it too */
     uint32_t connections_total;     /* over all sites: what file descriptors allow */
     uint64_t seed;
-    int64_t now_us; /* the job's beginning on the monotonic clock */
+    int64_t now_us;    /* monotonic */
+    int64_t epoch_us;  /* the job's beginning on the same clock, at most now_us */
+    row_past_fn *past; /* NULL: every row is new */
+    void *past_arg;
 };
 
 #define NO_CONNECTION UINT32_MAX
@@ -56,8 +70,7 @@ struct scheduler;
 struct scheduler *scheduler_create(const struct scheduler_params *params);
 void scheduler_destroy(struct scheduler *s);
 
-/* ---- resolving --------------------------------------------------------------------
- */
+/* ---- resolving ---- */
 
 /* The next domain that must be looked up (its number in the list), RECIPIENTS_NO_DOMAIN
  * when there is none. Each is given out once and must come back through
@@ -72,8 +85,7 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
  * none. */
 uint32_t scheduler_unresolvable(struct scheduler *s, const struct mx_set **set_out);
 
-/* ---- lending ----------------------------------------------------------------------
- */
+/* ---- lending ---- */
 
 enum order_kind {
     ORDER_NONE,
@@ -105,8 +117,7 @@ int64_t scheduler_wake(const struct scheduler *s);
 /* Rows that are due, windows that may open again, stalled connections. */
 void scheduler_advance(struct scheduler *s, int64_t now_us);
 
-/* ---- what happened ----------------------------------------------------------------
- */
+/* ---- what happened ---- */
 
 struct settlement {       /* a verdict, as far as queueing is concerned */
     enum outcome outcome; /* DELIVERED, ERROR, ABSENT: final; RETRY */
@@ -121,6 +132,7 @@ struct decision { /* what became of the row */
     uint32_t attempt; /* number of this attempt; of the last one when not counted */
     int64_t next_us;  /* not final: when it is tried again (now: at once) */
     bool first_doubt; /* in doubt, and it never was before */
+    bool given_up; /* in doubt for the second time: final, it is not sent once more */
 };
 
 /* A row has its result: one lent to `connection`, or, with NO_CONNECTION, one from
@@ -157,8 +169,7 @@ uint32_t scheduler_round(struct scheduler *s);
  */
 void scheduler_stop(struct scheduler *s);
 
-/* ---- figures ----------------------------------------------------------------------
- */
+/* ---- figures ---- */
 
 struct scheduler_stats {
     uint64_t pending; /* rows without a final result */

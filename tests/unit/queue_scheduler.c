@@ -437,6 +437,70 @@ static void test_doubt_counts_once(void **state)
     free(w);
 }
 
+static void past_of_row(void *arg, uint32_t row, struct row_past *out)
+{
+    const struct world *w = arg;
+    out->final = row <= 100;
+    if (row == 101) /* was tried an hour ago, in doubt, and is due in 50 s */
+        *out = (struct row_past){.attempts = 3,
+                                 .first_us = w->now - 3600000000,
+                                 .due_us = w->now + 50000000,
+                                 .doubted = true};
+    if (row == 102) /* a clock was set back: due in a year, tried in the future */
+        *out = (struct row_past){.attempts = 1,
+                                 .first_us = w->now + 1000000000,
+                                 .due_us = w->now + 31536000000000};
+}
+
+static void test_past_is_restored(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    *w = (struct world){.rng = {3}, .now = 1000000};
+    w->list = make_list(ROWS, 1);
+    struct scheduler_params params = {
+        .list = w->list,
+        .policy = {.retry_interval_ms = intervals,
+                   .retry_intervals = 2,
+                   .lifetime_ms = 86400000,
+                   .connections = 1},
+        .connections_total = TOTAL,
+        .now_us = w->now,
+        .epoch_us = w->now - 7200000000,
+        .past = past_of_row,
+        .past_arg = w,
+    };
+    w->s = scheduler_create(&params);
+    struct scheduler_stats stats = scheduler_stats(w->s);
+    assert_int_equal(stats.pending, ROWS - 100);
+    assert_int_equal(stats.waiting, 2);
+    w->now += 50100000;
+    scheduler_advance(w->s, w->now);
+    assert_int_equal(scheduler_stats(w->s).waiting, 1);
+    w->now += 10000000; /* not later than one interval */
+    scheduler_advance(w->s, w->now);
+    assert_int_equal(scheduler_stats(w->s).waiting, 0);
+
+    /* Row 101 is in doubt for the second time: final, with attempt 4. */
+    scheduler_resolved(w->s, scheduler_ask(w->s), make_set("a", w->now + 90000000000),
+                       w->now);
+    struct decision d = {0};
+    struct settlement doubt = {OUTCOME_RETRY, true, true, true};
+    for (struct order *o; (o = next_order(w));)
+        for (int i = 0; i < o->rows_n; i++) {
+            d = scheduler_settle(w->s, o->connection, o->rows[i], &doubt, w->now);
+            assert_int_equal(d.given_up, o->rows[i] == 101);
+            assert_int_equal(d.final, o->rows[i] == 101);
+            assert_int_equal(d.first_doubt, o->rows[i] != 101);
+            assert_int_equal(d.attempt, o->rows[i] == 101   ? 4
+                                        : o->rows[i] == 102 ? 2
+                                                            : 1);
+        }
+    assert_int_equal(scheduler_stats(w->s).pending, ROWS - 101);
+    finish(w);
+    free(w);
+}
+
 static void test_stop_orders_nothing(void **state)
 {
     (void)state;
@@ -461,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_stalled_connection_gives_back),
         cmocka_unit_test(test_no_socket_is_nobodys_attempt),
         cmocka_unit_test(test_doubt_counts_once),
+        cmocka_unit_test(test_past_is_restored),
         cmocka_unit_test(test_stop_orders_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,73 @@
+/* Inside the scheduler: the state that its files share. scheduler.c keeps rows and
+ * domains and settles; lending.c decides who gets what. Nobody outside queue/ includes
+ * this. */
+#ifndef QUEUE_INSIDE_H
+#define QUEUE_INSIDE_H
+
+#include "base/map.h"
+#include "queue/scheduler.h"
+#include "queue/site.h"
+#include "queue/wheel.h"
+
+enum domain_state {
+    DOMAIN_IDLE,   /* nobody has asked, or the answer is too old */
+    DOMAIN_QUEUED, /* waits for scheduler_ask */
+    DOMAIN_ASKED,  /* its lookup is under way */
+    DOMAIN_KNOWN,  /* site is right until expires_us */
+    DOMAIN_FAILED, /* its rows leave through scheduler_unresolvable */
+    DOMAIN_PAUSED, /* no resolver answers: queued again at expires_us */
+};
+
+struct domain {
+    enum domain_state state;
+    struct fifo rows; /* ROW_ASKING */
+    uint32_t next;    /* in the ask, failed or paused queue, number + 1; 0: none */
+    struct site *site;
+    struct mx_set *failed; /* DOMAIN_FAILED: why */
+    int64_t expires_us;
+};
+
+struct domain_queue {
+    uint32_t head, tail; /* number + 1 */
+};
+
+struct scheduler {
+    struct scheduler_params params;
+    struct rng rng;
+    bool stopped;
+
+    struct row *rows; /* 1 … rows_n: row number minus first_row plus 1 */
+    uint32_t rows_n, first_row;
+    struct wheel wheel;
+
+    struct domain *domains;
+    uint32_t domains_n;
+    struct domain_queue ask, failed, paused;
+
+    struct site **sites;
+    uint32_t sites_n, sites_cap;
+    struct map site_by_key;
+    struct link work;
+    struct fifo round; /* rows of a failed round, to be settled */
+
+    struct connection_record *connections;
+    uint32_t *free_connections;
+    uint32_t connections_n, connections_used, connections_free;
+    uint32_t room; /* connections that our machine has sockets for, as far as we know */
+    int64_t room_until_us;   /* then it is tried again with all; INT64_MAX: it is all */
+    int64_t opening_from_us; /* no connection is opened before */
+    int64_t stall_check_us;
+
+    uint64_t pending, lent, ready, asking;
+};
+
+/* The site may get an order: to the end of the ring. */
+static inline void wake_site(struct scheduler *s, struct site *site)
+{
+    link_append(&s->work, &site->work);
+}
+
+/* lending.c: the connection's lease may run low; its site may have something for it. */
+void lending_offer(struct scheduler *s, struct connection_record *c);
+
+#endif
