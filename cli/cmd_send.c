@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -42,9 +43,18 @@ static int copy_list(struct making *m, struct job_file *out)
     struct fault f = {0};
     const char *list = m->blast.options->list;
     bool standard_input = strcmp(list, "-") == 0;
-    int fd = standard_input ? STDIN_FILENO : open(list, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        fault_set(&f, -8, "cannot open list \"%s\": %s", list, strerror(errno));
+    /* Not to wait for a writer: a pipe is read with --list -. */
+    int fd =
+        standard_input ? STDIN_FILENO : open(list, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    bool good = fd >= 0 && fstat(fd, &st) == 0;
+    if (!good || !(standard_input || S_ISREG(st.st_mode))) {
+        fault_set(&f, -8, "cannot open list \"%s\": %s", list,
+                  !good                 ? strerror(errno)
+                  : S_ISDIR(st.st_mode) ? strerror(EISDIR)
+                                        : "Not a regular file");
+        if (fd > STDIN_FILENO)
+            close(fd);
         return complain(&f);
     }
     enum job_result r = job_put_copy(&m->job, "list.tsv", fd,
