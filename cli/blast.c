@@ -212,6 +212,7 @@ struct engine_params blast_engine(const struct blast *b)
     };
     struct engine_params e = {
         .list = b->list,
+        .created_ms = b->created_ms,
         .workers = (int)b->conf->workers,
         .worker =
             {

@@ -9,10 +9,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "cli/blast.h"
 #include "cli/cli.h"
-#include "cli/progress.h"
-#include "sink/rehearsal.h"
+#include "cli/run.h"
 
 /* A job that is being made and run. */
 struct making {
@@ -20,22 +18,7 @@ struct making {
     struct job job;
     struct totals totals;
     bool rehearsing;
-    struct rehearsal *rehearsal; /* NULL with send */
 };
-
-static int job_fault(const struct fault *f, enum job_result result)
-{
-    complain(f);
-    return exit_of_job(result);
-}
-
-static char *path_in(const struct job *job, const char *file)
-{
-    struct buf b = {0};
-    buf_printf(&b, "%s/%s", job->path, file);
-    buf_cstr(&b);
-    return b.p;
-}
 
 /* The snapshot of the list. */
 static int copy_list(struct making *m, struct job_file *out)
@@ -108,7 +91,7 @@ static int put_settings(struct making *m, const struct job_file *list,
 static int begin_log(struct making *m)
 {
     struct fault f = {0};
-    char *path = path_in(&m->job, "attempts.tsv");
+    char *path = run_path(&m->job, "attempts.tsv");
     struct attempts *log = attempts_create(path, &f);
     free(path);
     bool good = log &&
@@ -117,43 +100,6 @@ static int begin_log(struct making *m)
                 attempts_write(log, &f);
     attempts_close(log);
     return good ? -1 : complain(&f);
-}
-
-/* The receiver's child is forked before libuv makes a thread. Its record stands in the
- * job as received.tsv. */
-static int start_rehearsal(struct making *m)
-{
-    struct fault f = {0};
-    char *record = path_in(&m->job, "received.tsv");
-    struct rehearsal_params params = {.record = record};
-    m->rehearsal = rehearsal_start(&params, &f);
-    free(record);
-    return m->rehearsal ? -1 : complain(&f);
-}
-
-/* What the other side says it took: each delivered row once, or this is a defect. */
-static int stop_rehearsal(struct making *m, uint64_t delivered, int status)
-{
-    struct sink_counts counts;
-    if (!rehearsal_stop(m->rehearsal, &counts)) {
-        fputs("hikyaku: the receiver of the rehearsal died\n", stderr);
-        return EX_SOFTWARE;
-    }
-    if (!m->blast.options->quiet && !m->blast.options->json)
-        fprintf(
-            stderr,
-            "receiver: %llu recipients accepted over %llu connections, %llu refused, "
-            "%llu deferred\n",
-            (unsigned long long)counts.recipients,
-            (unsigned long long)counts.connections, (unsigned long long)counts.refused,
-            (unsigned long long)counts.deferred);
-    if (status == 0 && counts.recipients != delivered) {
-        fprintf(stderr,
-                "hikyaku: the receiver accepted %llu, we count %llu delivered\n",
-                (unsigned long long)counts.recipients, (unsigned long long)delivered);
-        return EX_SOFTWARE;
-    }
-    return status;
 }
 
 /* The whole job directory, aside; nothing of it stays when a step fails. */
@@ -168,7 +114,7 @@ static int make_job(struct making *m)
         return job_fault(&f, r);
     int status = copy_list(m, &list);
     if (status < 0) {
-        char *path = path_in(&m->job, "list.tsv");
+        char *path = run_path(&m->job, "list.tsv");
         status = blast_open_list(b, path);
         free(path);
     }
@@ -182,90 +128,12 @@ static int make_job(struct making *m)
         status = put_settings(m, &list, &message);
     if (status < 0)
         status = begin_log(m);
-    if (status < 0 && m->rehearsing)
-        status = start_rehearsal(m);
     if (status < 0) {
         r = job_commit(&m->job, &f);
         status = r == JOB_DONE ? -1 : job_fault(&f, r);
     }
-    if (status >= 0) {
-        if (m->rehearsal)
-            stop_rehearsal(m, 0, status);
+    if (status >= 0)
         job_abandon(&m->job);
-    }
-    return status;
-}
-
-static int run_engine(struct making *m, struct attempts *attempts,
-                      struct flight *flight)
-{
-    const struct blast_options *o = m->blast.options;
-    struct engine_params e = blast_engine(&m->blast);
-    e.worker.flight = flight;
-    struct progress progress;
-    struct engine_stats stats;
-    struct fault f = {0};
-    char server[32];
-    const char *servers[] = {server};
-    e.attempts = attempts;
-    e.totals = m->totals;
-    if (m->rehearsal) {
-        snprintf(server, sizeof server, "127.0.0.1:%d",
-                 rehearsal_dns_port(m->rehearsal));
-        e.rehearsal = true;
-        e.worker.port = (uint16_t)rehearsal_smtp_port(m->rehearsal);
-        e.worker.deny = e.resolver.deny = NULL;
-        e.resolver.servers = servers;
-        e.resolver.servers_n = 1;
-    }
-    progress_init(&progress, o->quiet, o->json);
-    e.tick = progress_tick;
-    e.tick_arg = &progress;
-    e.tick_ms = progress_tick_ms(&progress);
-    if (!o->quiet && !o->json) {
-        uint32_t ignored = recipients_exclude_ignored(m->blast.list, NULL);
-        if (ignored)
-            fprintf(stderr,
-                    "hikyaku: %s: %u lines without an address were passed over\n",
-                    o->exclude, ignored);
-        fprintf(stderr, "job %s: %llu rows, %u domains, from <%s>%s\n", m->job.name,
-                (unsigned long long)m->totals.rows, recipients_domains(m->blast.list),
-                m->blast.from.text, m->rehearsal ? ", rehearsal" : "");
-    }
-    bool good = engine_run(&e, &stats, &f);
-    if (good)
-        progress_end(&progress, &stats, m->job.name);
-    int status = !good ? complain(&f) : stats.totals.pending ? EXIT_PENDING : 0;
-    if (m->rehearsal)
-        status = stop_rehearsal(m, stats.totals.delivered, status);
-    if (good && !o->quiet && !o->json)
-        fprintf(stderr, "%s: one line for every row: hikyaku results %s\n",
-                engine_state_word(stats.state), m->job.name);
-    return status;
-}
-
-static struct flight *open_flight(struct making *m, struct fault *f)
-{
-    char boot_id[FLIGHT_BOOT_ID_MAX];
-    flight_boot_id(boot_id);
-    char *path = path_in(&m->job, "flight");
-    struct flight *flight = flight_create(path, m->job.name, boot_id, f);
-    free(path);
-    return flight;
-}
-
-/* The log is opened anew where the job has its name now, as it would be to go on with
- * it. */
-static int run_job(struct making *m)
-{
-    struct fault f = {0};
-    char *path = path_in(&m->job, "attempts.tsv");
-    struct attempts *attempts = attempts_open(path, &f);
-    free(path);
-    struct flight *flight = attempts ? open_flight(m, &f) : NULL;
-    int status = flight ? run_engine(m, attempts, flight) : complain(&f);
-    flight_close(flight);
-    attempts_close(attempts);
     return status;
 }
 
@@ -280,7 +148,12 @@ static int blast_away(enum blast_command command, int argc, char **argv)
     if (status < 0)
         status = make_job(&m);
     if (status < 0) {
-        status = run_job(&m);
+        struct run run = {.blast = &m.blast,
+                          .job = &m.job,
+                          .totals = m.totals,
+                          .rehearsing = m.rehearsing,
+                          .record = "received.tsv"};
+        status = run_job(&run);
         job_unlock(&m.job);
     }
     blast_close(&m.blast);

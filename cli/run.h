@@ -1,0 +1,28 @@
+/* A job that is ours, run to its end: what send, rehearse and resume have in common
+ * once the job directory stands. */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+
+#include "cli/blast.h"
+
+struct run {
+    struct blast *blast;
+    struct job *job;      /* locked */
+    struct totals totals; /* of the rows as they stand; pending are the others */
+    bool rehearsing;
+    const char *record; /* rehearsing: the receiver's record, a file name in the job */
+    const struct results *past; /* of earlier runs; NULL: the job is new */
+};
+
+/* Run the engine with the face that the options ask for; print the sum. The exit
+ * status. */
+int run_job(const struct run *run);
+
+/* "JOBDIR/file", to be freed. */
+char *run_path(const struct job *job, const char *file);
+
+/* Print the fault, and give the exit status that belongs to a job_ function's result.
+ */
+int job_fault(const struct fault *f, enum job_result result);
+
+#endif
