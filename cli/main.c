@@ -79,6 +79,15 @@ static void help(FILE *out)
           out);
 }
 
+/* What was printed must have arrived. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    perror("hikyaku: standard output");
+    return status ? status : EX_IOERR;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");
@@ -89,21 +98,15 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         help(stdout);
-        return 0;
+        return finish(0);
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("hikyaku " HIKYAKU_VERSION);
-        return 0;
+        return finish(0);
     }
     for (int i = 0; i < COMMANDS_N; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            int status = commands[i].run(argc - 1, argv + 1);
-            if (fflush(stdout) != 0) {
-                perror("hikyaku: standard output");
-                return status ? status : EX_IOERR;
-            }
-            return status;
-        }
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return finish(commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "hikyaku: no command \"%s\"; see hikyaku --help\n", argv[1]);
     return EX_USAGE;
 }
