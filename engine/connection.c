@@ -136,7 +136,7 @@ static void end_session(struct connection *c)
         struct event e = {.kind = EVENT_EPILOGUE,
                           .connection = c->number,
                           .target = c->target,
-                          .verdict = verdict_of_result(epilogue, true)};
+                          .verdict = verdict_of_result(epilogue, true, NULL)};
         struct event_texts texts = {.text[EVENT_WORDS] = host_words(epilogue)};
         report_add(&c->worker->report, &e, &texts);
     }
@@ -281,7 +281,7 @@ static void settle(struct connection *c)
     for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
         struct slot *slot = CONTAINER_OF(t, struct slot, transaction);
         const struct smtp_result *r = &slot->recipient.result;
-        struct verdict v = verdict_of_result(r, true);
+        struct verdict v = verdict_of_result(r, true, NULL);
         if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
@@ -344,7 +344,7 @@ static void session_over(struct connection *c)
         close_connection(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN);
         return;
     }
-    struct verdict v = verdict_of_result(fate, true);
+    struct verdict v = verdict_of_result(fate, true, NULL);
     char words[REPLY_TEXT_MAX + 1]; /* the fate goes with its session */
     memcpy(words, fate->reply.text, sizeof words);
     target_failed(c, &v, (struct span){words, fate->reply.text_n});
@@ -420,6 +420,8 @@ static bool read_in(struct connection *c, int *error)
             return false;
         if (n == STREAM_AGAIN)
             return true;
+        if (smtp_session_asks_wire(c->session))
+            smtp_session_wire(c->session, stream_wire(&c->stream));
         smtp_session_receive(c->session, w->read_buffer, (size_t)n, now_us());
         if (!c->stream.tls) /* what is left wakes us again, after the others */
             return true;

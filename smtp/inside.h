@@ -1,6 +1,7 @@
-/* Inside a session: the state that its three files share. session.c keeps the ring, the
- * results and the contract of session.h; commands.c writes every command; replies.c
- * knows every meaning. Nobody outside smtp/ includes this. */
+/* Inside a session: the state that its files share. session.c keeps the ring, the end
+ * and the contract of session.h; commands.c writes every command; replies.c knows every
+ * meaning; clock.c watches the time; auth.c holds the credentials' words. Nobody
+ * outside smtp/ includes this. */
 #ifndef SMTP_INSIDE_H
 #define SMTP_INSIDE_H
 
@@ -31,8 +32,9 @@ struct exchange {
     enum smtp_stage next;       /* to be written for it; NOTHING: a reply comes first */
     int written;                /* RCPT commands */
     int undecided;              /* recipients without a result */
-    int accepted; /* RCPT the server took, whether we still want it or not */
-    bool busy;    /* this exchange exists */
+    int accepted;     /* RCPT the server took, whether we still want it or not */
+    int recipients_n; /* to be named in it: the first ones of t */
+    bool busy;        /* this exchange exists */
     bool mail_answered;
     bool mail_good;
     bool data_good;
@@ -40,18 +42,38 @@ struct exchange {
     uint64_t body_end; /* offset in the stream behind the body, before its dot */
 };
 
+/* A body on its way: what the peer has acknowledged of it, and when. */
+struct body_clock {
+    uint64_t progress_at; /* offset in the stream, as last seen */
+    int64_t progress_us;
+    uint64_t minute_at; /* the same when the minute under measure began */
+    int64_t minute_us;
+    int slow_minutes;
+    int64_t sent_us;    /* when the dot was given away; 0: not yet */
+    int64_t arrived_us; /* since when the END limit runs */
+    bool arrived;       /* the peer has the dot */
+    bool late;          /* it had not at a look behind sent_us */
+};
+
 struct smtp_session {
     const struct smtp_params *params;
     struct reply_parser parser;
 
-    /* What the server offers. 8BITMIME and SMTPUTF8 are never needed: bodies are 7-bit,
-     * addresses are ASCII. */
-    bool offers_pipelining;
-    bool offers_size;
-    uint64_t size_max; /* 0: no limit known */
+    /* What the server offers, as said in its last EHLO reply. 8BITMIME and SMTPUTF8 are
+     * never needed: bodies are 7-bit, addresses are ASCII. */
+    struct {
+        bool pipelining, size, starttls, auth_plain, auth_login;
+        uint64_t size_max; /* 0: no limit known */
+        uint64_t
+            mail_max; /* LIMITS (RFC 9422): transactions of a session, recipients */
+        uint64_t rcpt_max; /* of a transaction; 0: no limit known */
+    } offers;
 
-    bool hello_due;
-    bool plain; /* HELO, not EHLO */
+    enum smtp_stage due; /* to be written before the first MAIL; NOTHING */
+    bool plain;          /* HELO, not EHLO */
+    bool handshake;      /* of TLS is under way: nothing is read or written */
+    bool secured;
+    uint8_t auth_line; /* lines of AUTH that were written */
     bool greeted;
     bool used; /* a transaction was begun on this connection */
     bool finishing;
@@ -60,6 +82,7 @@ struct smtp_session {
     bool wants_group;
     bool was_ready;
     unsigned signals;
+    uint64_t begun; /* transactions */
 
     /* A reply is always about pair[0]: pair[1]'s commands come behind pair[0]'s dot. */
     struct exchange pair[2];
@@ -75,10 +98,19 @@ struct smtp_session {
     size_t text_at;
     uint64_t composed; /* offset behind all that was composed */
     uint64_t sent;     /* offset behind all that the kernel has taken */
-    int64_t body_sent_us;
 
+    struct smtp_wire wire; /* as told before this very receive; else all has arrived */
+
+    struct body_clock body_clock;
     int64_t deadline_us;
+    int64_t session_end_us; /* INT64_MAX: no limit */
+    int64_t handshake_us;   /* when STARTTLS was written */
+
     struct link settled;
+    /* In settled, but not given out yet: its dot was answered, the envelope behind it
+     * not. `shifted`: a reply has turned out to be missing or too many. */
+    struct smtp_transaction *held;
+    bool shifted;
     struct smtp_result fate, epilogue;
     struct smtp_timings timings;
 };
@@ -103,12 +135,45 @@ void session_decide(struct smtp_session *s, struct exchange *x, int i,
 void session_decide_rest(struct smtp_session *s, struct exchange *x,
                          const struct smtp_result *why);
 
+/* Give the held transaction out; shifted: its reply has become doubtful for this
+ * reason.
+ */
+void session_release(struct smtp_session *s, const struct smtp_result *why);
+
+/* The connection broke or time ran out: session_end, but for half a line that could
+ * never have become a reply. */
+void session_break(struct smtp_session *s, struct smtp_result *why);
 /* The end of the session: who is not decided shares its fate, or was not tried. */
 void session_end(struct smtp_session *s, const struct smtp_result *why);
 void session_end_garbage(struct smtp_session *s, enum smtp_stage stage,
                          const char *words, const struct reply *reply);
 /* As agreed: nobody is undecided. */
 void session_end_quietly(struct smtp_session *s);
+
+/* No MAIL will be sent: the fate is set, QUIT follows. */
+void session_give_up(struct smtp_session *s, enum smtp_how how, enum smtp_stage stage,
+                     const char *words);
+
+/* The offset in the stream that so many bytes of what was sent lie behind. */
+static inline uint64_t session_behind(const struct smtp_session *s, uint64_t bytes)
+{
+    return s->sent - (bytes < s->sent ? bytes : s->sent);
+}
+/* codes rules 1 and 4: stage, sending and dot_left of an end. */
+void session_locate(struct smtp_session *s, struct smtp_wire wire,
+                    struct smtp_result *why);
+
+/* clock.c. A reply has its time as a whole, from when it became the oldest owed. */
+void session_set_deadline(struct smtp_session *s, int64_t now_us);
+void session_begin_body_clock(struct smtp_session *s, int64_t now_us);
+
+/* auth.c. The next line of AUTH at p, which has room for AUTH_LINE_MAX. */
+enum { AUTH_LINE_MAX = 16 + (2 * SMTP_CREDENTIAL_MAX + 2 + 2) / 3 * 4 };
+char *session_put_auth(const struct smtp_session *s, char *p);
+/* Is there another line to say after a 334? */
+bool session_auth_goes_on(const struct smtp_session *s);
+/* A server may repeat what we said: then its words are not kept. */
+void session_hide_credentials(const struct smtp_session *s, struct reply *r);
 
 /* What is to be written next, once that is allowed; *which_out: for which of the pair.
  */

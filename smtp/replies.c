@@ -2,30 +2,77 @@
 
 #include <assert.h>
 
+/* False: no number, or too big a one. */
+static bool read_number(struct span digits, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < digits.n; i++)
+        if (digits.p[i] < '0' || digits.p[i] > '9' ||
+            __builtin_mul_overflow(v, 10u, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(digits.p[i] - '0'), &v))
+            return false;
+    *out = v;
+    return digits.n > 0;
+}
+
+/* Cut the first word off. */
+static struct span take_word(struct span *rest)
+{
+    *rest = span_trim(*rest);
+    struct span word = {rest->p, 0};
+    while (word.n < rest->n && rest->p[word.n] != ' ' && rest->p[word.n] != '\t')
+        word.n++;
+    rest->p += word.n;
+    rest->n -= word.n;
+    return word;
+}
+
+static void offer_mechanism(struct smtp_session *s, struct span name)
+{
+    s->offers.auth_plain |= span_equal_nocase(name, SPAN("PLAIN"));
+    s->offers.auth_login |= span_equal_nocase(name, SPAN("LOGIN"));
+}
+
+/* RFC 9422 4: NAME=NUMBER; what cannot be understood is ignored. */
+static void offer_limit(struct smtp_session *s, struct span limit)
+{
+    const struct span mail = SPAN("MAILMAX="), rcpt = SPAN("RCPTMAX=");
+    bool is_mail = span_starts_nocase(limit, mail);
+    if (!is_mail && !span_starts_nocase(limit, rcpt))
+        return;
+    struct span digits = {limit.p + mail.n, limit.n - mail.n};
+    read_number(digits, is_mail ? &s->offers.mail_max : &s->offers.rcpt_max);
+}
+
 /* A line of the EHLO reply (RFC 5321 4.1.1.1); the first one names the server. */
 void session_on_capability(void *arg, const char *line, size_t n, bool first)
 {
     struct smtp_session *s = arg;
     if (first)
         return;
-    struct span rest = span_trim((struct span){line, n});
-    struct span keyword = {rest.p, 0};
-    while (keyword.n < rest.n && rest.p[keyword.n] != ' ' && rest.p[keyword.n] != '\t')
-        keyword.n++;
-    if (span_equal_nocase(keyword, SPAN("PIPELINING")))
-        s->offers_pipelining = true;
-    if (!span_equal_nocase(keyword, SPAN("SIZE")))
-        return;
-    /* RFC 1870 4: 0 or nothing is no limit; so is nonsense, or too big a number. */
-    s->offers_size = true;
-    s->size_max = 0;
-    struct span size = span_trim((struct span){rest.p + keyword.n, rest.n - keyword.n});
-    uint64_t v = 0;
-    for (size_t i = 0; i < size.n; i++)
-        if (size.p[i] < '0' || size.p[i] > '9' || __builtin_mul_overflow(v, 10u, &v) ||
-            __builtin_add_overflow(v, (uint64_t)(size.p[i] - '0'), &v))
-            return;
-    s->size_max = v;
+    const struct span auth_is = SPAN("AUTH="); /* from before RFC 2554 */
+    struct span rest = {line, n};
+    struct span keyword = take_word(&rest);
+    if (span_equal_nocase(keyword, SPAN("PIPELINING"))) {
+        s->offers.pipelining = true;
+    } else if (span_equal_nocase(keyword, SPAN("STARTTLS"))) {
+        s->offers.starttls = true;
+    } else if (span_equal_nocase(keyword, SPAN("SIZE"))) {
+        /* RFC 1870 4: 0 or nothing is no limit; so is nonsense, or too big a number. */
+        s->offers.size = true;
+        if (!read_number(span_trim(rest), &s->offers.size_max))
+            s->offers.size_max = 0;
+    } else if (span_equal_nocase(keyword, SPAN("LIMITS"))) {
+        for (struct span w; (w = take_word(&rest)).n > 0;)
+            offer_limit(s, w);
+    } else if (span_equal_nocase(keyword, SPAN("AUTH")) ||
+               span_starts_nocase(keyword, auth_is)) {
+        if (keyword.n > auth_is.n)
+            offer_mechanism(
+                s, (struct span){keyword.p + auth_is.n, keyword.n - auth_is.n});
+        for (struct span w; (w = take_word(&rest)).n > 0;)
+            offer_mechanism(s, w);
+    }
 }
 
 static void exchange_over(struct smtp_session *s)
@@ -35,23 +82,84 @@ static void exchange_over(struct smtp_session *s)
     s->pair[1] = (struct exchange){.next = NOTHING};
 }
 
+static void give_up(struct smtp_session *s, const struct smtp_result *why)
+{
+    result_copy(&s->fate, why);
+    s->finishing = true;
+}
+
+static void begin_auth(struct smtp_session *s)
+{
+    const char *trouble = NULL;
+    if (!s->secured && !s->params->auth_clear)
+        trouble = "AUTH is not allowed without TLS";
+    else if (!s->offers.auth_plain && !s->offers.auth_login)
+        trouble = "AUTH PLAIN and AUTH LOGIN are not offered";
+    if (trouble)
+        session_give_up(s, SMTP_HOW_AUTH, SMTP_AUTH, trouble);
+    else
+        s->due = SMTP_AUTH;
+}
+
+/* Behind a good EHLO, or behind STARTTLS refused: what stands before the first MAIL. */
+static void go_on(struct smtp_session *s, bool tls_refused)
+{
+    bool wants_tls = s->params->tls != SMTP_TLS_NONE && !s->secured && !tls_refused;
+    if (wants_tls && s->offers.starttls)
+        s->due = SMTP_STARTTLS;
+    else if (wants_tls && s->params->tls == SMTP_TLS_REQUIRE)
+        session_give_up(s, SMTP_HOW_TLS, SMTP_STARTTLS, "STARTTLS is not offered");
+    else if (s->params->auth_user)
+        begin_auth(s);
+    else
+        s->greeted = true;
+}
+
 static void on_hello(struct smtp_session *s, bool good, const struct smtp_result *why)
 {
     s->parser.on_line = NULL;
     int code = why->reply.code;
     if (good) {
-        s->greeted = true;
+        go_on(s, false);
         return;
     }
-    s->offers_pipelining = s->offers_size = false;
-    s->size_max = 0;
+    memset(&s->offers, 0, sizeof s->offers);
     if (!s->plain && (code == 500 || code == 501 || code == 502 || code == 504 ||
                       code == 550)) { /* 550: Exim falls back on it as well */
-        s->plain = s->hello_due = true;
+        s->plain = true;
+        s->due = SMTP_HELO;
         return;
     }
-    result_copy(&s->fate, why);
-    s->finishing = true;
+    give_up(s, why);
+}
+
+static void on_starttls(struct smtp_session *s, bool good,
+                        const struct smtp_result *why, int64_t now_us)
+{
+    if (good) {
+        s->handshake = true;
+        s->deadline_us = now_us + s->params->limit_us[SMTP_STARTTLS];
+        s->signals |= SMTP_WANTS_TLS;
+    } else if (s->params->tls == SMTP_TLS_REQUIRE) {
+        give_up(s, why);
+    } else {
+        session_note_time(&s->timings, SMTP_STARTTLS, now_us - s->handshake_us);
+        go_on(s, true);
+    }
+}
+
+/* RFC 4954 4: 334 asks for the next line. */
+static void on_auth(struct smtp_session *s, const struct smtp_result *why)
+{
+    int code = why->reply.code;
+    if (code < 300)
+        s->greeted = true;
+    else if (code >= 400)
+        give_up(s, why);
+    else if (session_auth_goes_on(s))
+        s->due = SMTP_AUTH;
+    else
+        session_end_garbage(s, SMTP_AUTH, "all was said already", &why->reply);
 }
 
 static void on_mail(struct smtp_session *s, bool good, const struct smtp_result *why)
@@ -62,9 +170,8 @@ static void on_mail(struct smtp_session *s, bool good, const struct smtp_result 
     if (good || !x->t)
         return;
     int code = why->reply.code;
-    if ((code == 555 || code == 501) && s->offers_size)
-        s->offers_size =
-            false; /* RFC 5321 4.1.1.11: turn_back says MAIL again, plainly */
+    if ((code == 555 || code == 501) && s->offers.size)
+        s->offers.size = false; /* RFC 5321 4.1.1.11: turn_back says it again without */
     else
         session_decide_rest(s, x, why);
 }
@@ -103,8 +210,11 @@ static void on_data(struct smtp_session *s, bool good, const struct smtp_result 
 
 static void on_end(struct smtp_session *s, const struct smtp_result *why)
 {
-    if (s->pair[0].t)
+    if (s->pair[0].t) {
+        if (s->pair[1].behind_dot) /* given out once that is answered as well */
+            s->held = s->pair[0].t;
         session_decide_rest(s, &s->pair[0], why);
+    }
     exchange_over(s);
 }
 
@@ -150,17 +260,30 @@ static void on_unasked(struct smtp_session *s, const struct reply *reply)
     }
 }
 
+/* What has not left us cannot have been answered; and the reply to a dot comes behind
+ * the acknowledgement of that dot, so where the kernel is asked, a reply before it is
+ * about something else. */
+static bool is_asked(struct smtp_session *s)
+{
+    if (s->ring_n == 0)
+        return false;
+    const struct command *c = session_owed(s, 0);
+    uint64_t unacknowledged = c->stage == SMTP_END ? s->wire.unacknowledged : 0;
+    return c->end <= session_behind(s, unacknowledged);
+}
+
 /* Every meaning of a reply. */
 void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t now_us)
 {
-    if (s->ring_n == 0 || session_owed(s, 0)->end > s->sent) {
+    if (!is_asked(s)) {
         on_unasked(s, reply);
         return;
     }
     enum smtp_stage stage = session_owed(s, 0)->stage;
     int digit = reply->code / 100;
     bool good = digit == smtp_stages[stage].want;
-    if (!good && digit < 4) {
+    bool asks = stage == SMTP_AUTH && reply->code == 334;
+    if (!good && !asks && digit < 4) {
         session_end_garbage(s, stage, "this reply cannot be here", reply);
         return;
     }
@@ -173,22 +296,26 @@ void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t
 
     struct command c = session_pop(s, now_us);
     struct smtp_transaction *t = s->pair[0].t;
-    int64_t since_us = stage == SMTP_END ? s->body_sent_us : c.since_us;
+    int64_t since_us = stage == SMTP_END ? s->body_clock.sent_us : c.since_us;
     if (t)
         session_note_time(&t->timings, stage, now_us - since_us);
-    else if (!s->greeted)
+    else if (!s->greeted && stage != SMTP_STARTTLS)
         session_note_time(&s->timings, stage, now_us - since_us);
     switch (stage) {
     case SMTP_OPENING:
-        if (good) {
-            s->hello_due = true;
-        } else {
-            result_copy(&s->fate, &why);
-            s->finishing = true;
-        }
+        if (good)
+            s->due = SMTP_HELO;
+        else
+            give_up(s, &why);
         break;
     case SMTP_HELO:
         on_hello(s, good, &why);
+        break;
+    case SMTP_STARTTLS:
+        on_starttls(s, good, &why, now_us);
+        break;
+    case SMTP_AUTH:
+        on_auth(s, &why);
         break;
     case SMTP_MAIL:
         on_mail(s, good, &why);
@@ -216,4 +343,6 @@ void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t
         assert(false); /* no reply has this stage */
     }
     session_turn_back(s);
+    if (!s->over && s->ring_n == 0)
+        session_release(s, NULL);
 }

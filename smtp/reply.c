@@ -137,6 +137,17 @@ static enum reply_result take_line(struct reply_parser *p, const char *line, siz
     return last ? REPLY_DONE : REPLY_MORE;
 }
 
+bool reply_is_hopeless(struct reply_parser *p)
+{
+    /* Whatever is missing of the code is thought of as good. */
+    char line[5] = "200 ";
+    memcpy(line, p->raw, p->raw_n < 4 ? p->raw_n : 4);
+    if (p->raw_n == 0 || (p->raw_n == 1 && p->raw[0] == '\r') || read_code(line, 4) > 0)
+        return false;
+    garbage(p, p->raw, p->raw_n);
+    return true;
+}
+
 static void begin_reply(struct reply_parser *p)
 {
     reply_words(&p->reply, "");

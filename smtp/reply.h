@@ -64,4 +64,8 @@ enum reply_result reply_feed(struct reply_parser *p, const char *data, size_t n,
 /* Has something of a reply been read, but not all? */
 bool reply_unfinished(const struct reply_parser *p);
 
+/* Nothing more will come: is the unfinished line one that could never have become a
+ * reply (binary, another protocol)? Then as after REPLY_GARBAGE. */
+bool reply_is_hopeless(struct reply_parser *p);
+
 #endif

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -13,19 +12,6 @@ struct command *session_owed(struct smtp_session *s, unsigned i)
 {
     assert(i < s->ring_n);
     return &s->ring[(s->ring_first + i) % COMMANDS_MAX];
-}
-
-/* A reply has its time as a whole, from when it became the oldest that is owed. */
-static void set_deadline(struct smtp_session *s, int64_t now_us)
-{
-    if (s->ring_n == 0) {
-        s->deadline_us = INT64_MAX;
-        return;
-    }
-    enum smtp_stage stage = session_owed(s, 0)->stage;
-    if (stage == SMTP_END) /* until the peer has it all; see smtp_session_expire */
-        stage = SMTP_BODY;
-    s->deadline_us = now_us + s->params->limit_us[stage];
 }
 
 void session_push(struct smtp_session *s, enum smtp_stage stage, int recipient,
@@ -40,7 +26,7 @@ void session_push(struct smtp_session *s, enum smtp_stage stage, int recipient,
         .recipient = (uint8_t)recipient,
     };
     if (s->ring_n == 1)
-        set_deadline(s, now_us);
+        session_set_deadline(s, now_us);
 }
 
 struct command session_pop(struct smtp_session *s, int64_t now_us)
@@ -48,7 +34,7 @@ struct command session_pop(struct smtp_session *s, int64_t now_us)
     struct command c = *session_owed(s, 0);
     s->ring_first = (s->ring_first + 1) % COMMANDS_MAX;
     s->ring_n--;
-    set_deadline(s, now_us);
+    session_set_deadline(s, now_us);
     return c;
 }
 
@@ -59,6 +45,7 @@ void result_set(struct smtp_result *r, enum smtp_how how, enum smtp_stage stage,
 {
     r->how = how;
     r->stage = stage;
+    r->timed_out = false;
     r->sending = false;
     r->dot_left = false;
     reply_copy(&r->reply, reply);
@@ -67,6 +54,7 @@ void result_set(struct smtp_result *r, enum smtp_how how, enum smtp_stage stage,
 void result_copy(struct smtp_result *to, const struct smtp_result *from)
 {
     result_set(to, from->how, from->stage, &from->reply);
+    to->timed_out = from->timed_out;
     to->sending = from->sending;
     to->dot_left = from->dot_left;
 }
@@ -74,7 +62,12 @@ void result_copy(struct smtp_result *to, const struct smtp_result *from)
 void session_exchange_begin(struct exchange *x, struct smtp_transaction *t)
 {
     *x = (struct exchange){
-        .t = t, .next = SMTP_MAIL, .undecided = t->recipients_n, .busy = true};
+        .t = t,
+        .next = SMTP_MAIL,
+        .undecided = t->recipients_n,
+        .recipients_n = t->recipients_n,
+        .busy = true,
+    };
 }
 
 void session_decide(struct smtp_session *s, struct exchange *x, int i,
@@ -89,7 +82,8 @@ void session_decide(struct smtp_session *s, struct exchange *x, int i,
     link_append(&s->settled, &x->t->link);
     x->t = NULL;
     x->next = NOTHING;
-    s->signals |= SMTP_SETTLED;
+    if (!s->held)
+        s->signals |= SMTP_SETTLED;
 }
 
 void session_decide_rest(struct smtp_session *s, struct exchange *x,
@@ -121,47 +115,96 @@ void session_note_time(struct smtp_timings *timings, enum smtp_stage stage, int6
 /* ---- the end of the session ---- */
 
 /* codes rule 5: the connection had served before, and went away before it answered this
- * MAIL. A MAIL that was left without an answer in time, or got nonsense, is tried. */
-static bool is_untried(const struct exchange *x, const struct smtp_result *why)
+ * MAIL. A MAIL that was left without an answer in time, or got nonsense, is tried;
+ * unless the nonsense was there before it. */
+static bool is_untried(struct smtp_session *s, const struct exchange *x,
+                       const struct smtp_result *why)
 {
     if (!x->t->reused || x->mail_answered)
         return false;
-    bool unwritten = x->next == SMTP_MAIL;
-    return unwritten || why->stage == SMTP_RSET || why->how == SMTP_HOW_LOST ||
-           why->how == SMTP_HOW_REPLY;
+    bool unsent = x->next == SMTP_MAIL ||
+                  (why->how == SMTP_HOW_GARBAGE && session_owed(s, 0)->end > s->sent);
+    return unsent || why->stage == SMTP_RSET || why->how == SMTP_HOW_LOST ||
+           why->how == SMTP_HOW_REPLY || why->how == SMTP_HOW_SESSION_TIMEOUT;
+}
+
+/* A group of replies opens with one to a dot. When a later one turns out to be out of
+ * place, each may have been another's: whether the message was taken is not known. */
+static void doubt_held(struct smtp_session *s, const struct smtp_result *why)
+{
+    struct smtp_result doubt;
+    result_set(&doubt, SMTP_HOW_GARBAGE, SMTP_END, &why->reply);
+    doubt.dot_left = true;
+    for (int i = 0; i < s->held->recipients_n; i++) {
+        struct smtp_result *r = &s->held->recipients[i].result;
+        if (r->how == SMTP_HOW_REPLY && r->stage == SMTP_END)
+            result_copy(r, &doubt);
+    }
+}
+
+void session_release(struct smtp_session *s, const struct smtp_result *why)
+{
+    if (!s->held)
+        return;
+    if (s->shifted)
+        doubt_held(s, why);
+    s->held = NULL;
+    s->signals |= SMTP_SETTLED;
+}
+
+/* An envelope was refused, and DATA has no reply in time: nobody keeps silent there, so
+ * it is a reply before it that is missing. */
+static bool misses_reply(const struct smtp_session *s, const struct smtp_result *why)
+{
+    const struct exchange *x = &s->pair[0];
+    return why->how == SMTP_HOW_TIMEOUT && why->stage == SMTP_DATA &&
+           (!x->mail_good || x->accepted == 0);
+}
+
+static bool deserves_group(const struct smtp_session *s, const struct smtp_result *why)
+{
+    bool lost = why->how == SMTP_HOW_LOST;
+    bool over_envelope = s->pair[0].behind_dot || s->pair[1].behind_dot;
+    bool broken = lost || why->how == SMTP_HOW_REPLY || why->how == SMTP_HOW_GARBAGE;
+    return (broken && over_envelope) || (lost && why->dot_left) || s->shifted;
 }
 
 void session_end(struct smtp_session *s, const struct smtp_result *why)
 {
     assert(!s->over);
-    bool peer_left = why->how == SMTP_HOW_LOST || why->how == SMTP_HOW_REPLY;
-    bool over_envelope = s->pair[0].behind_dot || s->pair[1].behind_dot;
-    if ((peer_left && over_envelope) || (why->how == SMTP_HOW_LOST && why->dot_left))
-        s->wants_group = true;
+    s->shifted |= s->held && misses_reply(s, why);
+    s->wants_group |= deserves_group(s, why);
 
     bool aside = why->stage == SMTP_RSET || why->stage == SMTP_QUIT;
     result_copy(aside ? &s->epilogue : &s->fate, why);
+    session_release(s, why);
 
     for (int i = 0; i < 2; i++) {
         struct exchange *x = &s->pair[i];
         if (!x->t)
             continue;
-        if (i == 1 || is_untried(x, why))
+        if (i == 1 || is_untried(s, x, why))
             decide_untried(s, x, why);
         else
             session_decide_rest(s, x, why);
     }
+    s->handshake = false;
     s->over = true;
-    s->deadline_us = INT64_MAX;
     s->signals |= SMTP_OVER;
 }
 
 void session_end_quietly(struct smtp_session *s)
 {
     assert(!s->pair[0].t && !s->pair[1].t);
+    session_release(s, NULL);
     s->over = true;
-    s->deadline_us = INT64_MAX;
     s->signals |= SMTP_OVER;
+}
+
+static bool dot_left(struct smtp_session *s, struct smtp_wire wire)
+{
+    return s->ring_n > 0 && session_owed(s, 0)->stage == SMTP_END && s->pair[0].t &&
+           session_owed(s, 0)->end <= session_behind(s, wire.untransmitted);
 }
 
 /* Nobody can tell what the peer means, so nothing it says may count: codes rule 6. */
@@ -170,9 +213,29 @@ void session_end_garbage(struct smtp_session *s, enum smtp_stage stage,
 {
     struct smtp_result why = {.how = SMTP_HOW_GARBAGE, .stage = stage};
     reply_explain(&why.reply, words, reply);
-    why.dot_left = s->ring_n > 0 && session_owed(s, 0)->stage == SMTP_END &&
-                   s->pair[0].t && session_owed(s, 0)->end <= s->sent;
+    why.dot_left = dot_left(s, s->wire);
+    s->shifted = s->held && reply->code > 0; /* well said, but in the wrong place */
     session_end(s, &why);
+}
+
+void session_break(struct smtp_session *s, struct smtp_result *why)
+{
+    bool silent = why->how == SMTP_HOW_LOST || why->how == SMTP_HOW_TIMEOUT;
+    if (silent && reply_is_hopeless(&s->parser)) {
+        session_hide_credentials(s, &s->parser.reply);
+        why->how = SMTP_HOW_GARBAGE;
+        reply_explain(&why->reply, "this is no SMTP reply", &s->parser.reply);
+    }
+    session_end(s, why);
+}
+
+void session_give_up(struct smtp_session *s, enum smtp_how how, enum smtp_stage stage,
+                     const char *words)
+{
+    s->fate.how = how;
+    s->fate.stage = stage;
+    reply_words(&s->fate.reply, words);
+    s->finishing = true;
 }
 
 /* The stage that an unexpected event belongs to. *sending_out: its bytes are still
@@ -181,6 +244,8 @@ enum smtp_stage session_stage_now(const struct smtp_session *s, bool *sending_ou
 {
     int which;
     *sending_out = false;
+    if (s->handshake)
+        return SMTP_STARTTLS;
     if (s->ring_n > 0)
         return s->ring[s->ring_first].stage;
     enum smtp_stage stage = session_next_stage(s, &which);
@@ -191,14 +256,10 @@ enum smtp_stage session_stage_now(const struct smtp_session *s, bool *sending_ou
 /* codes rule 1: the first command with a byte that the peer's kernel has not
  * acknowledged was still being sent; else the oldest one was waited for. What lies
  * behind a dot or a RSET belongs to another transaction. Rule 4: dot_left. */
-static void locate(struct smtp_session *s, struct smtp_wire wire,
-                   struct smtp_result *why)
+void session_locate(struct smtp_session *s, struct smtp_wire wire,
+                    struct smtp_result *why)
 {
-    uint64_t unacknowledged =
-        wire.unacknowledged < s->sent ? wire.unacknowledged : s->sent;
-    uint64_t untransmitted =
-        wire.untransmitted < s->sent ? wire.untransmitted : s->sent;
-    uint64_t acknowledged = s->sent - unacknowledged;
+    uint64_t acknowledged = session_behind(s, wire.unacknowledged);
     const struct exchange *x = &s->pair[0];
 
     why->stage = session_stage_now(s, &why->sending);
@@ -213,8 +274,7 @@ static void locate(struct smtp_session *s, struct smtp_wire wire,
         if (c->stage == SMTP_END || c->stage == SMTP_RSET)
             break;
     }
-    why->dot_left = s->ring_n > 0 && session_owed(s, 0)->stage == SMTP_END && x->t &&
-                    session_owed(s, 0)->end <= s->sent - untransmitted;
+    why->dot_left = dot_left(s, wire);
 }
 
 /* ---- the contract of session.h ---- */
@@ -241,6 +301,10 @@ struct smtp_session *smtp_session_create(const struct smtp_params *params,
     reply_parser_init(&s->parser);
     s->parser.on_line_arg = s;
     s->pair[0].next = s->pair[1].next = NOTHING;
+    s->due = NOTHING;
+    s->secured = params->secured;
+    s->session_end_us =
+        params->session_limit_us ? now_us + params->session_limit_us : INT64_MAX;
     s->dot_at = DOT_SIZE;
     link_init(&s->settled);
     timings_init(&s->timings);
@@ -256,22 +320,53 @@ void smtp_session_destroy(struct smtp_session *s)
     free(s);
 }
 
-void smtp_session_receive(struct smtp_session *s, const char *data, size_t n,
-                          int64_t now_us)
+bool smtp_session_asks_wire(const struct smtp_session *s)
 {
-    while (n > 0 && !s->over) {
+    return !s->over && s->ring_n > 0 && s->ring[s->ring_first].stage == SMTP_END;
+}
+
+void smtp_session_wire(struct smtp_session *s, struct smtp_wire wire)
+{
+    s->wire = wire;
+}
+
+static void read_replies(struct smtp_session *s, const char *data, size_t n,
+                         int64_t now_us)
+{
+    while (n > 0 && !s->over && !s->handshake) {
         size_t used;
         enum reply_result result = reply_feed(&s->parser, data, n, &used);
         data += used;
         n -= used;
+        if (result == REPLY_MORE)
+            break;
+        session_hide_credentials(s, &s->parser.reply);
         if (result == REPLY_DONE) {
             session_on_reply(s, &s->parser.reply, now_us);
-        } else if (result == REPLY_GARBAGE) {
+        } else {
             bool sending;
             session_end_garbage(s, session_stage_now(s, &sending),
                                 "this is no SMTP reply", &s->parser.reply);
         }
     }
+    if (n == 0 || s->over)
+        return;
+    /* RFC 3207 4.2, CVE-2021-38371: anybody in between could have said it. */
+    struct smtp_result why = {.how = SMTP_HOW_TLS, .stage = SMTP_STARTTLS};
+    reply_words(&why.reply, "plaintext after STARTTLS");
+    session_end(s, &why);
+}
+
+void smtp_session_receive(struct smtp_session *s, const char *data, size_t n,
+                          int64_t now_us)
+{
+    if (!s->over && n > 0)
+        read_replies(s, data, n, now_us);
+    /* Half a line that nothing had asked for: nothing is written until it is known what
+     * it is. A goodbye (421) is soon complete. */
+    if (s->ring_n == 0 && s->deadline_us == INT64_MAX && reply_unfinished(&s->parser))
+        s->deadline_us = now_us + s->params->limit_us[SMTP_RSET];
+    s->wire = (struct smtp_wire){0};
     note_ready(s);
 }
 
@@ -283,35 +378,43 @@ void smtp_session_lost(struct smtp_session *s, const char *words, bool timed_out
         return;
     struct smtp_result why = {.how = timed_out ? SMTP_HOW_TIMEOUT : SMTP_HOW_LOST};
     reply_words(&why.reply, words);
-    locate(s, wire, &why);
-    session_end(s, &why);
-    note_ready(s);
-}
-
-int64_t smtp_session_deadline(const struct smtp_session *s)
-{
-    return s->deadline_us;
-}
-
-void smtp_session_expire(struct smtp_session *s, int64_t now_us, struct smtp_wire wire)
-{
-    if (s->over || now_us < s->deadline_us)
-        return;
-    struct smtp_result why = {.how = SMTP_HOW_TIMEOUT};
-    locate(s, wire, &why);
-    const struct command *c = session_owed(s, 0);
-    if (c->stage == SMTP_END) {
-        /* Has the peer got it all? Then its time to answer runs since we gave it away;
-         * else the time for the body is not over before its own limit. */
-        s->deadline_us = why.sending ? c->since_us + s->params->limit_us[SMTP_BODY]
-                                     : s->body_sent_us + s->params->limit_us[SMTP_END];
-        if (now_us < s->deadline_us)
-            return;
+    session_locate(s, wire, &why);
+    if (s->handshake) {
+        why.how = SMTP_HOW_TLS;
+        why.timed_out = timed_out;
     }
-    reply_words(&why.reply, why.sending ? "the peer did not take our bytes in time"
-                                        : "no reply in time");
+    session_break(s, &why);
+}
+
+void smtp_session_secured(struct smtp_session *s, int64_t now_us)
+{
+    if (s->over)
+        return;
+    assert(s->handshake && s->ring_n == 0 && !reply_unfinished(&s->parser));
+    s->handshake = false;
+    s->secured = true;
+    s->plain = false;
+    memset(&s->offers, 0, sizeof s->offers); /* said in clear: void, RFC 3207 4.2 */
+    s->due = SMTP_HELO;
+    s->deadline_us = INT64_MAX;
+    session_note_time(&s->timings, SMTP_STARTTLS, now_us - s->handshake_us);
+}
+
+void smtp_session_tls_failed(struct smtp_session *s, const char *words, int64_t now_us)
+{
+    (void)now_us;
+    if (s->over)
+        return;
+    struct smtp_result why = {.how = SMTP_HOW_TLS};
+    reply_words(&why.reply, words);
+    why.stage = session_stage_now(s, &why.sending);
+    why.dot_left = dot_left(s, s->wire);
     session_end(s, &why);
-    note_ready(s);
+}
+
+bool smtp_session_is_secured(const struct smtp_session *s)
+{
+    return s->secured;
 }
 
 unsigned smtp_session_take(struct smtp_session *s)
@@ -323,7 +426,20 @@ unsigned smtp_session_take(struct smtp_session *s)
 
 bool smtp_session_ready(const struct smtp_session *s)
 {
-    return s->greeted && !s->finishing && !s->over && !s->pair[1].busy;
+    return s->greeted && !s->finishing && !s->over && !s->pair[1].busy && !s->held;
+}
+
+/* RFC 9422 4.2: those over RCPTMAX go in another transaction. */
+static void leave_out(struct smtp_session *s, struct exchange *x)
+{
+    if (s->offers.rcpt_max == 0 || s->offers.rcpt_max >= (uint64_t)x->recipients_n)
+        return;
+    struct smtp_result why = {.how = SMTP_HOW_UNTRIED, .stage = SMTP_RCPT};
+    reply_words(&why.reply, "more recipients than the server's RCPTMAX");
+    int n = x->recipients_n;
+    x->recipients_n = (int)s->offers.rcpt_max;
+    for (int i = x->recipients_n; i < n; i++)
+        session_decide(s, x, i, &why);
 }
 
 void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
@@ -341,16 +457,18 @@ void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
         t->recipients[i].done = false;
         t->recipients[i].result.how = SMTP_HOW_NONE;
     }
-    if (s->size_max > 0 && t->body_size > s->size_max) { /* RFC 1870 6.1 */
+    if (s->offers.size_max > 0 && t->body_size > s->offers.size_max) {
         struct smtp_result why = {.how = SMTP_HOW_LOCAL_SIZE, .stage = SMTP_MAIL};
         char words[80];
         snprintf(words, sizeof words, "message of %zu bytes, the server takes %llu",
-                 t->body_size, (unsigned long long)s->size_max);
-        reply_words(&why.reply, words);
+                 t->body_size, (unsigned long long)s->offers.size_max);
+        reply_words(&why.reply, words); /* RFC 1870 6.1 */
         session_decide_rest(s, x, &why);
         *x = (struct exchange){.next = NOTHING};
     } else {
         s->used = true;
+        s->finishing |= ++s->begun == s->offers.mail_max;
+        leave_out(s, x);
     }
     s->was_ready = false;
     note_ready(s);
@@ -360,9 +478,12 @@ struct smtp_transaction *smtp_session_settled(struct smtp_session *s)
 {
     if (link_alone(&s->settled))
         return NULL;
-    struct link *l = s->settled.next;
-    link_remove(l);
-    return CONTAINER_OF(l, struct smtp_transaction, link);
+    struct smtp_transaction *t =
+        CONTAINER_OF(s->settled.next, struct smtp_transaction, link);
+    if (t == s->held)
+        return NULL;
+    link_remove(&t->link);
+    return t;
 }
 
 void smtp_session_finish(struct smtp_session *s, int64_t now_us)
@@ -414,24 +535,4 @@ enum smtp_stage smtp_session_stage(const struct smtp_session *s)
 const struct smtp_timings *smtp_session_timings(const struct smtp_session *s)
 {
     return &s->timings;
-}
-
-/* STARTTLS is not spoken yet: TLS stands from the first byte or never. */
-void smtp_session_secured(struct smtp_session *s, int64_t now_us)
-{
-    (void)now_us;
-    assert(s->params->secured);
-}
-
-void smtp_session_tls_failed(struct smtp_session *s, const char *words, int64_t now_us)
-{
-    struct smtp_result why = {.how = SMTP_HOW_TLS, .stage = SMTP_HELO};
-    (void)now_us;
-    why.reply.text_n = (uint16_t)snprintf(why.reply.text, sizeof why.reply.text, "%s", words);
-    session_end(s, &why);
-}
-
-bool smtp_session_is_secured(const struct smtp_session *s)
-{
-    return s->params->secured;
 }

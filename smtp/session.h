@@ -1,16 +1,19 @@
 /* One SMTP client dialogue over one connection, without the connection: bytes in, bytes
  * out, a deadline, and signals that are fetched. RFC 5321, 1870 (SIZE), 2034, 2920
- * (PIPELINING), 6152. No sockets, threads or clock; nothing here calls back, so nothing
- * can free a session from inside. One holder (a worker), no locks.
+ * (PIPELINING), 3207 (STARTTLS), 4954 (AUTH), 9422 (LIMITS). No sockets, threads or
+ * clock; nothing here calls back, so nothing can free a session from inside. One holder
+ * (a worker), no locks.
  *
  * The way of a session:
  *
  *     s = smtp_session_create(&params, now)         after TCP connect
  *     loop:
+ *         if (smtp_session_asks_wire(s)) smtp_session_wire(s, wire)
  *         smtp_session_receive(s, data, n, now)     what the peer sent
  *         while ((signals = smtp_session_take(s)))
  *             SMTP_SETTLED: t = smtp_session_settled(s)   … until NULL; t is yours
  * again SMTP_READY:   smtp_session_submit(s, t, now)    or smtp_session_finish(s)
+ *             SMTP_WANTS_TLS: handshake, then smtp_session_secured or _tls_failed
  *             SMTP_OVER:    close the connection, destroy the session
  *         n = smtp_session_output(s, iov, max, now) … write …  smtp_session_sent(s, k,
  * now) wake at smtp_session_deadline(s): smtp_session_expire(s, now, wire) the
@@ -39,6 +42,7 @@
 
 enum {
     SMTP_RECIPIENTS_MAX = 100, /* in one transaction: RFC 5321 4.5.3.1.8 */
+    SMTP_CREDENTIAL_MAX = 512, /* bytes of auth_user and of auth_password, each */
 };
 
 enum smtp_pipelining {
@@ -59,9 +63,8 @@ struct smtp_params {
     int64_t limit_us[SMTP_STAGE_COUNT]; /* time limit of each stage */
     int64_t session_limit_us;           /* of the whole session; 0: none. Over: 610 */
     enum smtp_tls tls;
-    bool secured; /* TLS stands already (implicit TLS): no STARTTLS */
-    const char
-        *auth_user; /* NULL: no AUTH (RFC 4954); else it must succeed before MAIL */
+    bool secured;          /* TLS stands already (implicit TLS): no STARTTLS */
+    const char *auth_user; /* NULL: no AUTH; else it must succeed before MAIL */
     const char *auth_password;
     bool auth_clear; /* AUTH is allowed without TLS */
 };
@@ -74,10 +77,13 @@ enum smtp_how {
     SMTP_HOW_GARBAGE, /* what came could not be understood: 602 protocol */
     SMTP_HOW_TLS,     /* STARTTLS could not be had: 602; not in time (timed_out): 610 */
     SMTP_HOW_SESSION_TIMEOUT, /* the whole session's limit: 610 */
+    SMTP_HOW_AUTH,            /* AUTH is not offered, or only in clear and that is not
+                                 allowed: 535, never sent */
     SMTP_HOW_LOCAL_SIZE,      /* larger than the SIZE announced: 552, never sent */
     SMTP_HOW_UNTRIED, /* not this row's attempt: take a new connection, count nothing
                          (codes rule 5: reused connection closed, 421 to a later MAIL,
-                         stopped before its body, 452/552 after an accepted RCPT) */
+                         stopped before its body, 452/552 after an accepted RCPT, more
+                         recipients than RCPTMAX) */
 };
 
 /* What became of one recipient, or of the session itself. */
@@ -157,6 +163,16 @@ int smtp_session_output(struct smtp_session *s, struct iovec *iov, int max,
 /* n bytes of the output went into the kernel (or the TLS pipe). */
 void smtp_session_sent(struct smtp_session *s, size_t n, int64_t now_us);
 
+/* Should smtp_session_wire be called before what was read is received? True while a
+ * dot's reply is owed: a reply that was read before the peer's kernel had the dot
+ * cannot be about it (codes rule 6). Ask the kernel after reading, not before. Who
+ * cannot know lets it be: then a byte counts as arrived once it was given away. */
+bool smtp_session_asks_wire(const struct smtp_session *s);
+void smtp_session_wire(struct smtp_session *s, struct smtp_wire wire);
+/* Does the output hold credentials now? A trace hides them. Ask it before
+ * smtp_session_sent, after smtp_session_output. */
+bool smtp_session_is_secret(const struct smtp_session *s);
+
 /* The connection is gone (all that could be read was received before this call): EOF,
  * reset, or, with timed_out, the kernel's own timeout. words: reason, kept as result
  * text. */
@@ -170,7 +186,8 @@ void smtp_session_expire(struct smtp_session *s, int64_t now_us, struct smtp_wir
 /* The handshake after SMTP_WANTS_TLS is done: EHLO follows, and all that was offered
  * before is forgotten (RFC 3207 4.2). */
 void smtp_session_secured(struct smtp_session *s, int64_t now_us);
-/* The handshake failed: the session is over, fate SMTP_HOW_TLS. */
+/* The handshake failed, or a record later on: the session is over, fate SMTP_HOW_TLS.
+ */
 void smtp_session_tls_failed(struct smtp_session *s, const char *words, int64_t now_us);
 /* Did the peer take TLS up (secured was called, or params.secured)? */
 bool smtp_session_is_secured(const struct smtp_session *s);
@@ -181,7 +198,9 @@ unsigned smtp_session_take(struct smtp_session *s);
 bool smtp_session_ready(const struct smtp_session *s);
 void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
                          int64_t now_us);
-/* The next transaction whose recipients are all decided, oldest first; NULL: none. */
+/* The next transaction whose recipients are all decided, oldest first; NULL: none. One
+ * whose dot had an envelope behind it comes once that envelope is answered as well:
+ * only then is it sure that no reply had slipped into another's place. */
 struct smtp_transaction *smtp_session_settled(struct smtp_session *s);
 
 /* No more transactions will come: QUIT after what is in flight, then OVER. */
@@ -197,7 +216,7 @@ const struct smtp_result *smtp_session_fate(const struct smtp_session *s);
 /* Trouble with QUIT or RSET for the log (62x-68x events), how NONE if there was none.
  */
 const struct smtp_result *smtp_session_epilogue(const struct smtp_session *s);
-/* Was EHLO or HELO answered well, so that MAIL could be sent? */
+/* Are EHLO or HELO, STARTTLS and AUTH done, so that MAIL could be sent? */
 bool smtp_session_greeted(const struct smtp_session *s);
 /* Did the peer close or reset over an envelope that was on its way behind a dot (loss
  * behind a dot included)? Then the site deserves SMTP_PIPELINING_GROUP for the rest of
@@ -205,7 +224,8 @@ bool smtp_session_greeted(const struct smtp_session *s);
 bool smtp_session_wants_group(const struct smtp_session *s);
 /* The stage a human would name now: of the oldest command without a reply. */
 enum smtp_stage smtp_session_stage(const struct smtp_session *s);
-/* Greeting and helo timings; the other stages are in each transaction's timings. */
+/* Greeting, helo, starttls (with the handshake) and auth timings; the other stages are
+ * in each transaction's timings. */
 const struct smtp_timings *smtp_session_timings(const struct smtp_session *s);
 
 #endif

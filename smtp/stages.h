@@ -3,6 +3,9 @@
  * digit, codes when the connection is lost or timed out while waiting or sending, and
  * who suffers.
  *
+ * STARTTLS and AUTH belong to the step HELO: they have time limits of their own, but its
+ * words and codes. STARTTLS' limit counts for the reply, and anew for the handshake.
+ *
  * The waiting and the sending word, and the digit in 62x/64x against 66x/68x, differ:
  * 664 is the body, 665 the dot; 624 is the DATA command, 625 the dot. */
 #ifndef SMTP_STAGES_H
@@ -14,6 +17,8 @@
     /*                                                                 waiting    sending       */      \
     X(OPENING,  "wait-opening", "connect",    greeting,  300000, 2,   620, 640,  620, 640,  HOST)        \
     X(HELO,     "wait-helo",    "send-helo",  helo,      300000, 2,   621, 641,  660, 680,  HOST)        \
+    X(STARTTLS, "wait-helo",    "send-helo",  starttls,  120000, 2,   621, 641,  660, 680,  HOST)        \
+    X(AUTH,     "wait-helo",    "send-helo",  auth,      300000, 2,   621, 641,  660, 680,  HOST)        \
     X(MAIL,     "wait-from",    "send-from",  mail,      300000, 2,   622, 642,  661, 681,  MESSAGE)     \
     X(RCPT,     "wait-rcpt",    "send-rcpt",  rcpt,      300000, 2,   623, 643,  662, 682,  RECIPIENT)   \
     X(DATA,     "wait-data",    "send-dcmd",  data,      120000, 3,   624, 644,  663, 683,  MESSAGE)     \

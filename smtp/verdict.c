@@ -21,6 +21,20 @@ static const struct {
 };
 enum { SCOPES = sizeof scopes / sizeof scopes[0] };
 
+/* Rule 9: these say 550 to the dot when the recipient's filter refuses the sender. */
+static const char *const filtering[] = {
+    "docomo.ne.jp", "ezweb.ne.jp", "au.com", "icloud.com", "me.com", "mac.com",
+};
+enum { FILTERING = sizeof filtering / sizeof filtering[0] };
+
+static bool is_filtering(struct span domain)
+{
+    for (int i = 0; i < FILTERING; i++)
+        if (span_equal_nocase(span_of(filtering[i]), domain))
+            return true;
+    return false;
+}
+
 static const char *step_of(const struct smtp_result *r)
 {
     const struct smtp_stage_line *line = &smtp_stages[r->stage];
@@ -89,6 +103,13 @@ static void weigh_refusal(struct verdict *v, const struct smtp_result *r)
         v->next_host = true;
         v->about_us = true;
         break;
+    case SMTP_STARTTLS: /* belong to HELO (rule 3); the first is not about us */
+    case SMTP_AUTH:
+        v->outcome = OUTCOME_RETRY;
+        v->scope = final ? SCOPE_SITE : SCOPE_HOST;
+        v->next_host = true;
+        v->about_us = r->stage == SMTP_AUTH;
+        break;
     case SMTP_MAIL:
         v->outcome = final ? OUTCOME_ERROR : OUTCOME_RETRY;
         v->next_host = final; /* once, says the scheduler */
@@ -124,7 +145,7 @@ static void weigh_refusal(struct verdict *v, const struct smtp_result *r)
         v->scope = SCOPE_CONNECTION;
 }
 
-static struct verdict of_reply(const struct smtp_result *r)
+static struct verdict of_reply(const struct smtp_result *r, struct span domain)
 {
     int code = r->reply.code;
     struct verdict v;
@@ -134,7 +155,10 @@ static struct verdict of_reply(const struct smtp_result *r)
         v.scope = SCOPE_NONE;
     } else {
         bool refused_at_end = code == 550 && r->stage == SMTP_END;
-        v = look_up(code, refused_at_end ? "reply-end" : step_of(r));
+        if (refused_at_end && is_filtering(domain))
+            v = look_up(850, step_of(r));
+        else
+            v = look_up(code, refused_at_end ? "reply-end" : step_of(r));
         weigh_refusal(&v, r);
     }
     if (r->reply.enhanced[0])
@@ -151,6 +175,10 @@ static struct verdict of_break(const struct smtp_result *r)
     struct verdict v;
     if (r->how == SMTP_HOW_GARBAGE)
         v = look_up(602, "protocol");
+    else if (r->how == SMTP_HOW_SESSION_TIMEOUT || r->timed_out)
+        v = look_up(610, "session-timeout");
+    else if (r->how == SMTP_HOW_TLS)
+        v = look_up(602, "session");
     else if (r->how == SMTP_HOW_LOST)
         v = look_up(r->sending ? line->lost_sending : line->lost_waiting, step_of(r));
     else
@@ -164,17 +192,56 @@ static struct verdict of_break(const struct smtp_result *r)
     return v;
 }
 
-struct verdict verdict_of_result(const struct smtp_result *r, bool remote)
+/* Rule 4: the dot was not answered in time. */
+static struct verdict of_end_timeout(const struct smtp_result *r,
+                                     enum verdict_end_timeout end_timeout)
 {
+    struct verdict v = of_break(r);
+    bool has_all = r->dot_left && !r->sending; /* the peer's kernel */
+    switch (end_timeout) {
+    case END_TIMEOUT_ASSUME:
+        if (has_all) {
+            v = look_up(250, "wait-end-assumed");
+            v.scope = SCOPE_NONE;
+            v.assumed = true;
+        }
+        break;
+    case END_TIMEOUT_FAIL:
+        if (v.code == 645) {
+            v.outcome = OUTCOME_ERROR;
+            v.next_host = false;
+        }
+        break;
+    case END_TIMEOUT_RETRY:
+        break;
+    }
+    return v;
+}
+
+struct verdict verdict_of_result(const struct smtp_result *r, bool remote,
+                                 const struct verdict_policy *policy)
+{
+    static const struct verdict_policy defaults;
+    policy = policy ? policy : &defaults;
     struct verdict v = {0};
     switch (r->how) {
     case SMTP_HOW_REPLY:
-        v = of_reply(r);
+        v = of_reply(r, policy->domain);
+        break;
+    case SMTP_HOW_TIMEOUT:
+        v = r->stage == SMTP_END ? of_end_timeout(r, policy->end_timeout) : of_break(r);
         break;
     case SMTP_HOW_LOST:
-    case SMTP_HOW_TIMEOUT:
     case SMTP_HOW_GARBAGE:
+    case SMTP_HOW_TLS:
+    case SMTP_HOW_SESSION_TIMEOUT:
         v = of_break(r);
+        break;
+    case SMTP_HOW_AUTH: /* 535 without having asked: the same trouble, the same cure */
+        v = look_up(535, step_of(r));
+        v.outcome = OUTCOME_RETRY;
+        v.scope = SCOPE_SITE;
+        v.next_host = v.about_us = true;
         break;
     case SMTP_HOW_LOCAL_SIZE:
         v = look_up(552, smtp_stages[SMTP_MAIL].sending);
@@ -191,7 +258,9 @@ struct verdict verdict_of_result(const struct smtp_result *r, bool remote)
     }
     /* Whoever spoke with us without being the recipient's MX was our own relay. */
     if (v.class != CLASS_NONE)
-        v.class = !remote ? CLASS_LE : v.class == CLASS_EITHER ? CLASS_BE : v.class;
+        v.class = !remote || policy->relay  ? CLASS_LE
+                  : v.class == CLASS_EITHER ? CLASS_BE
+                                            : v.class;
     return v;
 }
 

@@ -27,12 +27,29 @@ struct verdict {
     bool about_us;    /* a refusal that is about the sender (codes rules 8 and 14) */
     bool generic;     /* only the generic row for its digit matched (rule 11) */
     bool in_doubt;    /* may have been delivered although we do not know */
+    bool assumed;     /* delivered because end_timeout says so: nobody confirmed it */
     const char *step; /* the stage column */
     char status[16];  /* enhanced status code "5.1.1" */
 };
 
-/* remote: an address of the recipient's own MX was tried (decides LE/BE). */
-struct verdict verdict_of_result(const struct smtp_result *r, bool remote);
+/* What becomes of a message whose dot was not answered in time (645, codes rule 4). */
+enum verdict_end_timeout {
+    END_TIMEOUT_RETRY,
+    END_TIMEOUT_ASSUME, /* delivered, if the peer's kernel has all of it */
+    END_TIMEOUT_FAIL,
+};
+
+/* What the settings say of a result. */
+struct verdict_policy {
+    enum verdict_end_timeout end_timeout;
+    bool relay;         /* it came through our own relay: class LE */
+    struct span domain; /* the recipient's, for rule 9; may be empty */
+};
+
+/* remote: an address of the recipient's own MX was tried (decides LE/BE). policy: NULL
+ * for the defaults. */
+struct verdict verdict_of_result(const struct smtp_result *r, bool remote,
+                                 const struct verdict_policy *policy);
 
 /* For a code that no dialogue made (601, 606, 607, 608, 609, 611, 700 …): outcome,
  * class and status from the table. stage picks the row ("connect", "dns", "addr" …). */

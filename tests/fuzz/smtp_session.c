@@ -63,7 +63,7 @@ static void check_settled(struct world *w, struct smtp_transaction *t)
         const struct smtp_result *r = &t->recipients[k].result;
         assert(t->recipients[k].done && r->how != SMTP_HOW_NONE);
         check_text(r);
-        struct verdict v = verdict_of_result(r, true);
+        struct verdict v = verdict_of_result(r, true, NULL);
         if (v.outcome == OUTCOME_DELIVERED)
             assert(w->body_left[i] && w->good_since_body);
         if (r->dot_left)

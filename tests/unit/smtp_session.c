@@ -106,8 +106,13 @@ static void a_hundred_recipients_in_one_write(void **state)
     write_out(s, out, sizeof out, &all, 0);
     assert_memory_equal(out, "hi\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<0", 34);
     assert_null(smtp_session_settled(s));
-    say(s, "250 ok\r\n", 0);
+    say(s, "250 ok\r\n250 ok\r\n550 no\r\n", 0);
+    /* What the dot's reply is worth shows when the envelope behind it is answered. */
+    assert_null(smtp_session_settled(s));
+    assert_false(smtp_session_ready(s));
+    say(s, "503 no\r\n", 0);
     assert_ptr_equal(smtp_session_settled(s), &t);
+    assert_ptr_equal(smtp_session_settled(s), &behind);
     assert_null(smtp_session_settled(s));
     for (int i = 0; i < SMTP_RECIPIENTS_MAX; i++) {
         assert_true(recipients[i].done);

@@ -210,7 +210,7 @@ static void check_result(struct play *p, const struct smtp_result *r, char *word
             complain(p, "expected %s, got nothing", word);
         return;
     }
-    struct verdict v = verdict_of_result(r, true);
+    struct verdict v = verdict_of_result(r, true, NULL);
     bool doubt = false;
     for (char *more; (more = strtok_r(NULL, " ", &rest));)
         if (strcmp(more, "in-doubt") == 0)

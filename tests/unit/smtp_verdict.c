@@ -72,7 +72,7 @@ static void replies_mean_what_the_rules_say(void **state)
     for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
         struct smtp_result r = replied(replies[i].stage, replies[i].code,
                                        replies[i].subject, replies[i].detail);
-        struct verdict v = verdict_of_result(&r, true);
+        struct verdict v = verdict_of_result(&r, true, NULL);
         assert_int_equal(v.code, replies[i].code);
         assert_int_equal(v.outcome, replies[i].outcome);
         assert_int_equal(v.scope, replies[i].scope);
@@ -93,7 +93,7 @@ static void every_reply_has_a_verdict(void **state)
             for (int subject = -1; subject < 10; subject++) {
                 struct smtp_result r =
                     replied((enum smtp_stage)stage, code, subject, 1);
-                struct verdict v = verdict_of_result(&r, true);
+                struct verdict v = verdict_of_result(&r, true, NULL);
                 assert_int_not_equal(v.outcome, OUTCOME_DELIVERED);
                 assert_true(v.class == CLASS_BE);
                 assert_false(v.in_doubt);
@@ -104,12 +104,12 @@ static void every_reply_has_a_verdict(void **state)
                                 stage == SMTP_END);
                 if (code >= 500 && subject >= 3 && subject <= 7)
                     assert_int_not_equal(v.outcome, OUTCOME_ABSENT);
-                v = verdict_of_result(&r, false);
+                v = verdict_of_result(&r, false, NULL);
                 assert_true(v.class == CLASS_LE);
             }
     for (int code = 200; code < 300; code++) {
         struct smtp_result r = replied(SMTP_END, code, -1, 0);
-        struct verdict v = verdict_of_result(&r, true);
+        struct verdict v = verdict_of_result(&r, true, NULL);
         assert_int_equal(v.outcome, OUTCOME_DELIVERED);
         assert_int_equal(v.code, 250);
         assert_true(v.class == CLASS_NONE);
@@ -129,7 +129,7 @@ static void every_break_has_its_code(void **state)
                 .sending = sending,
                 .dot_left = doubt,
             };
-            struct verdict v = verdict_of_result(&r, true);
+            struct verdict v = verdict_of_result(&r, true, NULL);
             int code = lost && sending ? l->lost_sending
                        : lost          ? l->lost_waiting
                        : sending       ? l->timeout_sending
@@ -150,20 +150,20 @@ static void what_is_no_dialogue(void **state)
     (void)state;
     struct smtp_result r = {
         .how = SMTP_HOW_GARBAGE, .stage = SMTP_END, .dot_left = true};
-    struct verdict v = verdict_of_result(&r, true);
+    struct verdict v = verdict_of_result(&r, true, NULL);
     assert_int_equal(v.code, 602);
     assert_string_equal(v.step, "protocol");
     assert_int_equal(v.outcome, OUTCOME_RETRY);
     assert_true(v.in_doubt && !v.next_host && v.class == CLASS_BE);
 
     r = (struct smtp_result){.how = SMTP_HOW_LOCAL_SIZE, .stage = SMTP_MAIL};
-    v = verdict_of_result(&r, true);
+    v = verdict_of_result(&r, true, NULL);
     assert_int_equal(v.code, 552);
     assert_int_equal(v.outcome, OUTCOME_ERROR);
     assert_true(v.counted);
 
     r = (struct smtp_result){.how = SMTP_HOW_UNTRIED, .stage = SMTP_MAIL};
-    v = verdict_of_result(&r, true);
+    v = verdict_of_result(&r, true, NULL);
     assert_false(v.counted);
     assert_int_equal(v.outcome, OUTCOME_RETRY);
 }
