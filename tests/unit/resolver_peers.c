@@ -250,6 +250,7 @@ static void open_peer(struct peer *p)
     struct sockaddr_in any;
     struct sockaddr_in got;
     *p = (struct peer){0};
+    bool open = false;
     for (int tries = 0; tries < 50; tries++) {
         uv_ip4_addr("127.0.0.1", 0, &any);
         uv_tcp_init(&loop, &p->tcp);
@@ -261,13 +262,15 @@ static void open_peer(struct peer *p)
         int n = sizeof got;
         uv_udp_getsockname(&p->udp, (struct sockaddr *)&got, &n);
         uv_tcp_bind(&p->tcp, (struct sockaddr *)&got, 0);
-        if (uv_listen((uv_stream_t *)&p->tcp, 20, on_connection) == 0)
+        open = uv_listen((uv_stream_t *)&p->tcp, 20, on_connection) == 0;
+        if (open)
             break;
         uv_close((uv_handle_t *)&p->tcp, NULL);
         uv_close((uv_handle_t *)&p->udp, NULL);
         uv_close((uv_handle_t *)&p->stranger, NULL);
-        uv_run(&loop, UV_RUN_DEFAULT);
+        uv_run(&loop, UV_RUN_NOWAIT); /* closes them; the other peers stay */
     }
+    assert_true(open);
     snprintf(p->text, sizeof p->text, "127.0.0.1:%d", ntohs(got.sin_port));
     uv_udp_recv_start(&p->udp, on_alloc, on_question);
 }
