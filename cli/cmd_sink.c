@@ -25,6 +25,10 @@ static const char words[] =
     "its\n"
     "                                 250: time, recipient, sender, Message-ID, bytes\n"
     "  -K, --keep DIR                 keep each message there as N.eml\n"
+    "  -T, --cert FILE                certificate for moods with TLS, PEM; else they "
+    "sign\n"
+    "                                 one themselves\n"
+    "  -Y, --key FILE                 its key, when that is not in the same file\n"
     "  -S, --scenario FILE            play what the file says instead, once for each "
     "file at\n"
     "                                 the next address: docs/scenarios.md\n"
@@ -93,19 +97,19 @@ static int play_scenarios(struct scenario_params *params,
     return c.complaints ? EX_PROTOCOL : 0;
 }
 
-/* "127.0.0.1:2525=distant" or "[::1]:2525"; cuts the text into pieces. */
+/* "127.0.0.1:2525=distant" or "[::1]:2525"; cuts the text into pieces when it is good.
+ */
 static bool parse_listen(char *text, struct serve_listen *out)
 {
     char *equals = strchr(text, '=');
-    if (equals)
-        *equals = '\0';
+    char *stop = equals ? equals : text + strlen(text);
     out->mood = sink_mood_find(span_of(equals ? equals + 1 : "accept"));
-    char *colon = strrchr(text, ':');
+    char *colon = memrchr(text, ':', (size_t)(stop - text));
     if (!out->mood || !colon || colon == text || colon[1] < '0' || colon[1] > '9')
         return false;
     char *end;
     unsigned long port = strtoul(colon + 1, &end, 10);
-    if (*end || port > 65535)
+    if (end != stop || port > 65535)
         return false;
     *colon = '\0';
     size_t n = strlen(text);
@@ -124,6 +128,8 @@ int cmd_sink(int argc, char **argv)
         {"listen", required_argument, NULL, 'L'},
         {"record", required_argument, NULL, 'R'},
         {"keep", required_argument, NULL, 'K'},
+        {"cert", required_argument, NULL, 'T'},
+        {"key", required_argument, NULL, 'Y'},
         {"scenario", required_argument, NULL, 'S'},
         {"cut", required_argument, NULL, 'C'},
         {"help", no_argument, NULL, 'h'},
@@ -134,7 +140,8 @@ int cmd_sink(int argc, char **argv)
     const char *files[SCENARIOS_MAX];
     struct scenario_params scenarios = {.files = files};
     opterr = 0;
-    for (int key; (key = getopt_long(argc, argv, "L:R:K:S:C:h", longs, NULL)) != -1;) {
+    for (int key;
+         (key = getopt_long(argc, argv, "L:R:K:T:Y:S:C:h", longs, NULL)) != -1;) {
         switch (key) {
         case 'L':
             if (params.listens_n == LISTEN_MAX)
@@ -147,6 +154,12 @@ int cmd_sink(int argc, char **argv)
             break;
         case 'K':
             params.keep_dir = optarg;
+            break;
+        case 'T':
+            params.cert = optarg;
+            break;
+        case 'Y':
+            params.key = optarg;
             break;
         case 'S':
             if (scenarios.files_n == SCENARIOS_MAX)
@@ -168,6 +181,8 @@ int cmd_sink(int argc, char **argv)
         return usage_error(argv[0], "unexpected \"%s\"", argv[optind]);
     if (params.listens_n == 0)
         return usage_error(argv[0], "--listen is missing");
+    if (params.key && !params.cert)
+        return usage_error(argv[0], "--key belongs to --cert");
     if (scenarios.files_n)
         return play_scenarios(&scenarios, &params);
     struct sink_counts c;
@@ -177,8 +192,10 @@ int cmd_sink(int argc, char **argv)
         printf("connections %" PRIu64 " (refused %" PRIu64 ")  messages %" PRIu64
                "  recipients %" PRIu64 "  refused %" PRIu64 "  deferred %" PRIu64
                "  bytes %" PRIu64 "  bare %" PRIu64 "  early %" PRIu64
-               "  bad-commands %" PRIu64 "\n",
+               "  bad-commands %" PRIu64 "  secured %" PRIu64 "  authenticated %" PRIu64
+               "\n",
                c.connections, c.refused_connections, c.messages, c.recipients,
-               c.refused, c.deferred, c.bytes, c.bare, c.early, c.bad_commands);
+               c.refused, c.deferred, c.bytes, c.bare, c.early, c.bad_commands,
+               c.secured, c.authenticated);
     return good ? 0 : complain(&f);
 }

@@ -11,6 +11,16 @@
 
 #include "base/buf.h"
 
+/* What becomes of STARTTLS (RFC 3207). */
+enum mood_starttls {
+    STARTTLS_NONE,    /* it is not offered */
+    STARTTLS_WORKS,   /* and the EHLO list behind it is another one */
+    STARTTLS_REFUSED, /* offered, and then 454 */
+    STARTTLS_SILENT,  /* 220, and never a word again */
+    STARTTLS_CLEAR,   /* 220, and then the server goes on in clear */
+    STARTTLS_INJECTS, /* a 250 behind the 220 in the same segment, then TLS */
+};
+
 struct mood {
     const char *name;    /* "accept", "distant", "picky" … */
     const char *meaning; /* for --help */
@@ -29,10 +39,16 @@ struct mood {
     const char *close_reply; /* NULL: closes silently behind the last 250; else the next
                                 MAIL gets this ("421 …") first */
     int close_after; /* messages on one connection, then it closes; 0: no limit */
-    bool pipelining; /* offered in EHLO */
-    bool helo_only;  /* an old host: EHLO gets 502 */
-    bool spread;     /* in a rehearsal, domains that name no mood may fall here:
-                        only moods in which every row ends without waiting long */
+    bool pipelining; /* offered in EHLO; where STARTTLS works this is so behind it, and
+                        the other way round before it */
+    enum mood_starttls starttls;
+    bool tls_at_once; /* TLS from the first byte (RFC 8314), no STARTTLS */
+    bool tls_needed;  /* MAIL in clear gets 530 */
+    bool auth;        /* MAIL without AUTH gets 530; offered in clear only when there is
+                         no STARTTLS */
+    bool helo_only;   /* an old host: EHLO gets 502 */
+    bool spread;      /* in a rehearsal, domains that name no mood may fall here:
+                         only moods in which every row ends without waiting long */
 };
 
 extern const struct mood sink_moods[];

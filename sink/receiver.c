@@ -12,9 +12,11 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "sink/receiver_socket.h"
+#include "smtp/tls.h"
 
 enum {
     READ_BYTES = 256 * 1024, /* one buffer for all: nothing stays in it */
+    PLAIN_BYTES = 16 * 1024, /* a record of TLS */
     ACCEPTS_A_TURN = 64,
     QUERIES_A_TURN = 64,
     QUERY_MAX = 4096,
@@ -31,8 +33,10 @@ struct receiver {
     bool starved;            /* no file descriptors: nobody is accepted for now */
     bool stopped;
     bool closing;
-    int handles; /* open or closing; the receiver goes with the last one */
+    int handles;             /* open or closing; the receiver goes with the last one */
+    struct tls_context *tls; /* NULL: no mood has asked for TLS yet */
     char buffer[READ_BYTES];
+    char plain[PLAIN_BYTES];
 };
 
 /* A TCP listener with its mood, or a UDP socket with its answers. */
@@ -59,6 +63,8 @@ struct connection {
     bool ended;     /* the peer sends no more */
     bool lingering; /* we send no more */
     struct sink_server *server;
+    struct tls *tls; /* NULL: in clear */
+    bool secured;    /* the handshake is done, and the server knows */
 };
 
 static int64_t now_us(const struct receiver *r)
@@ -66,10 +72,16 @@ static int64_t now_us(const struct receiver *r)
     return (int64_t)uv_now(r->loop) * 1000;
 }
 
+static void receiver_free(struct receiver *r)
+{
+    tls_context_free(r->tls);
+    free(r);
+}
+
 static void handle_gone(struct receiver *r)
 {
     if (--r->handles == 0 && r->closing)
-        free(r);
+        receiver_free(r);
 }
 
 /* ---- connections ---- */
@@ -105,6 +117,7 @@ static void drop(struct connection *c)
     if (!c->lingering)
         c->listener->open--;
     sink_server_destroy(c->server);
+    tls_free(c->tls);
     uv_close((uv_handle_t *)&c->poll, on_connection_gone);
     uv_close((uv_handle_t *)&c->timer, on_connection_gone);
     close(c->fd);
@@ -116,6 +129,24 @@ static void make_dirty(struct connection *c)
 {
     if (link_alone(&c->dirty))
         link_append(&c->receiver->dirty, &c->dirty);
+}
+
+/* Bytes from the wire: to the server, or through TLS to it. */
+static void hear(struct connection *c, const char *p, size_t n)
+{
+    struct receiver *r = c->receiver;
+    if (!c->tls) {
+        sink_server_receive(c->server, p, n, now_us(r));
+        return;
+    }
+    tls_receive(c->tls, p, n);
+    if (!c->secured && tls_state(c->tls) == TLS_OPEN) {
+        c->secured = true;
+        sink_server_secured(c->server);
+    }
+    while ((n = tls_read(c->tls, r->plain, sizeof r->plain)))
+        sink_server_receive(c->server, r->plain, n, now_us(r));
+    c->ended = tls_state(c->tls) == TLS_CLOSED;
 }
 
 static void read_once(struct connection *c)
@@ -133,7 +164,7 @@ static void read_once(struct connection *c)
     if (n == 0)
         c->ended = true;
     else
-        sink_server_receive(c->server, r->buffer, (size_t)n, now_us(r));
+        hear(c, r->buffer, (size_t)n);
     make_dirty(c);
 }
 
@@ -179,33 +210,60 @@ static void linger(struct connection *c)
     uv_timer_start(&c->timer, on_time, LINGER_MS, 0);
 }
 
+/* What the kernel is to get: the server's output, or what TLS makes of it. */
+static struct span next_output(struct connection *c, int64_t now)
+{
+    struct span out = sink_server_output(c->server, now);
+    if (!c->tls)
+        return out;
+    struct iovec v = {(void *)(uintptr_t)out.p, out.n};
+    sink_server_sent(c->server, tls_write(c->tls, &v, 1));
+    if (sink_server_over(c->server))
+        tls_close(c->tls);
+    return tls_output(c->tls);
+}
+
+enum sent { SENT_ALL, SENT_SOME, SENT_NOTHING_EVER };
+
+static enum sent send_output(struct connection *c, int64_t now)
+{
+    for (;;) {
+        struct span out = next_output(c, now);
+        if (!out.n)
+            return SENT_ALL;
+        ssize_t n = send(c->fd, out.p, out.n, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return SENT_NOTHING_EVER;
+        size_t sent = n > 0 ? (size_t)n : 0;
+        if (c->tls)
+            tls_sent(c->tls, sent);
+        else
+            sink_server_sent(c->server, sent);
+        if (sent < out.n)
+            return SENT_SOME;
+    }
+}
+
 /* Send what may leave, and arrange what to wait for next. */
 static void answer(struct connection *c)
 {
     int64_t now = now_us(c->receiver);
-    struct span out = sink_server_output(c->server, now);
-    if (out.n) {
-        ssize_t n = send(c->fd, out.p, out.n, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            drop(c);
-            return;
-        }
-        size_t sent = n > 0 ? (size_t)n : 0;
-        sink_server_sent(c->server, sent);
-        out.n -= sent;
-    }
+    enum sent sent = send_output(c, now);
     int64_t deadline = sink_server_deadline(c->server);
-    bool all_said = !out.n && deadline == INT64_MAX;
-    if (all_said && c->ended) {
+    bool all_said = sent == SENT_ALL && deadline == INT64_MAX;
+    if (sent == SENT_NOTHING_EVER || (all_said && c->ended)) {
         drop(c);
         return;
     }
-    if (sink_server_over(c->server)) {
+    bool broken = c->tls && tls_state(c->tls) == TLS_FAILED;
+    if (sent == SENT_ALL && (broken || sink_server_over(c->server))) {
         linger(c);
         return;
     }
+    if (!c->tls && sink_server_wants_tls(c->server))
+        c->tls = tls_server(c->receiver->tls);
     bool reads = !c->ended && !sink_server_full(c->server);
-    watch(c, (reads ? UV_READABLE : 0) | (out.n ? UV_WRITABLE : 0));
+    watch(c, (reads ? UV_READABLE : 0) | (sent == SENT_SOME ? UV_WRITABLE : 0));
     if (deadline != INT64_MAX && !uv_is_active((uv_handle_t *)&c->timer))
         uv_timer_start(&c->timer, on_time, (uint64_t)(deadline - now + 999) / 1000, 0);
 }
@@ -250,6 +308,8 @@ static void connection_begin(struct listener *l, int fd)
     link_init(&c->dirty);
     link_append(&r->connections, &c->link);
     c->server = sink_server_create(r->world, l->mood, ++l->open, now_us(r));
+    if (l->mood->tls_at_once)
+        c->tls = tls_server(r->tls);
     make_dirty(c);
 }
 
@@ -353,10 +413,24 @@ struct receiver *receiver_create(struct uv_loop_s *loop, struct sink_world *worl
     return r;
 }
 
+bool receiver_use_certificate(struct receiver *r, const char *cert_file,
+                              const char *key_file, struct fault *f)
+{
+    assert(!r->tls);
+    r->tls = tls_server_context(cert_file, key_file, NULL, f);
+    return r->tls;
+}
+
 int receiver_listen(struct receiver *r, const char *address, int port,
                     const struct mood *mood)
 {
+    struct fault f = {0};
     int chosen = 0;
+    bool needs_tls = mood->starttls != STARTTLS_NONE || mood->tls_at_once;
+    if (needs_tls && !r->tls)
+        r->tls = tls_server_context(NULL, NULL, "receiver.invalid", &f);
+    if (needs_tls && !r->tls)
+        return -ENOTSUP;
     int fd = receiver_socket(address, port, SOCK_STREAM, 0, &chosen);
     return fd < 0 ? fd : listener_begin(r, fd, chosen, mood, NULL);
 }
@@ -396,5 +470,5 @@ void receiver_close(struct receiver *r)
     r->closing = true;
     stop(r);
     if (!r->handles)
-        free(r);
+        receiver_free(r);
 }

@@ -4,6 +4,7 @@
 #ifndef SINK_RECEIVER_H
 #define SINK_RECEIVER_H
 
+#include "base/fault.h"
 #include "sink/answers.h"
 #include "sink/server.h"
 
@@ -12,6 +13,12 @@ struct receiver;
 
 /* The world must outlive the receiver; its wall clock is set here. */
 struct receiver *receiver_create(struct uv_loop_s *loop, struct sink_world *world);
+
+/* Certificate and key (PEM; key_file NULL: it is in cert_file) for the moods with TLS,
+ * before the first receiver_listen; without this they show a self-signed one. False and
+ * *f (-7). */
+bool receiver_use_certificate(struct receiver *r, const char *cert_file,
+                              const char *key_file, struct fault *f);
 
 /* Listen for SMTP at an IPv4 or IPv6 address. port 0: the kernel chooses. Returns the
  * port, or a negative errno. The mood must outlive the receiver. */

@@ -47,7 +47,8 @@ static void serve_loop(uv_loop_t *loop, struct sink_world *w,
         uv_signal_start(&signals[i], on_signal, numbers[i]);
         uv_unref((uv_handle_t *)&signals[i]); /* a receiver that stops ends the loop */
     }
-    if (listen_all(r, p, f))
+    if ((!p->cert || receiver_use_certificate(r, p->cert, p->key, f)) &&
+        listen_all(r, p, f))
         uv_run(loop, UV_RUN_DEFAULT);
     if (sink_world_counts(w)->record_failed)
         fault_set(f, -20, "the receiver's record cannot be written");

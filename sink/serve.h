@@ -17,13 +17,15 @@ struct serve_params {
     int listens_n;
     const char *record;   /* file for the record, made or emptied; NULL: none */
     const char *keep_dir; /* folder for the messages; NULL: they are not kept */
+    const char *cert;     /* PEM, for moods with TLS; NULL: a self-signed one is made */
+    const char *key;      /* NULL: it is in the certificate's file */
     /* Called for each listener once all listen, with the port that it has. */
     void (*on_listening)(void *arg, const struct serve_listen *l, int port);
     void *arg;
 };
 
-/* False and *f: -20 the record cannot be made or written, 609 an address cannot be
- * listened at. *counts_out is valid in both cases. */
+/* False and *f: -7 the certificate cannot be used, -20 the record cannot be made or
+ * written, 609 an address cannot be listened at. *counts_out is valid in both cases. */
 bool sink_serve(const struct serve_params *p, struct sink_counts *counts_out,
                 struct fault *f);
 

@@ -5,16 +5,9 @@
 
 #include "base/mem.h"
 #include "sink/command.h"
-#include "sink/data.h"
-#include "sink/world.h"
+#include "sink/inside.h"
 
 enum { HEADER_KEPT_MAX = 8 * 1024, PERCENT = 100 };
-
-enum state {
-    STATE_COMMAND,
-    STATE_DATA,
-    STATE_CLOSED, /* whatever else arrives is not read */
-};
 
 /* Output up to `end` may leave when `due` has come. */
 struct mark {
@@ -22,62 +15,28 @@ struct mark {
     int64_t due_us;
 };
 
-struct sink_server {
-    struct sink_world *world;
-    const struct mood *mood;
-    int64_t now_us; /* of the receive that is going on */
-    enum state state;
-
-    struct buf line; /* start of an unfinished command */
-    bool line_cr;    /* its last byte, kept or not, is CR */
-    bool line_long;
-    int bad_commands;
-
-    bool greeted;
-    bool extended;     /* EHLO, not HELO */
-    bool may_pipeline; /* the peer has read our offer */
-    bool mail_open;
-    int recipients;
-    struct buf sender;
-    struct buf rcpts; /* accepted, each ended by a NUL */
-    int messages;
-
-    struct data_scan scan;
-    bool header_done;
-    struct buf header; /* the message's first kilobytes, for its Message-ID */
-    struct buf kept;   /* the message as it came, when it is to be kept */
-
-    struct buf
-        out; /* replies; out.p[0] is byte number `taken` of this connection's output */
-    uint64_t taken;
-    uint64_t released;      /* byte number up to which delays have passed */
-    uint64_t record_wanted; /* bytes of the record that must be written before */
-    struct buf marks;       /* of struct mark, oldest first, from marks_at on */
-    size_t marks_at;
-};
-
 /* ---- replies ---- */
 
-static void reply(struct sink_server *s, const char *text)
+void server_reply(struct sink_server *s, const char *text)
 {
     buf_add_str(&s->out, text);
     buf_add(&s->out, "\r\n", 2);
 }
 
-static void close_now(struct sink_server *s)
+void server_close(struct sink_server *s)
 {
     s->state = STATE_CLOSED;
 }
 
-static void reply_bad(struct sink_server *s, const char *text)
+void server_reply_bad(struct sink_server *s, const char *text)
 {
     s->world->counts.bad_commands++;
     if (++s->bad_commands <= SINK_BAD_COMMANDS_MAX) {
-        reply(s, text);
+        server_reply(s, text);
         return;
     }
-    reply(s, "421 4.7.0 too many errors");
-    close_now(s);
+    server_reply(s, "421 4.7.0 too many errors");
+    server_close(s);
 }
 
 /* Replies made since `before` wait until the mood's delay has passed. */
@@ -134,7 +93,7 @@ static const char *trouble(struct sink_server *s, struct span address)
 
 /* ---- commands ---- */
 
-static void forget_transaction(struct sink_server *s)
+void server_forget_transaction(struct sink_server *s)
 {
     s->mail_open = false;
     s->recipients = 0;
@@ -142,75 +101,46 @@ static void forget_transaction(struct sink_server *s)
     buf_reset(&s->rcpts);
 }
 
-static void on_ehlo(struct sink_server *s, struct span rest)
-{
-    if (s->mood->helo_only) {
-        reply(s, "502 5.5.1 command not implemented");
-        return;
-    }
-    if (!span_trim(rest).n) {
-        reply_bad(s, "501 5.5.4 syntax: EHLO name");
-        return;
-    }
-    forget_transaction(s); /* RFC 5321 4.1.4 */
-    s->greeted = true;
-    s->extended = true;
-    buf_add_str(&s->out, "250-");
-    buf_add_str(&s->out, s->mood->name);
-    buf_add_str(&s->out, ".invalid greets you\r\n");
-    if (s->mood->pipelining)
-        reply(s, "250-PIPELINING");
-    buf_add_str(&s->out, "250-SIZE ");
-    buf_add_u64(&s->out, SINK_SIZE_MAX);
-    reply(s, "\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES");
-}
-
-static void on_helo(struct sink_server *s, struct span rest)
-{
-    if (!span_trim(rest).n) {
-        reply_bad(s, "501 5.5.4 syntax: HELO name");
-        return;
-    }
-    forget_transaction(s);
-    s->greeted = true;
-    s->extended = false;
-    buf_add_str(&s->out, "250 ");
-    buf_add_str(&s->out, s->mood->name);
-    reply(s, ".invalid");
-}
-
 static void on_mail(struct sink_server *s, struct span rest)
 {
     const struct mood *m = s->mood;
     struct span path;
+    if (m->tls_needed && !s->secured) {
+        server_reply(s, "530 5.7.0 Must issue STARTTLS first");
+        return;
+    }
+    if (m->auth && !s->auth.done) {
+        server_reply(s, "530 5.7.0 Authentication required");
+        return;
+    }
     command_spaces(&rest);
     if (!command_word(&rest, SPAN("FROM:"))) {
-        reply_bad(s, "501 5.5.4 syntax: MAIL FROM:<address>");
+        server_reply_bad(s, "501 5.5.4 syntax: MAIL FROM:<address>");
         return;
     }
     command_spaces(&rest); /* RFC 5321 3.3: not allowed, and common */
     if (!command_path(&rest, &path) || (path.n && !command_address_good(path))) {
-        reply_bad(s, "501 5.1.7 sender address is none");
+        server_reply_bad(s, "501 5.1.7 sender address is none");
         return;
     }
     if (!s->greeted || s->mail_open) {
-        reply_bad(s, s->greeted ? "503 5.5.1 MAIL already given"
-                                : "503 5.5.1 EHLO or HELO first");
+        server_reply_bad(s, s->greeted ? "503 5.5.1 MAIL already given"
+                                       : "503 5.5.1 EHLO or HELO first");
         return;
     }
     if (m->close_after && s->messages >= m->close_after) {
-        reply(s, m->close_reply);
-        close_now(s);
+        server_reply(s, m->close_reply);
+        server_close(s);
         return;
     }
     const char *wrong = command_mail_parameters(rest, s->extended);
     if (wrong) {
-        reply_bad(s, wrong);
+        server_reply_bad(s, wrong);
         return;
     }
     s->mail_open = true;
     buf_add_span(&s->sender, path);
-    reply(s, "250 2.1.0 sender ok");
+    server_reply(s, "250 2.1.0 sender ok");
 }
 
 static void on_rcpt(struct sink_server *s, struct span rest)
@@ -218,51 +148,51 @@ static void on_rcpt(struct sink_server *s, struct span rest)
     struct span path;
     command_spaces(&rest);
     if (!command_word(&rest, SPAN("TO:"))) {
-        reply_bad(s, "501 5.5.4 syntax: RCPT TO:<address>");
+        server_reply_bad(s, "501 5.5.4 syntax: RCPT TO:<address>");
         return;
     }
     command_spaces(&rest);
     /* RFC 5321 4.1.1.3: postmaster is the one address without a domain. */
     if (!command_path(&rest, &path) ||
         !(command_address_good(path) || span_equal_nocase(path, SPAN("postmaster")))) {
-        reply_bad(s, "501 5.1.3 recipient address is none");
+        server_reply_bad(s, "501 5.1.3 recipient address is none");
         return;
     }
     if (span_trim(rest).n) {
-        reply_bad(s, "555 5.5.4 parameter not known");
+        server_reply_bad(s, "555 5.5.4 parameter not known");
         return;
     }
     if (!s->mail_open) {
-        reply_bad(s, "503 5.5.1 MAIL first");
+        server_reply_bad(s, "503 5.5.1 MAIL first");
         return;
     }
     if (s->recipients == SINK_RECIPIENTS_MAX) {
-        reply(s, "452 4.5.3 too many recipients");
+        server_reply(s, "452 4.5.3 too many recipients");
         return;
     }
     const char *bad = trouble(s, path);
     if (bad) {
-        reply(s, bad);
+        server_reply(s, bad);
         return;
     }
     s->recipients++;
     buf_add_span(&s->rcpts, path);
     buf_add_char(&s->rcpts, '\0');
-    reply(s, "250 2.1.5 recipient ok");
+    server_reply(s, "250 2.1.5 recipient ok");
 }
 
 static void on_data(struct sink_server *s, struct span rest)
 {
     if (span_trim(rest).n) {
-        reply_bad(s, "501 5.5.4 DATA takes no words");
+        server_reply_bad(s, "501 5.5.4 DATA takes no words");
         return;
     }
     if (!s->mail_open) {
-        reply_bad(s, "503 5.5.1 MAIL first");
+        server_reply_bad(s, "503 5.5.1 MAIL first");
         return;
     }
     if (!s->recipients) {
-        reply(s, "554 5.5.1 no valid recipients"); /* RFC 2920 3.1 expects it */
+        server_reply(s, "554 5.5.1 no valid recipients"); /* RFC 2920 3.1 expects it */
         return;
     }
     s->scan = (struct data_scan){0};
@@ -270,39 +200,39 @@ static void on_data(struct sink_server *s, struct span rest)
     buf_reset(&s->header);
     buf_reset(&s->kept);
     s->state = STATE_DATA;
-    reply(s, "354 end data with <CR><LF>.<CR><LF>");
+    server_reply(s, "354 end data with <CR><LF>.<CR><LF>");
 }
 
 static void on_rset(struct sink_server *s, struct span rest)
 {
     if (span_trim(rest).n) {
-        reply_bad(s, "501 5.5.4 RSET takes no words");
+        server_reply_bad(s, "501 5.5.4 RSET takes no words");
         return;
     }
-    forget_transaction(s);
-    reply(s, "250 2.0.0 ok");
+    server_forget_transaction(s);
+    server_reply(s, "250 2.0.0 ok");
 }
 
 static void on_noop(struct sink_server *s, struct span rest)
 {
     (void)rest; /* RFC 5321 4.1.1.9: ignored */
-    reply(s, "250 2.0.0 ok");
+    server_reply(s, "250 2.0.0 ok");
 }
 
 static void on_quit(struct sink_server *s, struct span rest)
 {
     if (span_trim(rest).n) {
-        reply_bad(s, "501 5.5.4 QUIT takes no words");
+        server_reply_bad(s, "501 5.5.4 QUIT takes no words");
         return;
     }
-    reply(s, "221 2.0.0 bye");
-    close_now(s);
+    server_reply(s, "221 2.0.0 bye");
+    server_close(s);
 }
 
 static void on_others(struct sink_server *s, struct span rest)
 {
     (void)rest;
-    reply_bad(s, "502 5.5.1 command not implemented");
+    server_reply_bad(s, "502 5.5.1 command not implemented");
 }
 
 /* clang-format off */
@@ -311,18 +241,23 @@ static const struct command {
     void (*on)(struct sink_server *s, struct span rest);
 } commands[] = {
     {{"MAIL", 4}, on_mail}, {{"RCPT", 4}, on_rcpt}, {{"DATA", 4}, on_data},
-    {{"EHLO", 4}, on_ehlo}, {{"HELO", 4}, on_helo}, {{"RSET", 4}, on_rset},
-    {{"NOOP", 4}, on_noop}, {{"QUIT", 4}, on_quit}, {{"VRFY", 4}, on_others},
-    {{"EXPN", 4}, on_others}, {{"HELP", 4}, on_others},
+    {{"EHLO", 4}, opening_ehlo}, {{"HELO", 4}, opening_helo}, {{"RSET", 4}, on_rset},
+    {{"NOOP", 4}, on_noop}, {{"QUIT", 4}, on_quit}, {{"AUTH", 4}, opening_auth},
+    {{"VRFY", 4}, on_others}, {{"EXPN", 4}, on_others}, {{"HELP", 4}, on_others},
+    {{"STARTTLS", 8}, opening_starttls},
 };
 /* clang-format on */
 
 static void on_command(struct sink_server *s, struct span line)
 {
     if (!s->out.n)
-        s->may_pipeline = s->extended && s->mood->pipelining;
+        s->may_pipeline = s->extended && opening_offers_pipelining(s);
     else if (!s->may_pipeline)
         s->world->counts.early++;
+    if (s->auth.step != AUTH_IDLE) {
+        opening_auth_line(s, line);
+        return;
+    }
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         struct span rest = line;
         if (command_word(&rest, commands[i].verb) && (!rest.n || *rest.p == ' ')) {
@@ -330,7 +265,7 @@ static void on_command(struct sink_server *s, struct span line)
             return;
         }
     }
-    reply_bad(s, "500 5.5.2 command not recognized");
+    server_reply_bad(s, "500 5.5.2 command not recognized");
 }
 
 /* ---- mail data ---- */
@@ -344,10 +279,10 @@ static void message_over(struct sink_server *s)
     counts->bare += s->scan.bare;
     s->state = STATE_COMMAND;
     if (s->scan.bytes > SINK_SIZE_MAX) {
-        reply(s, "552 5.3.4 message too big");
+        server_reply(s, "552 5.3.4 message too big");
     } else if (hit(span_of(s->rcpts.p), m->filter_percent, 32)) {
         counts->refused++;
-        reply(s, m->filter_reply);
+        server_reply(s, m->filter_reply);
     } else {
         if (s->world->keep_dir) {
             struct buf plain = {0};
@@ -355,8 +290,8 @@ static void message_over(struct sink_server *s)
             bool kept = world_keep(s->world, buf_span(&plain));
             buf_finish(&plain);
             if (!kept) {
-                reply(s, "451 4.3.0 message cannot be stored");
-                forget_transaction(s);
+                server_reply(s, "451 4.3.0 message cannot be stored");
+                server_forget_transaction(s);
                 return;
             }
         }
@@ -374,11 +309,11 @@ static void message_over(struct sink_server *s)
         s->messages++;
         buf_add_str(&s->out, "250 2.0.0 accepted as ");
         buf_add_u64(&s->out, counts->messages);
-        reply(s, "");
+        server_reply(s, "");
     }
-    forget_transaction(s);
+    server_forget_transaction(s);
     if (m->close_after && !m->close_reply && s->messages >= m->close_after)
-        close_now(s);
+        server_close(s);
 }
 
 /* Gather the header until its blank line, for the record. */
@@ -436,13 +371,25 @@ static const char *take_line(struct sink_server *s, const char *p, const char *e
         line = buf_span(&s->line);
     }
     if (s->line_long || line.n > SINK_COMMAND_MAX)
-        reply_bad(s, "500 5.5.2 line too long");
+        server_reply_bad(s, "500 5.5.2 line too long");
     else
         on_command(s, (struct span){line.p, line.n - 2});
     buf_reset(&s->line);
     s->line_cr = false;
     s->line_long = false;
     return lf + 1;
+}
+
+/* Bytes in a state that knows no lines. */
+static const char *take_rest(struct sink_server *s, const char *end)
+{
+    if (s->state == STATE_TLS) {
+        s->world->counts.early++;
+    } else if (s->state == STATE_DEAF) {
+        server_reply(s, "500 5.5.2 command not recognized");
+        server_close(s);
+    }
+    return end;
 }
 
 /* ---- public ---- */
@@ -454,18 +401,19 @@ struct sink_server *sink_server_create(struct sink_world *w, const struct mood *
     s->world = w;
     s->mood = mood;
     s->now_us = now_us;
+    s->secured = mood->tls_at_once;
     w->counts.connections++;
     w->counts.open++;
     bool crowded = mood->connections && open_on_mood > mood->connections;
     if (crowded || mood->greeting) {
         w->counts.refused_connections++;
-        reply(s, crowded ? "421 4.7.0 too many connections, try again later"
-                         : mood->greeting);
-        close_now(s);
+        server_reply(s, crowded ? "421 4.7.0 too many connections, try again later"
+                                : mood->greeting);
+        server_close(s);
     } else {
         buf_add_str(&s->out, "220 ");
         buf_add_str(&s->out, mood->name);
-        reply(s, ".invalid ESMTP");
+        server_reply(s, ".invalid ESMTP");
     }
     delay_from(s, 0);
     return s;
@@ -493,8 +441,12 @@ void sink_server_receive(struct sink_server *s, const char *data, size_t n,
     const char *end = data + n;
     size_t before = s->out.n;
     s->now_us = now_us;
-    while (p < end && s->state != STATE_CLOSED)
-        p = s->state == STATE_DATA ? take_data(s, p, end) : take_line(s, p, end);
+    while (p < end && s->state != STATE_CLOSED) {
+        if (s->state == STATE_COMMAND)
+            p = take_line(s, p, end);
+        else
+            p = s->state == STATE_DATA ? take_data(s, p, end) : take_rest(s, end);
+    }
     delay_from(s, before);
 }
 
@@ -534,6 +486,23 @@ int64_t sink_server_deadline(const struct sink_server *s)
 bool sink_server_full(const struct sink_server *s)
 {
     return s->out.n > SINK_OUTPUT_MAX;
+}
+
+bool sink_server_wants_tls(const struct sink_server *s)
+{
+    return s->state == STATE_TLS && !s->out.n;
+}
+
+void sink_server_secured(struct sink_server *s)
+{
+    s->world->counts.secured++;
+    if (s->state != STATE_TLS)
+        return; /* TLS from the first byte: there was nothing before it */
+    s->state = STATE_COMMAND;
+    s->secured = true;
+    s->greeted = false;
+    s->extended = false;
+    s->may_pipeline = false;
 }
 
 bool sink_server_over(const struct sink_server *s)

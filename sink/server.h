@@ -1,6 +1,6 @@
 /* The receiver's side of one SMTP connection, sans-IO: bytes in, bytes out, a deadline.
- * RFC 5321, 1870, 2034, 2920, 6152. One holder, no locks, no clock. Used by demo,
- * rehearse, tests and bench.
+ * RFC 5321, 1870, 2034, 2920, 3207, 4954, 6152. One holder, no locks, no clock. Used by
+ * demo, rehearse, tests and bench.
  *
  * It is strict, because it exists to show what a sender does: a command ends at CRLF
  * and nowhere else, data ends at CRLF.CRLF and nowhere else, and what a sender should
@@ -35,6 +35,8 @@ struct sink_counts {
     uint64_t early;        /* commands sent before they might be: before the greeting
                               or a reply, when PIPELINING was not offered */
     uint64_t bad_commands; /* answered 500, 501, 502, 503 or 555 */
+    uint64_t secured;      /* connections on which a TLS handshake was finished */
+    uint64_t authenticated;
     int open;
     bool record_failed; /* the record cannot be written: nobody is answered */
 };
@@ -73,6 +75,13 @@ void sink_server_sent(struct sink_server *s, size_t n);
 int64_t sink_server_deadline(const struct sink_server *s);
 /* Too many replies wait to be taken: call receive again when some are. */
 bool sink_server_full(const struct sink_server *s);
+/* 220 to STARTTLS was taken: what comes next from the wire belongs to TLS. Until
+ * sink_server_secured, bytes that are received are dropped, and counted as early. */
+bool sink_server_wants_tls(const struct sink_server *s);
+/* The handshake is done; from now on receive and output are plaintext. All that was
+ * said in clear is forgotten (RFC 3207 4.2). With a mood's tls_at_once the shell begins
+ * TLS by itself and the greeting goes out under it. */
+void sink_server_secured(struct sink_server *s);
 /* The last reply was taken (or there was none): close. */
 bool sink_server_over(const struct sink_server *s);
 
