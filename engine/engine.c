@@ -208,13 +208,16 @@ static void run_worker(void *arg)
     uv_run(&sender->loop, UV_RUN_DEFAULT);
 }
 
+static const char no_loop[] = "cannot make an event loop: %s";
+
 /* One worker of its own loop, or, with workers = 0, on the scheduler's. */
 static bool make_worker(struct engine *e, struct sender *s, struct fault *f)
 {
     if (e->params->workers == 0)
         return worker_init(&s->worker, &e->loop, &e->worker_params, &e->inbox, f);
     int failed = uv_loop_init(&s->loop);
-    assert(!failed);
+    if (failed)
+        return fault_set(f, -20, no_loop, uv_strerror(failed));
     if (worker_init(&s->worker, &s->loop, &e->worker_params, &e->inbox, f))
         return true;
     uv_loop_close(&s->loop);
@@ -233,7 +236,13 @@ static bool start_workers(struct engine *e, struct fault *f)
         if (e->params->workers == 0)
             continue;
         int failed = uv_thread_create(&s->thread, run_worker, s);
-        assert(!failed);
+        if (failed) { /* it ends here and now */
+            mailbox_post(&s->worker.inbox, &task_create(TASK_END)->mail);
+            run_worker(s);
+            uv_loop_close(&s->loop);
+            worker_finish(&s->worker);
+            return fault_set(f, -20, "cannot start a thread: %s", uv_strerror(failed));
+        }
     }
     return true;
 }
@@ -337,8 +346,12 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
 {
     struct engine *e = mem_zero(1, sizeof *e);
     e->params = params;
+    *stats = (struct engine_stats){.state = ENGINE_STOPPED, .totals = params->totals};
     int failed = uv_loop_init(&e->loop);
-    assert(!failed);
+    if (failed) {
+        free(e);
+        return fault_set(f, -20, no_loop, uv_strerror(failed));
+    }
     e->resolver = resolver_create(&e->loop, &params->resolver, f);
     if (!e->resolver) {
         uv_loop_close(&e->loop);

@@ -121,4 +121,12 @@ limit=0
 same "all delivered" "rows 120 = delivered 120 + error 0 + absent 0 + pending 0 (in-doubt 0, assumed 0)" \
     "$(cat "$work/sum")"
 grep -q 'socket	event' "$work/state/hikyaku/descriptors/attempts.tsv" || die "609 is not in the log"
+# Not even enough to begin: a sentence and a status, not a crash.
+limit=16
+start begin
+status=0
+wait "$sender" || status=$?
+same "too few descriptors to begin" 74 "$status"
+grep -q '^hikyaku: -20 LE ' "$work/err" || die "no sentence: $(cat "$work/err")"
+
 echo "slow greetings, SIGINT, SIZE, ^Z and no descriptors: every row once"
