@@ -101,6 +101,25 @@ bool attempts_write(struct attempts *a, struct fault *f);
  * nothing is written any more: a failed sync is never tried again and believed. */
 bool attempts_sync(struct attempts *a, struct fault *f);
 uint64_t attempts_lines(const struct attempts *a); /* appended by this object */
+
+/* Events of the whole job: row 0, outcome `event`, stage "run". */
+enum run_event {
+    RUN_NONE,
+    RUN_RESUMED,  /* what the former run left open was judged: each row in doubt has its
+                     line, before this one; no other row that was lent had left */
+    RUN_STOPPED,  /* a clean end with rows pending: no row is lent any more */
+    RUN_FINISHED, /* a clean end, no row is pending */
+    RUN_CANCELLED, /* code -11: every row that is pending here ends; message: why */
+    RUN_RETRY,     /* its opposite: those rows are pending again, as they were */
+};
+/* Append the line. reason is for CANCELLED alone. */
+void attempts_event(struct attempts *a, int64_t now_ms, enum run_event what,
+                    struct span reason);
+/* A clean end, STOPPED or FINISHED: write and sync what there is, and only then append,
+ * write and sync the event. So whoever finds it as the last line knows that every line
+ * before it was synced. */
+bool attempts_end(struct attempts *a, int64_t now_ms, enum run_event what,
+                  struct fault *f);
 void attempts_close(struct attempts *a); /* NULL is allowed; what is buffered is lost */
 
 /* One line, read back. Spans point into the reader's memory until its next call. */
@@ -113,8 +132,12 @@ struct attempt_line {
     enum outcome outcome;
     int64_t time_ms;
     int64_t next_attempt_ms; /* 0: empty */
-    uint64_t offset; /* of the line in the file; set with TORN and DAMAGED too */
+    uint64_t offset;  /* of the line in the file; set with TORN and DAMAGED too */
+    uint64_t size;    /* its bytes, without the newline; the same */
+    struct span text; /* DAMAGED: the line, empty when it is too long for one */
 };
+/* Which event of the whole job this line is. */
+enum run_event attempt_run_event(const struct attempt_line *line);
 
 enum attempts_read {
     ATTEMPTS_LINE,
@@ -133,5 +156,17 @@ enum attempts_read attempts_reader_next(struct attempts_reader *r,
 enum attempts_read attempts_reader_at(struct attempts_reader *r, uint64_t offset,
                                       struct attempt_line *out);
 void attempts_reader_close(struct attempts_reader *r); /* NULL is allowed */
+
+/* ---- before a job is resumed, under its lock (report/renew.c) ----------------------
+ */
+
+/* After a failed sync the kernel shows lines that may never reach the disk, and a
+ * second sync of the same pages proves nothing. So unless the last line is a clean end,
+ * the whole log is copied to a new file beside it (without a torn tail), which is
+ * synced and renamed over it, and the directory is synced: about a second a gigabyte,
+ * and nothing has to be known of what was synced when. A kill at any point leaves the
+ * one or the other. *renewed_out (may be NULL): was there need. False: -20, the log is
+ * as it was. */
+bool attempts_renew(const char *path, bool *renewed_out, struct fault *f);
 
 #endif

@@ -9,7 +9,14 @@
  *     last_code;
  *   - the flags in-doubt and assumed, once set, stay;
  *   - an event line (row 0) with code -11 ends all rows that are pending at that line.
- * A final line that comes behind it (it was on its way) still counts. */
+ *     A final line that comes behind it (it was on its way) still counts. RUN_RETRY
+ *     makes them pending again;
+ *   - a lease line lends rows; the next line of a row, RUN_RESUMED or a clean end take
+ *     them back;
+ *   - a damaged line may have been the result of any row that was lent then, whatever
+ *     row it names: such a row is `damaged` until its next line or RUN_RESUMED. When
+ *     that next line's attempt number shows that one is missing, the flag in-doubt is
+ *     set, for the missing line may have had it. */
 #ifndef REPORT_RESULTS_H
 #define REPORT_RESULTS_H
 
@@ -18,6 +25,7 @@
 
 #include "base/fault.h"
 #include "codes/codes.h"
+#include "report/attempts.h"
 
 struct results;
 
@@ -30,11 +38,13 @@ void results_free(struct results *r); /* NULL is allowed */
 
 struct totals {
     uint64_t rows, delivered, error, absent,
-        pending;                /* rows is the sum of the others */
-    uint64_t in_doubt, assumed; /* rows with that flag, whatever their outcome */
+        pending; /* rows is the sum of the others */
+    /* Rows with that flag, whatever their outcome; in_doubt also those with `damaged`.
+     */
+    uint64_t in_doubt, assumed;
 };
 struct totals results_totals(const struct results *r);
-uint64_t results_damaged(const struct results *r);
+uint64_t results_damaged(const struct results *r); /* lines, also those of other rows */
 /* "rows 100000 = delivered 99120 + error 310 + absent 570 + pending 0 (in-doubt 2,
  * assumed 0)", no newline. */
 void totals_line(struct buf *out, const struct totals *t);
@@ -42,16 +52,43 @@ void totals_line(struct buf *out, const struct totals *t);
  * every row. "-" when there are no rows. */
 void totals_rate(struct buf *out, const struct totals *t);
 
-/* What replay needs of a row. */
+/* What replay needs of a row. Its way through a resume:
+ *   - damaged: in doubt;
+ *   - leased, not damaged: what the flight file says; in doubt if it says nothing
+ *     (another boot);
+ *   - neither: not in doubt.
+ * A row in doubt gets a line with the flag; when all have theirs, RUN_RESUMED follows,
+ * and only when that is synced the flight file is begun anew. */
 struct row_history {
     enum outcome outcome; /* DELIVERED, ERROR, ABSENT: final; RETRY: pending, was tried;
                              EVENT: never tried */
     uint32_t attempts;
     int last_code; /* of the last real attempt; 0: none */
-    bool in_doubt, assumed;
+    bool in_doubt; /* a line of it has that flag */
+    bool assumed;
     int64_t first_ms, next_ms; /* Unix; 0: none */
+    int64_t last_ms;
+    bool leased;    /* it was lent and has no line since; also with a row that was
+                       cancelled    on its way, never with another final one */
+    bool damaged;   /* it was lent when a damaged line came, and has no line since: that
+                       line may have been its result. Otherwise like leased */
+    bool cancelled; /* ERROR by -11 alone: pending again after RUN_RETRY */
 };
 struct row_history results_row(const struct results *r, uint32_t row);
+
+/* What replay needs of the job. */
+enum run_event results_end(const struct results *r); /* STOPPED or FINISHED if that is
+                                                        the last line, else NONE */
+bool results_cancelled(const struct results *r);     /* -11 stands */
+/* Damaged lines that may have been leases: rows lent by them and lost with all their
+ * lines are not known. To be told to people. */
+uint64_t results_hidden_leases(const struct results *r);
+
+/* Copy damaged lines to the file at path (attempts.damaged: offset, size, the line with
+ * escapes), those that are not in it yet; made if need be, synced. The log keeps them:
+ * offsets in it never change. *fresh_out: how many were new. False: -20. */
+bool results_set_aside(const struct results *r, const char *path, uint64_t *fresh_out,
+                       struct fault *f);
 
 /* The columns, in order, and whether they are numbers in JSON. */
 /* clang-format off */
