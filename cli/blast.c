@@ -116,6 +116,12 @@ static int make_deny(struct blast *b)
     return b->deny ? -1 : complain(&f);
 }
 
+int blast_ready(struct blast *b)
+{
+    int status = make_deny(b);
+    return status >= 0 ? status : read_message(b);
+}
+
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command)
 {
@@ -134,8 +140,7 @@ int blast_open(struct blast *b, const struct blast_options *options,
     b->conf = conf_load(options->config, false, &f);
     if (!b->conf)
         return complain(&f);
-    status = make_deny(b);
-    return status >= 0 ? status : read_message(b);
+    return blast_ready(b);
 }
 
 int blast_open_list(struct blast *b, const char *path)
@@ -241,6 +246,13 @@ struct engine_params blast_engine(const struct blast *b)
         [CONF_TLS_ENCRYPT] = SMTP_TLS_REQUIRE,
         [CONF_TLS_VERIFY] = SMTP_TLS_REQUIRE,
     };
+    static const enum verdict_doubt doubt[] = {
+        [CONF_END_TIMEOUT_RETRY] = DOUBT_RETRY,
+        [CONF_END_TIMEOUT_ASSUME] = DOUBT_ASSUME,
+        [CONF_END_TIMEOUT_FAIL] = DOUBT_FAIL,
+    };
+    e.worker.verdict.end_timeout = doubt[p->end_timeout];
+    e.worker.verdict.in_doubt = doubt[p->in_doubt];
     e.worker.smtp.tls = tls[p->tls];
     e.worker.smtp.session_limit_us = p->timeout.session * 1000;
     e.worker.tls_verify = p->tls == CONF_TLS_VERIFY;

@@ -28,6 +28,9 @@ struct blast {
 /* Settings, message text, --to and --from. */
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command);
+/* What blast_open does once the settings are there: the message's text,
+ * deny_destinations. */
+int blast_ready(struct blast *b);
 /* The list at path, which is the one that the user named, or a copy. */
 int blast_open_list(struct blast *b, const char *path);
 /* Compile the message for the list's columns; find the envelope sender. */

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "cli/cli.h"
+#include "cli/find.h"
 #include "conf/conf.h"
 #include "queue/job.h"
 #include "queue/recipients.h"
@@ -124,25 +125,6 @@ static int parse(int argc, char **argv, struct choices *out)
     return -1;
 }
 
-/* The job's directory, as it was asked for. Returns -1 or the exit status. */
-static int find(const struct choices *choices, struct buf *path)
-{
-    assert(choices->job);
-    struct fault f = {0};
-    struct conf *conf = NULL;
-    if (!strchr(choices->job, '/')) { /* a path needs no spool, and so no settings */
-        conf = conf_load(choices->config, false, &f);
-        if (!conf)
-            return complain(&f);
-    }
-    enum job_result found = job_find(conf ? conf->spool : "", choices->job, path, &f);
-    conf_free(conf);
-    if (found == JOB_DONE)
-        return -1;
-    complain(&f);
-    return found == JOB_BAD_NAME ? EX_USAGE : found == JOB_IO ? EX_IOERR : EX_NOINPUT;
-}
-
 /* Addresses of rows that have no line yet. */
 struct addresses {
     const struct recipients *list;
@@ -237,7 +219,7 @@ int cmd_results(int argc, char **argv)
     if (status >= 0)
         return status;
     struct buf dir = {0};
-    status = find(&choices, &dir);
+    status = find_job(choices.config, choices.job, &dir);
     if (status < 0)
         status = show(buf_cstr(&dir), &choices.print);
     buf_finish(&dir);

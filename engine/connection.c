@@ -49,6 +49,16 @@ static int64_t now_us(void)
 
 /* ---- reports ---- */
 
+/* recipient: whose result it is, or NULL. */
+static struct verdict judge(const struct connection *c, const struct smtp_result *r,
+                            const struct address *recipient)
+{
+    struct verdict_policy policy = c->worker->params->verdict;
+    if (recipient)
+        policy.domain = span_of(recipient->text + recipient->domain_at);
+    return verdict_of_result(r, true, &policy);
+}
+
 static void report_returned(struct connection *c, struct lent lent)
 {
     flight_set(c->worker->params->flight, lent.entry, FLIGHT_OTHER);
@@ -79,8 +89,10 @@ static void report_settled(struct connection *c, const struct slot *slot,
                            struct lent lent, const struct verdict *verdict,
                            struct span words)
 {
-    flight_set(c->worker->params->flight, lent.entry,
-               verdict->outcome == OUTCOME_DELIVERED ? FLIGHT_TAKEN : FLIGHT_OTHER);
+    /* What is not known to be taken stays as it stood: its dot may have left. */
+    if (!verdict->in_doubt && !verdict->assumed)
+        flight_set(c->worker->params->flight, lent.entry,
+                   verdict->outcome == OUTCOME_DELIVERED ? FLIGHT_TAKEN : FLIGHT_OTHER);
     struct event e = {
         .kind = EVENT_SETTLED,
         .connection = c->number,
@@ -136,7 +148,7 @@ static void end_session(struct connection *c)
         struct event e = {.kind = EVENT_EPILOGUE,
                           .connection = c->number,
                           .target = c->target,
-                          .verdict = verdict_of_result(epilogue, true, NULL)};
+                          .verdict = judge(c, epilogue, NULL)};
         struct event_texts texts = {.text[EVENT_WORDS] = host_words(epilogue)};
         report_add(&c->worker->report, &e, &texts);
     }
@@ -281,7 +293,7 @@ static void settle(struct connection *c)
     for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
         struct slot *slot = CONTAINER_OF(t, struct slot, transaction);
         const struct smtp_result *r = &slot->recipient.result;
-        struct verdict v = verdict_of_result(r, true, NULL);
+        struct verdict v = judge(c, r, &slot->fields.address);
         if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
@@ -344,7 +356,7 @@ static void session_over(struct connection *c)
         close_connection(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN);
         return;
     }
-    struct verdict v = verdict_of_result(fate, true, NULL);
+    struct verdict v = judge(c, fate, NULL);
     char words[REPLY_TEXT_MAX + 1]; /* the fate goes with its session */
     memcpy(words, fate->reply.text, sizeof words);
     target_failed(c, &v, (struct span){words, fate->reply.text_n});

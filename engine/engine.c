@@ -148,8 +148,20 @@ static void end(struct engine *e)
     uv_close((uv_handle_t *)&e->prepare, NULL);
     uv_close((uv_handle_t *)&e->wake, NULL);
     uv_close((uv_handle_t *)&e->tick, NULL);
+    /* A second ^C may still come, and must not end us before the last sync: these are
+     * closed last, but keep no loop alive. */
+    uv_unref((uv_handle_t *)&e->interrupt);
+    uv_unref((uv_handle_t *)&e->terminate);
+}
+
+/* All is decided; libuv gives the signals back to the kernel, who would kill. */
+static void close_signals(struct engine *e)
+{
     uv_close((uv_handle_t *)&e->interrupt, NULL);
     uv_close((uv_handle_t *)&e->terminate, NULL);
+    uv_run(&e->loop, UV_RUN_DEFAULT);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
 }
 
 static bool over(struct engine *e)
@@ -364,6 +376,7 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
     e->state = e->totals.pending ? ENGINE_STOPPED : ENGINE_FINISHED;
     if (!e->fault.code && attempts_write(params->attempts, &e->fault))
         attempts_sync(params->attempts, &e->fault);
+    close_signals(e);
     *stats = (struct engine_stats){
         .state = e->state,
         .totals = e->totals,

@@ -17,7 +17,8 @@
  *
  * SIGINT or SIGTERM: nothing new is begun, what is in flight ends, the rest stays
  * pending. A second one: connections are closed at once; rows whose mail may have
- * arrived say so. */
+ * arrived say so. Later ones are ignored, also after the return: a run that has ended
+ * tells how. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 

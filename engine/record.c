@@ -17,7 +17,8 @@ static void fill(struct attempt *a, int64_t now_ms, const struct verdict *v,
     a->mx_host = where->mx_host;
     a->mx_address = where->mx_address;
     a->tls = where->tls;
-    a->flags = where->flags | (v->in_doubt ? FLAG_IN_DOUBT : 0);
+    a->flags = where->flags | (v->in_doubt ? FLAG_IN_DOUBT : 0) |
+               (v->assumed ? FLAG_ASSUMED : 0);
     a->message_id = where->message_id;
     a->status = v->status;
     a->message = words;

@@ -62,6 +62,8 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
     record_attempt(e->params->attempts, &r, where);
     if (d.first_doubt)
         e->totals.in_doubt++;
+    if (v->assumed)
+        e->totals.assumed++;
     if (d.final) {
         record_count(&e->totals, &last, d.ended);
         e->totals.pending--;

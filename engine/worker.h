@@ -17,9 +17,10 @@ struct worker_params { /* all of it outlives the workers and never changes */
     struct flight *flight;   /* states of the rows that are lent */
     const char *sender;      /* envelope sender */
     struct smtp_params smtp;
-    struct tls_client_params tls; /* unless smtp.tls is NONE and smtp.secured false */
-    bool tls_verify;              /* the certificate must be the host's */
-    int64_t connect_limit_us;     /* for one address */
+    struct verdict_policy verdict; /* without the domain */
+    struct tls_client_params tls;  /* unless smtp.tls is NONE and smtp.secured false */
+    bool tls_verify;               /* the certificate must be the host's */
+    int64_t connect_limit_us;      /* for one address */
     uint16_t port;
 };
 

@@ -194,26 +194,39 @@ static struct verdict of_break(const struct smtp_result *r)
 
 /* Rule 4: the dot was not answered in time. */
 static struct verdict of_end_timeout(const struct smtp_result *r,
-                                     enum verdict_end_timeout end_timeout)
+                                     enum verdict_doubt end_timeout)
 {
     struct verdict v = of_break(r);
     bool has_all = r->dot_left && !r->sending; /* the peer's kernel */
     switch (end_timeout) {
-    case END_TIMEOUT_ASSUME:
+    case DOUBT_ASSUME:
         if (has_all) {
             v = look_up(250, "wait-end-assumed");
             v.scope = SCOPE_NONE;
             v.assumed = true;
         }
         break;
-    case END_TIMEOUT_FAIL:
+    case DOUBT_FAIL:
         if (v.code == 645) {
             v.outcome = OUTCOME_ERROR;
             v.next_host = false;
         }
         break;
-    case END_TIMEOUT_RETRY:
+    case DOUBT_RETRY:
         break;
+    }
+    return v;
+}
+
+static struct verdict of_doubt(struct verdict v, enum verdict_doubt in_doubt)
+{
+    if (in_doubt == DOUBT_ASSUME) {
+        v = look_up(250, "wait-end-assumed");
+        v.scope = SCOPE_NONE;
+        v.assumed = v.in_doubt = true;
+    } else if (in_doubt == DOUBT_FAIL) {
+        v.outcome = OUTCOME_ERROR;
+        v.next_host = false;
     }
     return v;
 }
@@ -256,6 +269,8 @@ struct verdict verdict_of_result(const struct smtp_result *r, bool remote,
     case SMTP_HOW_NONE:
         assert(false); /* not decided yet */
     }
+    if (v.in_doubt && v.outcome == OUTCOME_RETRY && v.code != 645)
+        v = of_doubt(v, policy->in_doubt);
     /* Whoever spoke with us without being the recipient's MX was our own relay. */
     if (v.class != CLASS_NONE)
         v.class = !remote || policy->relay  ? CLASS_LE

@@ -27,23 +27,25 @@ struct verdict {
     bool about_us;    /* a refusal that is about the sender (codes rules 8 and 14) */
     bool generic;     /* only the generic row for its digit matched (rule 11) */
     bool in_doubt;    /* may have been delivered although we do not know */
-    bool assumed;     /* delivered because end_timeout says so: nobody confirmed it */
+    bool assumed;     /* delivered because the settings say so: nobody confirmed it */
     const char *step; /* the stage column */
     char status[16];  /* enhanced status code "5.1.1" */
 };
 
-/* What becomes of a message whose dot was not answered in time (645, codes rule 4). */
-enum verdict_end_timeout {
-    END_TIMEOUT_RETRY,
-    END_TIMEOUT_ASSUME, /* delivered, if the peer's kernel has all of it */
-    END_TIMEOUT_FAIL,
+/* What becomes of a message that may have been delivered (codes rule 4). */
+enum verdict_doubt {
+    DOUBT_RETRY,
+    DOUBT_ASSUME, /* delivered */
+    DOUBT_FAIL,
 };
 
 /* What the settings say of a result. */
 struct verdict_policy {
-    enum verdict_end_timeout end_timeout;
-    bool relay;         /* it came through our own relay: class LE */
-    struct span domain; /* the recipient's, for rule 9; may be empty */
+    enum verdict_doubt
+        end_timeout;             /* 645; ASSUME only if the peer's kernel has it all */
+    enum verdict_doubt in_doubt; /* every other end after the dot */
+    bool relay;                  /* it came through our own relay: class LE */
+    struct span domain;          /* the recipient's, for rule 9; may be empty */
 };
 
 /* remote: an address of the recipient's own MX was tried (decides LE/BE). policy: NULL

@@ -115,6 +115,7 @@ static void defaults(void **state)
     assert_int_equal(c->policy.tls_min_version, CONF_TLS_VERSION_1_2);
     assert_string_equal(c->policy.tls_ca_file, "");
     assert_int_equal(c->policy.end_timeout, CONF_END_TIMEOUT_RETRY);
+    assert_int_equal(c->policy.in_doubt, CONF_END_TIMEOUT_RETRY);
     assert_string_equal(c->policy.relay, "");
     assert_string_equal(c->policy.relay_user, "");
     assert_string_equal(c->policy.relay_password_file, "");

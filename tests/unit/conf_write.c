@@ -90,6 +90,7 @@ static void defaults_read_back(void **state)
                                          "    tls_ca_file = ''\n"
                                          "    tls_min_version = '1.2'\n"
                                          "    end_timeout = 'retry'\n"
+                                         "    in_doubt = 'retry'\n"
                                          "    relay = ''\n"
                                          "    relay_user = ''\n"
                                          "    relay_password_file = ''\n"

@@ -187,6 +187,42 @@ static const struct {
 };
 /* clang-format on */
 
+static void doubt_is_the_settings_to_decide(void **state)
+{
+    (void)state;
+    struct smtp_result timeout = {
+        .how = SMTP_HOW_TIMEOUT, .stage = SMTP_END, .dot_left = true};
+    struct smtp_result lost = {
+        .how = SMTP_HOW_LOST, .stage = SMTP_END, .dot_left = true};
+    struct smtp_result before = {.how = SMTP_HOW_LOST, .stage = SMTP_DATA};
+    struct verdict_policy p = {.end_timeout = DOUBT_RETRY, .in_doubt = DOUBT_ASSUME};
+    struct verdict v = verdict_of_result(&timeout, true, &p);
+    assert_int_equal(v.code, 645);
+    assert_int_equal(v.outcome, OUTCOME_RETRY);
+    assert_true(v.in_doubt && !v.assumed);
+    v = verdict_of_result(&lost, true, &p);
+    assert_int_equal(v.code, 250);
+    assert_string_equal(v.step, "wait-end-assumed");
+    assert_int_equal(v.outcome, OUTCOME_DELIVERED);
+    assert_true(v.in_doubt && v.assumed);
+    v = verdict_of_result(&before, true, &p); /* no doubt: it was not delivered */
+    assert_int_equal(v.code, 624);
+    assert_int_equal(v.outcome, OUTCOME_RETRY);
+    assert_false(v.in_doubt || v.assumed);
+
+    p = (struct verdict_policy){.end_timeout = DOUBT_ASSUME, .in_doubt = DOUBT_FAIL};
+    v = verdict_of_result(&timeout, true, &p);
+    assert_true(v.assumed);
+    assert_int_equal(v.outcome, OUTCOME_DELIVERED);
+    timeout.sending = true; /* the peer has not got it all */
+    v = verdict_of_result(&timeout, true, &p);
+    assert_false(v.assumed);
+    v = verdict_of_result(&lost, true, &p);
+    assert_int_equal(v.code, 625);
+    assert_int_equal(v.outcome, OUTCOME_ERROR);
+    assert_true(v.in_doubt);
+}
+
 static void codes_without_a_dialogue(void **state)
 {
     (void)state;
@@ -208,6 +244,7 @@ int main(void)
         cmocka_unit_test(every_reply_has_a_verdict),
         cmocka_unit_test(every_break_has_its_code),
         cmocka_unit_test(what_is_no_dialogue),
+        cmocka_unit_test(doubt_is_the_settings_to_decide),
         cmocka_unit_test(codes_without_a_dialogue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
