@@ -205,7 +205,10 @@ static struct tls_context *context_create(const SSL_METHOD *method)
     if (!c->ssl)
         die_oom();
     SSL_CTX_set_options(c->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(c->ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Buffers of OpenSSL live only while they hold something: 32 kB less for each
+     * connection that waits, and no slower (measured). */
+    SSL_CTX_set_mode(c->ssl,
+                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     return c;
 }
 
