@@ -37,7 +37,8 @@ struct mx_query {
     bool bad_domain;
     bool null_mx;
     bool implicit;
-    int open; /* slots OPEN or ASKED */
+    bool is_host; /* it was asked for in brackets: no domain */
+    int open;     /* slots OPEN or ASKED */
     int hosts_n;
     char domain[DNS_NAME_MAX + 1];
     struct dns_mx hosts[MX_HOSTS_MAX]; /* as published: by preference, then name */
@@ -89,20 +90,74 @@ static void open_slot(struct mx_query *q, int id)
     q->open++;
 }
 
+static void open_hosts(struct mx_query *q)
+{
+    for (int id = 1; id <= 2 * q->hosts_n; id++)
+        open_slot(q, id);
+}
+
+static void know(struct mx_query *q, int id, enum dns_result result)
+{
+    q->slots[id].state = SLOT_KNOWN;
+    q->slots[id].result = result;
+    q->open--;
+}
+
+/* One host as if it were published alone, with its name or address in q->domain. */
+static void begin_host(struct mx_query *q)
+{
+    struct ip address;
+    open_slot(q, MX_SLOT);
+    know(q, MX_SLOT, DNS_NO_DATA);
+    q->implicit = true;
+    q->hosts_n = 1;
+    q->hosts[0].preference = 0;
+    memcpy(q->hosts[0].name, q->domain, sizeof q->domain);
+    open_hosts(q);
+    if (!ip_parse(q->domain, &address))
+        return;
+    q->slots[1].n = 1;
+    q->slots[1].addresses[0] = address;
+    know(q, 1, DNS_FOUND);
+    know(q, 2, DNS_NO_DATA);
+}
+
+/* Copy the name, or what is between its brackets. False: it can be neither. */
+static bool take_name(struct mx_query *q, const char *name)
+{
+    size_t n = strlen(name);
+    struct ip address;
+    q->domain[0] = '\0';
+    q->is_host = name[0] == '[' && name[n - 1] == ']';
+    if (q->is_host) {
+        name++;
+        n -= 2;
+    }
+    if (n > DNS_NAME_MAX)
+        return false;
+    memcpy(q->domain, name, n);
+    q->domain[n] = '\0';
+    if (dns_name_valid(q->domain) || (q->is_host && ip_parse(q->domain, &address)))
+        return true;
+    q->domain[0] = '\0';
+    return false;
+}
+
 struct mx_query *mx_query_create(const char *domain, const struct deny *deny)
 {
     struct mx_query *q = mem_alloc(sizeof *q);
     q->deny = deny;
-    q->bad_domain = !dns_name_valid(domain);
     q->null_mx = q->implicit = false;
     q->open = q->hosts_n = 0;
     for (int i = 0; i < MX_QUESTIONS_MAX; i++)
         q->slots[i].state = SLOT_UNUSED;
-    q->domain[0] = '\0';
-    if (!q->bad_domain) {
-        memcpy(q->domain, domain, strlen(domain) + 1);
+    q->bad_domain = !take_name(q, domain);
+    if (q->bad_domain)
+        return q;
+    if (q->is_host)
+        begin_host(q);
+    else
         open_slot(q, MX_SLOT);
-    }
     return q;
 }
 
@@ -130,12 +185,6 @@ bool mx_query_next(struct mx_query *q, struct mx_question *out)
 bool mx_query_done(const struct mx_query *q)
 {
     return q->open == 0;
-}
-
-static void open_hosts(struct mx_query *q)
-{
-    for (int id = 1; id <= 2 * q->hosts_n; id++)
-        open_slot(q, id);
 }
 
 /* The MX answer is final. RFC 5321 5.1: only a domain that is known to have no MX is
@@ -350,6 +399,8 @@ static void judge_addresses(const struct mx_query *q, const struct tally *t,
         if (q->null_mx) {
             strcpy(set->status, "5.1.10"); /* RFC 7505 4.1 */
             buf_printf(words, "%s takes no mail (null MX)", q->domain);
+        } else if (q->is_host) {
+            buf_printf(words, "%s has no address", q->domain);
         } else if (q->implicit) {
             buf_printf(words, "%s has no MX and no address", q->domain);
         } else if (q->hosts_n == 0) {

@@ -91,6 +91,8 @@ struct mx_question {
 enum { MX_QUESTIONS_MAX = 1 + 2 * MX_HOSTS_MAX };
 
 /* domain: A-labels, lower case, no trailing dot; anything else ends as 700 without a
+ * question. A name in brackets is a host, not a domain: "[mx.example]" is asked for its
+ * addresses and for no MX; "[192.0.2.1]" and "[2001:db8::1]" are known without a
  * question. deny must outlive the query; NULL: nothing is denied. */
 struct mx_query *mx_query_create(const char *domain, const struct deny *deny);
 /* A question that is open and was not handed out before. */

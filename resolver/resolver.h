@@ -32,8 +32,9 @@ struct resolver *resolver_create(struct uv_loop_s *loop,
 /* set: a reference that the callee owns (mx_set_unref). */
 typedef void resolver_done_fn(void *arg, struct mx_set *set);
 
-/* Look a domain up (A-labels, lower case). done is called once, later; it may look up
- * more domains and may close the resolver. */
+/* Look a domain up (A-labels, lower case), or a host: its name or address in brackets
+ * (mx_query_create). done is called once, later; it may look up more domains and may
+ * close the resolver. */
 void resolver_lookup(struct resolver *r, const char *domain, resolver_done_fn *done,
                      void *arg);
 

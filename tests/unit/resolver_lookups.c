@@ -182,6 +182,30 @@ static void one_query_a_name(void **state)
     end(b);
 }
 
+/* A host is another name than the domain of the same letters; an address needs nobody.
+ */
+static void hosts_in_brackets(void **state)
+{
+    (void)state;
+    struct bench *b = begin(1, 10);
+    struct mx_set *sets[5];
+    add(b, "[mx.test]", &sets[0]);
+    add(b, "[mx.test]", &sets[1]);
+    add(b, "[192.0.2.1]", &sets[2]);
+    add(b, "[192.0.2.1]", &sets[3]);
+    run(b);
+    assert_int_equal(b->asked[0], 2); /* A and AAAA */
+    assert_ptr_equal(sets[0], sets[1]);
+    assert_string_equal(sets[0]->key, "mx.test");
+    assert_string_equal(sets[2]->hosts[0].name, "192.0.2.1");
+    add(b, "mx.test", &sets[4]);
+    run(b);
+    assert_int_equal(b->asked[0], 3); /* its MX; the addresses are known */
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(code(&sets[i]), 0);
+    end(b);
+}
+
 static void callers_in_order(void **state)
 {
     (void)state;
@@ -604,6 +628,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_query_a_name),
+        cmocka_unit_test(hosts_in_brackets),
         cmocka_unit_test(callers_in_order),
         cmocka_unit_test(negative_answers_are_kept),
         cmocka_unit_test(in_flight_is_bounded),

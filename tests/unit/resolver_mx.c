@@ -249,6 +249,58 @@ static void worlds_in_steps(void **state)
         check(&rows[i], true);
 }
 
+/* A name in brackets is a host: its MX is nobody's business. */
+/* clang-format off */
+static const struct host_row {
+    const char *name, *world;
+    int questions, code;
+    const char *hosts; /* code 0; else the words */
+} host_rows[] = {
+    {"[mx.test]", "mx.test MX 10 other.test\n mx.test A 8.8.8.8\n mx.test AAAA 2a00::1",
+     2, 0, "0 mx.test=8.8.8.8,2a00::1"},
+    {"[mx.test]", "mx.test CNAME b.test\n b.test A 8.8.8.8", 2, 0, "0 mx.test=8.8.8.8"},
+    {"[mx.test]", "mx.test MX 10 other.test", 2, 720, "mx.test has no address"},
+    {"[mx.test]", "other.test A 8.8.8.8", 2, 720, "mx.test has no address"},
+    {"[mx.test]", "mx.test A ! 2\n mx.test AAAA ! 2", 2, 710, "address of mx.test: SERVFAIL"},
+    {"[mx.test]", "mx.test A 10.0.0.1", 2, 730, "mx.test [10.0.0.1]: private"},
+    {"[8.8.8.8]", "", 0, 0, "0 8.8.8.8=8.8.8.8"},
+    {"[2a00::1]", "", 0, 0, "0 2a00::1=2a00::1"},
+    {"[10.0.0.1]", "", 0, 730, "[10.0.0.1]: private"},
+    {"[]", "", 0, 700, "not a name"},
+    {"[", "", 0, 700, "not a name"},
+    {"[[mx.test]]", "", 0, 700, "not a name"},
+    {"[mx.test", "", 0, 700, "not a name"},
+    {"[fe80::1%lo]", "", 0, 700, "not a name"},
+};
+/* clang-format on */
+
+static void hosts_in_brackets(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof host_rows / sizeof *host_rows; i++) {
+        const struct host_row *row = &host_rows[i];
+        struct mx_query *q = mx_query_create(row->name, deny);
+        struct mx_question question;
+        int n = 0;
+        for (; mx_query_next(q, &question); n++)
+            assert_int_not_equal(question.type, DNS_MX);
+        mx_query_free(q);
+        assert_int_equal(n, row->questions);
+        struct mx_set *s = resolve(row->world, row->name, i % 2);
+        if (s->code != row->code)
+            fail_msg("%s: %d (%s), not %d", row->name, s->code, s->words, row->code);
+        const char *got = row->code ? s->words : hosts_text(s);
+        if (!strstr(got, row->hosts))
+            fail_msg("%s: %s", row->name, got);
+        if (row->code != 700) { /* the set is that of the host alone */
+            assert_int_equal(strlen(s->key), strlen(row->name) - 2);
+            assert_memory_equal(s->key, row->name + 1, strlen(s->key));
+            assert_string_equal(s->site, s->key);
+        }
+        mx_set_unref(s);
+    }
+}
+
 static void hundred_hosts_of_hundred_addresses(void **state)
 {
     (void)state;
@@ -474,6 +526,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worlds),
         cmocka_unit_test(worlds_in_steps),
+        cmocka_unit_test(hosts_in_brackets),
         cmocka_unit_test(hundred_hosts_of_hundred_addresses),
         cmocka_unit_test(domains_that_cannot_be),
         cmocka_unit_test(without_packets),
