@@ -25,6 +25,7 @@ static const struct { unsigned flag; struct span word; } flag_words[] = {
     {FLAG_ASSUMED,   {"assumed", 7}},
     {FLAG_REUSED,    {"reused", 6}},
     {FLAG_REHEARSAL, {"rehearsal", 9}},
+    {FLAG_RELAY,     {"relay", 5}},
 };
 enum { FLAG_WORDS = sizeof flag_words / sizeof flag_words[0] };
 

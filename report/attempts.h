@@ -39,6 +39,7 @@ enum attempt_flag {
     FLAG_ASSUMED = 1 << 1,
     FLAG_REUSED = 1 << 2,
     FLAG_REHEARSAL = 1 << 3,
+    FLAG_RELAY = 1 << 4,
 };
 enum { ATTEMPT_FLAGS_MAX = 40 }; /* bytes of all words together, commas included */
 /* Write the words at `to`; returns their end. */

@@ -113,7 +113,19 @@ static const struct attempt sample = {
     .source = {"a", 1},
     .flags = FLAG_IN_DOUBT | FLAG_REUSED,
     .message_id = {"<1@x>", 5},
-    .timings_us = {12, 345, -1, 0, 7, 8, 9, 1000, 2147483647, -1, -1},
+    .timings_us = {[TIMING_DNS] = 12,
+                   [TIMING_CONNECT] = 345,
+                   [TIMING_STAGES + SMTP_OPENING] = -1,
+                   [TIMING_STAGES + SMTP_HELO] = 0,
+                   [TIMING_STAGES + SMTP_STARTTLS] = -1,
+                   [TIMING_STAGES + SMTP_AUTH] = -1,
+                   [TIMING_STAGES + SMTP_MAIL] = 7,
+                   [TIMING_STAGES + SMTP_RCPT] = 8,
+                   [TIMING_STAGES + SMTP_DATA] = 9,
+                   [TIMING_STAGES + SMTP_BODY] = 1000,
+                   [TIMING_STAGES + SMTP_END] = 2147483647,
+                   [TIMING_STAGES + SMTP_RSET] = -1,
+                   [TIMING_STAGES + SMTP_QUIT] = -1},
     .status = "4.7.1",
     .message = {"greylisted, come back", 21},
 };
@@ -249,7 +261,7 @@ static void make_attempt(uint64_t seed, struct attempt *a, char (*texts)[HOSTILE
     a->outcome = (enum outcome)rng_below(&rng, OUTCOME_LEASE + 1);
     if (rng_below(&rng, 2))
         a->next_attempt_ms = a->time_ms + rng_below(&rng, 100000000) + 1;
-    a->flags = rng_below(&rng, 16);
+    a->flags = rng_below(&rng, 32);
     a->status = rng_below(&rng, 2) ? "5.1.1" : "";
     for (int i = 0; i < TIMING_COUNT; i++)
         a->timings_us[i] = rng_below(&rng, 2) ? -1 : (int32_t)(rng_next(&rng) >> 33);
