@@ -48,8 +48,8 @@ lines = raw[:-1].split(b"\n")
 assert lines[0] == b"#hikyaku-attempts 1", lines[0]
 assert lines[1].decode().split("\t") == COLUMNS, lines[1]
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-last, tries, ids, doubted = {}, collections.Counter(), {}, set()
-events = 0
+last, tries, ids, doubted, lent = {}, collections.Counter(), {}, set(), set()
+events = leases = 0
 for line in lines[2:]:
     assert not CONTROL.search(line), line
     assert crc32c(line[: line.rindex(b"\t")]) == int(line[-8:], 16), line
@@ -57,7 +57,13 @@ for line in lines[2:]:
     row = int(f["row"])
     if row == 0:
         assert f["outcome"] in ("event", "lease") and f["email"] == "", line
-        events += 1
+        if f["outcome"] == "lease":  # "1,6-9": these rows are a connection's now
+            leases += 1
+            for part in f["message"].split(","):
+                low, _, high = part.partition("-")
+                lent.update(range(int(low), int(high or low) + 1))
+        else:
+            events += 1
         continue
     assert f["outcome"] in FINAL + ("retry",), line
     before = last.get(row)
@@ -72,6 +78,9 @@ for line in lines[2:]:
     assert not f["next_attempt"] or f["outcome"] == "retry" and f["next_attempt"] > f["time"], line
     if f["message_id"]:
         assert ids.setdefault(row, f["message_id"]) == f["message_id"], line
+    if "body=" in f["timings"]:  # something of its message left: the log knew before
+        assert row in lent, ("sent without a lease", line)
+        lent.remove(row)
     if "in-doubt" in f["flags"]:
         doubted.add(row)
     last[row] = f
@@ -137,5 +146,5 @@ if record_path != "-":
         [r for r in results if (r["email"], r["message_id"]) in accepted
          and r["outcome"] == "delivered"])
 
-print(f"{len(results)} rows, {len(lines) - 2} lines ({events} events), "
+print(f"{len(results)} rows, {len(lines) - 2} lines ({leases} leases, {events} events), "
       f"{sum(tries.values())} attempts: {sum_line}")

@@ -80,6 +80,7 @@ for r in rows[1:]:
         "nullmx": ["720 absent 5.1.10 "],
         "servfail": ["606 error 4.4.7 710", "607 error 4.4.7 710"],
         "refuse": ["606 error 4.4.7 554", "607 error 4.4.7 554"],
+        "somewhere": ["550 absent 5.1.1 ", "552 error 5.2.2 ", "550 error 5.7.1 "],
     }.get(mood, [])
     mailed = mood not in ("nxdomain", "nullmx", "servfail", "refuse")
     assert result in want or mailed and result == "250 delivered 2.0.0 ", r

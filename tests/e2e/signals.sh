@@ -167,4 +167,26 @@ stuck() {
 }
 stuck stuck 2
 stuck stuck-one-loop 0
+
+# Ended while it still reads the list: no job and no mail, and what stood aside is swept away by
+# the next one.
+spool=$XDG_STATE_HOME/hikyaku
+mkfifo "$work/pipe"
+exec 9<>"$work/pipe"
+printf 'email\ttext\na@p6.example\tx\n' >&9
+"$hikyaku" send -c "$work/hikyaku.conf" -l - -m "$work/message.eml" -j early -q <"$work/pipe" \
+    >"$work/early.out" 2>&1 9<&- &
+sender=$!
+pids="$pids $sender"
+aside() { ls -A "$spool" | grep -q '^[.]new-early-'; }
+until_true aside || die "no job is being made: $(cat "$work/early.out")"
+kill -TERM "$sender"
+status=0
+wait "$sender" 2>/dev/null || status=$?
+exec 9<&-
+same "ended while it reads: exit status" 143 "$status"
+[ ! -e "$spool/early" ] || die "half a job has a name"
+printf 'email\ttext\n' >"$work/none.tsv"
+"$hikyaku" send -c "$work/hikyaku.conf" -l "$work/none.tsv" -m "$work/message.eml" -j late -q >/dev/null
+! aside || die "what a dead process left is still there"
 echo "signals: what was in flight ended, what was in doubt says so"
