@@ -128,7 +128,7 @@ static void attend(struct connection *c)
         return;
     }
     int64_t now = now_us(t);
-    int64_t deadline = player_deadline(c->player);
+    int64_t deadline = player_deadline(c->player, now);
     bool reads = !c->ended && player_appetite(c->player, now);
     int events = (reads ? UV_READABLE : 0) | (blocked ? UV_WRITABLE : 0);
     if (events)
@@ -136,8 +136,7 @@ static void attend(struct connection *c)
     else
         uv_poll_stop(&c->poll);
     if (deadline != INT64_MAX)
-        uv_timer_start(&c->timer, on_time,
-                       deadline > now ? (uint64_t)(deadline - now + 999) / 1000 : 0, 0);
+        uv_timer_start(&c->timer, on_time, (uint64_t)(deadline - now + 999) / 1000, 0);
 }
 
 static void read_some(struct connection *c)

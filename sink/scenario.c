@@ -184,6 +184,10 @@ static bool take_line(struct reader *r, struct span line)
         r->scenario->receive_buffer = (int)n;
         return true;
     }
+    if (begins(line, "hold", &rest)) {
+        r->scenario->hold = true;
+        return true;
+    }
     struct act raw = {.line = r->line};
     if (begins(line, "S>", &rest)) {
         raw.kind = ACT_SAY;

@@ -50,6 +50,7 @@ struct act {
 struct scenario {
     char *name;         /* the file's, without folder and ending */
     int receive_buffer; /* SO_RCVBUF of its connections; 0: the kernel's choice */
+    bool hold;          /* what is said is never cut: its point is to arrive at once */
     struct act *acts;   /* of all sections */
     int acts_n;
     int sections[SCENARIO_SECTIONS_MAX + 1]; /* where each begins; the last: its end */
@@ -88,7 +89,7 @@ void player_sent(struct player *p, size_t n, int64_t now_us);
 /* How many bytes to read at most now; 0: do not read. */
 size_t player_appetite(const struct player *p, int64_t now_us);
 /* When output or appetite may be more than now; INT64_MAX: not by waiting. */
-int64_t player_deadline(const struct player *p);
+int64_t player_deadline(const struct player *p, int64_t now_us);
 /* What the connection has come to; PLAYER_SHUT once. */
 enum player_end player_end(struct player *p);
 /* What the client did otherwise than the file says, one clean line; NULL: nothing.

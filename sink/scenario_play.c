@@ -230,7 +230,7 @@ struct player *player_create(const struct scenario *s, int connection,
     p->connection = connection;
     p->at = s->sections[section];
     p->end = s->sections[section + 1];
-    p->cut = cut;
+    p->cut = s->hold ? SCENARIO_WHOLE : cut;
     p->pace = SIZE_MAX;
     p->rng.state = hash_bytes(s->name, strlen(s->name)) + (uint64_t)connection;
     play(p, now_us);
@@ -303,20 +303,17 @@ size_t player_appetite(const struct player *p, int64_t now_us)
     return p->pace;
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-int64_t player_deadline(const struct player *p)
+int64_t player_deadline(const struct player *p, int64_t now_us)
 {
     int64_t deadline = INT64_MAX;
-    if (p->wait_until_us)
-        deadline = p->wait_until_us;
-    if (p->out.n > p->out_at)
-        deadline = earlier(deadline, p->piece_due_us);
-    if (p->pace_us && p->pace)
-        deadline = earlier(deadline, p->read_due_us);
+    const int64_t times[] = {
+        p->wait_until_us,
+        p->out.n > p->out_at ? p->piece_due_us : 0,
+        p->pace ? p->read_due_us : 0,
+    };
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        if (times[i] > now_us && times[i] < deadline)
+            deadline = times[i];
     return deadline;
 }
 
