@@ -42,11 +42,11 @@ static void extend(X509 *x, int nid, const char *value)
 
 /* names: "DNS:a,DNS:b"; without a colon: an authority of that name. issuer NULL: signed
  * by itself. */
-static struct identity make_identity(const char *names, const struct identity *issuer,
-                                     long not_after_s)
+static struct identity sign_identity(const char *names, const struct identity *issuer,
+                                     long not_after_s, EVP_PKEY *key, const EVP_MD *md)
 {
     static long serial = 1;
-    struct identity i = {.key = EVP_EC_gen("P-256"), .certificate = X509_new()};
+    struct identity i = {.key = key, .certificate = X509_new()};
     X509 *x = i.certificate;
     assert_non_null(i.key);
     X509_set_version(x, 2);
@@ -61,7 +61,7 @@ static struct identity make_identity(const char *names, const struct identity *i
            strchr(names, ':') ? "CA:FALSE" : "critical,CA:TRUE");
     if (strchr(names, ':'))
         extend(x, NID_subject_alt_name, names);
-    assert_true(X509_sign(x, issuer ? issuer->key : i.key, EVP_sha256()) > 0);
+    assert_true(X509_sign(x, issuer ? issuer->key : i.key, md) > 0);
     strcpy(i.path, "/tmp/hikyaku-tls-XXXXXX");
     int fd = mkstemp(i.path);
     assert_true(fd >= 0);
@@ -71,6 +71,12 @@ static struct identity make_identity(const char *names, const struct identity *i
     assert_int_equal(PEM_write_PrivateKey(f, i.key, NULL, NULL, 0, NULL, NULL), 1);
     fclose(f);
     return i;
+}
+
+static struct identity make_identity(const char *names, const struct identity *issuer,
+                                     long not_after_s)
+{
+    return sign_identity(names, issuer, not_after_s, EVP_EC_gen("P-256"), EVP_sha256());
 }
 
 static void identity_finish(struct identity *i)
@@ -441,6 +447,39 @@ static void test_versions(void **state)
     identity_finish(&id);
 }
 
+/* RFC 7435: a short key, a SHA-1 chain and 1024 bits of Diffie-Hellman are better than
+ * clear text, and prove nothing. */
+static void test_weak_keys_protect_and_prove_nothing(void **state)
+{
+    (void)state;
+    struct identity root =
+        sign_identity("root", NULL, HOUR_S, EVP_RSA_gen(1024), EVP_sha1());
+    struct identity id =
+        sign_identity("DNS:mx.example", &root, HOUR_S, EVP_RSA_gen(1024), EVP_sha1());
+    struct tls_context *cc = client_context(root.path, 12);
+    struct raw r = raw_server(&id, TLS1_2_VERSION);
+    SSL_CTX_set_dh_auto(r.context, 1);
+    assert_int_equal(SSL_CTX_set_cipher_list(r.context, "DHE:@SECLEVEL=0"), 1);
+    for (int verify = 0; verify < 2; verify++) {
+        struct buf by_raw = {0}, by_us = {0};
+        struct tls *t = tls_client(cc, "mx.example", verify);
+        raw_begin(&r);
+        raw_pump(&r, t, &by_raw, &by_us);
+        assert_int_equal(tls_state(t), verify ? TLS_FAILED : TLS_OPEN);
+        assert_string_equal(tls_name(t),
+                            verify ? "" : "TLSv1.2:DHE-RSA-AES256-GCM-SHA384");
+        assert_int_equal(*tls_words(t) != '\0', verify);
+        tls_free(t);
+        SSL_free(r.ssl);
+        buf_finish(&by_raw);
+        buf_finish(&by_us);
+    }
+    SSL_CTX_free(r.context);
+    tls_context_free(cc);
+    identity_finish(&root);
+    identity_finish(&id);
+}
+
 /* RFC 5746 and 8446 4.6.3: no second handshake; new keys are made as asked. */
 static void test_renegotiation_and_key_update(void **state)
 {
@@ -693,28 +732,31 @@ static void test_old_marks_are_coarse_and_never_low(void **state)
     tls_context_free(sc);
 }
 
-/* A server that fills our output with its wishes, and reads nothing of it. */
+/* RFC 8446 4.6.3: a server that asks for new keys on and on, and never reads that we
+ * have them. */
 static void test_output_is_bounded(void **state)
 {
     (void)state;
     struct identity id = make_identity("DNS:mx.example", NULL, HOUR_S);
     struct tls_context *cc = client_context(NULL, 12);
     struct buf by_raw = {0}, by_us = {0};
-    struct raw r = raw_server(&id, TLS1_2_VERSION);
+    struct raw r = raw_server(&id, TLS1_3_VERSION);
     struct tls *t = tls_client(cc, "mx.example", false);
     char bytes[4096];
     raw_begin(&r);
     raw_pump(&r, t, &by_raw, &by_us);
     assert_int_equal(tls_state(t), TLS_OPEN);
     for (int i = 0; i < 20000 && tls_state(t) == TLS_OPEN; i++) {
-        if (SSL_renegotiate(r.ssl) != 1 || SSL_do_handshake(r.ssl) <= 0)
-            SSL_write(r.ssl, "x", 1);
+        assert_int_equal(SSL_key_update(r.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(r.ssl), 1);
         for (int n; (n = BIO_read(r.out, bytes, sizeof bytes)) > 0;)
             tls_receive(t, bytes, (size_t)n);
-        while (tls_read(t, bytes, sizeof bytes))
-            ;
+        assert_int_equal(tls_read(t, bytes, sizeof bytes), 0);
         assert_true(tls_output(t).n <= 2 * TLS_PENDING_MAX);
     }
+    assert_int_equal(tls_state(t), TLS_FAILED);
+    assert_string_equal(tls_words(t), "TLS: the peer asks for more than it reads");
+    assert_true(tls_output(t).n > TLS_PENDING_MAX);
     ERR_clear_error();
     tls_free(t);
     SSL_free(r.ssl);
@@ -734,6 +776,7 @@ int main(void)
         cmocka_unit_test(test_whom_verify_trusts),
         cmocka_unit_test(test_files_that_cannot_be_used),
         cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_weak_keys_protect_and_prove_nothing),
         cmocka_unit_test(test_renegotiation_and_key_update),
         cmocka_unit_test(test_what_is_no_tls),
         cmocka_unit_test(test_a_changed_byte_is_a_failure),
