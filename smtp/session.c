@@ -152,13 +152,13 @@ void session_release(struct smtp_session *s, const struct smtp_result *why)
     s->signals |= SMTP_SETTLED;
 }
 
-/* An envelope was refused, and DATA has no reply in time: nobody keeps silent there, so
- * it is a reply before it that is missing. */
-static bool misses_reply(const struct smtp_session *s, const struct smtp_result *why)
+/* What ends a group before all of it is answered. Nonsense, or silence: a reply may be
+ * missing, and which one nobody can tell. A goodbye or a close is what servers do who
+ * have had enough: the replies before it stand. */
+static bool is_shifted(const struct smtp_result *why)
 {
-    const struct exchange *x = &s->pair[0];
-    return why->how == SMTP_HOW_TIMEOUT && why->stage == SMTP_DATA &&
-           (!x->mail_good || x->accepted == 0);
+    return why->how == SMTP_HOW_GARBAGE || why->how == SMTP_HOW_TIMEOUT ||
+           why->how == SMTP_HOW_SESSION_TIMEOUT;
 }
 
 static bool deserves_group(const struct smtp_session *s, const struct smtp_result *why)
@@ -172,7 +172,7 @@ static bool deserves_group(const struct smtp_session *s, const struct smtp_resul
 void session_end(struct smtp_session *s, const struct smtp_result *why)
 {
     assert(!s->over);
-    s->shifted |= s->held && misses_reply(s, why);
+    s->shifted = s->held && is_shifted(why);
     s->wants_group |= deserves_group(s, why);
 
     bool aside = why->stage == SMTP_RSET || why->stage == SMTP_QUIT;
@@ -214,7 +214,6 @@ void session_end_garbage(struct smtp_session *s, enum smtp_stage stage,
     struct smtp_result why = {.how = SMTP_HOW_GARBAGE, .stage = stage};
     reply_explain(&why.reply, words, reply);
     why.dot_left = dot_left(s, s->wire);
-    s->shifted = s->held && reply->code > 0; /* well said, but in the wrong place */
     session_end(s, &why);
 }
 

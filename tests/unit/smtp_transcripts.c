@@ -417,9 +417,9 @@ static bool setting(struct play *p, const char *verb, char *words)
         p->params.auth_user = p->user;
         p->params.auth_password = p->password;
     } else if (strcmp(verb, "end_timeout") == 0) {
-        p->policy.end_timeout = strcmp(words, "assume") == 0 ? END_TIMEOUT_ASSUME
-                                : strcmp(words, "fail") == 0 ? END_TIMEOUT_FAIL
-                                                             : END_TIMEOUT_RETRY;
+        p->policy.end_timeout = strcmp(words, "assume") == 0 ? DOUBT_ASSUME
+                                : strcmp(words, "fail") == 0 ? DOUBT_FAIL
+                                                             : DOUBT_RETRY;
     } else if (strcmp(verb, "domain") == 0) {
         snprintf(p->domain, sizeof p->domain, "%s", words);
         p->policy.domain = span_of(p->domain);
