@@ -92,7 +92,7 @@ static bool is_in(const char *text, const char *secret, size_t n)
 
 void session_hide_credentials(const struct smtp_session *s, struct reply *r)
 {
-    if (s->auth_line == 0 || s->greeted)
+    if (!s->params->auth_user || s->greeted)
         return;
     char coded[AUTH_LINE_MAX];
     const char *password = s->params->auth_password;

@@ -139,10 +139,14 @@ static enum reply_result take_line(struct reply_parser *p, const char *line, siz
 
 bool reply_is_hopeless(struct reply_parser *p)
 {
-    /* Whatever is missing of the code is thought of as good. */
+    /* Whatever is missing of the code is thought of as good; a CR may belong to the
+     * end. */
     char line[5] = "200 ";
-    memcpy(line, p->raw, p->raw_n < 4 ? p->raw_n : 4);
-    if (p->raw_n == 0 || (p->raw_n == 1 && p->raw[0] == '\r') || read_code(line, 4) > 0)
+    size_t n = p->raw_n;
+    if (n > 0 && p->raw[n - 1] == '\r')
+        n--;
+    memcpy(line, p->raw, n < 4 ? n : 4);
+    if (p->raw_n == 0 || read_code(line, 4) > 0)
         return false;
     garbage(p, p->raw, p->raw_n);
     return true;

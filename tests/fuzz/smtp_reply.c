@@ -50,6 +50,11 @@ static enum reply_result read_all(const char *data, size_t n, size_t step,
         if (result == REPLY_GARBAGE)
             break;
     }
+    if (result == REPLY_MORE && reply_is_hopeless(&p)) {
+        check(&p.reply);
+        size_t used; /* the end of its line would have shown it as well */
+        assert(reply_feed(&p, "\n", 1, &used) == REPLY_GARBAGE);
+    }
     return result;
 }
 

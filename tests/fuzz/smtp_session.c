@@ -25,7 +25,7 @@ struct world {
     struct smtp_params params;
     struct smtp_session *s;
     int64_t now_us;
-    bool over;
+    bool over, wants_tls;
 
     struct smtp_transaction t[TRANSACTIONS];
     struct smtp_recipient r[TRANSACTIONS][EACH];
@@ -46,12 +46,19 @@ static unsigned take(struct world *w)
     return w->p < w->end ? *w->p++ : 0;
 }
 
-static void check_text(const struct smtp_result *r)
+/* bob and s3cret!! in base64, by themselves and as AUTH PLAIN wants them. */
+#define USER     "Ym9i"
+#define PASSWORD "czNjcmV0ISE="
+#define PLAIN    "AGJvYgBzM2NyZXQhIQ=="
+
+static void check_text(const struct world *w, const struct smtp_result *r)
 {
     const char *text = r->reply.text;
     assert(strlen(text) == r->reply.text_n && utf8_valid(span_of(text)));
     for (const char *c = text; *c; c++)
         assert((unsigned char)*c >= ' ' && *c != 0x7f);
+    if (w->params.auth_user && !smtp_session_greeted(w->s))
+        assert(!strstr(text, "s3cret!!"));
 }
 
 static void check_settled(struct world *w, struct smtp_transaction *t)
@@ -62,7 +69,7 @@ static void check_settled(struct world *w, struct smtp_transaction *t)
     for (int k = 0; k < t->recipients_n; k++) {
         const struct smtp_result *r = &t->recipients[k].result;
         assert(t->recipients[k].done && r->how != SMTP_HOW_NONE);
-        check_text(r);
+        check_text(w, r);
         struct verdict v = verdict_of_result(r, true, NULL);
         if (v.outcome == OUTCOME_DELIVERED)
             assert(w->body_left[i] && w->good_since_body);
@@ -85,15 +92,16 @@ static void fetch(struct world *w)
             w->over = true;
         if (signals & SMTP_READY)
             assert(smtp_session_ready(w->s));
+        w->wants_tls |= (signals & SMTP_WANTS_TLS) != 0;
     }
 }
 
 /* Every line that left is one of ours. */
 static void look_at_output(struct world *w)
 {
-    static const char *const ours[] = {"EHLO me",  "HELO me", "MAIL FROM:<a@b>",
-                                       "RCPT TO:", "DATA",    "RSET",
-                                       "QUIT",     ".",       "body "};
+    static const char *const ours[] = {
+        "EHLO me", "HELO me", "MAIL FROM:<a@b>", "RCPT TO:", "DATA", "RSET",   "QUIT",
+        ".",       "body ",   "STARTTLS",        "AUTH ",    USER,   PASSWORD, PLAIN};
     for (;;) {
         char *line = w->out + w->looked;
         char *lf = memchr(line, '\n', w->out_n - w->looked);
@@ -163,9 +171,13 @@ static struct smtp_wire wire(struct world *w)
 }
 
 static const char *const phrases[] = {
-    "220 hi\r\n", "250 ok\r\n",       "250-PIPELINING\r\n", "250-SIZE 9\r\n",
-    "354 go\r\n", "550 5.1.1 no\r\n", "421 bye\r\n",        "452 full\r\n",
-    "250-x\r\n",  "503 no\r\n",       "500 what\r\n",       "250 PIPELINING\r\n",
+    "220 hi\r\n",       "250 ok\r\n",         "250-PIPELINING\r\n",
+    "250-SIZE 9\r\n",   "354 go\r\n",         "550 5.1.1 no\r\n",
+    "421 bye\r\n",      "452 full\r\n",       "250-x\r\n",
+    "503 no\r\n",       "500 what\r\n",       "250 PIPELINING\r\n",
+    "250-STARTTLS\r\n", "250-AUTH PLAIN\r\n", "250-AUTH LOGIN\r\n",
+    "334 x\r\n",        "235 ok\r\n",         "250-LIMITS MAILMAX=3 RCPTMAX=2\r\n",
+    "535 s3cret!!\r\n",
 };
 enum { PHRASES = sizeof phrases / sizeof phrases[0] };
 
@@ -204,8 +216,15 @@ static void act(struct world *w, unsigned verb)
         smtp_session_expire(w->s, w->now_us, wire(w));
         break;
     case 5:
-        if (verb == 0x50)
+        if (verb == 0x50 || verb == 0x51)
             smtp_session_lost(w->s, "lost\r\n\xff", verb & 1, wire(w), w->now_us);
+        else if (verb == 0x52)
+            smtp_session_tls_failed(w->s, "failed\r\n", w->now_us);
+        else if (verb == 0x53)
+            smtp_session_wire(w->s, wire(w));
+        else if (w->wants_tls)
+            smtp_session_secured(w->s, w->now_us);
+        w->wants_tls &= verb < 0x54;
         break;
     case 6:
         if (verb == 0x60)
@@ -230,7 +249,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     w->end = data + n;
     w->body_now = -1;
     w->params.helo_name = "me";
-    w->params.pipelining = take(w) % 3;
+    unsigned settings = take(w);
+    w->params.pipelining = settings % 3;
+    w->params.tls = settings / 3 % 3;
+    w->params.auth_user = settings & 32 ? "bob" : NULL;
+    w->params.auth_password = "s3cret!!";
+    w->params.auth_clear = settings & 64;
+    w->params.session_limit_us = settings & 128 ? 400000000 : 0;
     for (int i = 0; i < SMTP_STAGE_COUNT; i++)
         w->params.limit_us[i] = (int64_t)smtp_stages[i].limit_ms * 1000;
     w->s = smtp_session_create(&w->params, 0);
@@ -242,8 +267,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     assert(w->over);
     for (int i = 0; i < w->t_n; i++)
         assert(w->settled[i]);
-    check_text(smtp_session_fate(w->s));
-    check_text(smtp_session_epilogue(w->s));
+    check_text(w, smtp_session_fate(w->s));
+    check_text(w, smtp_session_epilogue(w->s));
     smtp_session_destroy(w->s);
     free(w);
     return 0;
