@@ -32,6 +32,8 @@ static const char words[] =
     "  -S, --scenario FILE            play what the file says instead, once for each "
     "file at\n"
     "                                 the next address: docs/scenarios.md\n"
+    "  -E, --starttls                 play scenarios under TLS, with STARTTLS before "
+    "them\n"
     "  -C, --cut HOW                  cut what scenarios say: whole, bytes, random\n"
     "  -h, --help                     this text\n"
     "\n"
@@ -132,6 +134,7 @@ int cmd_sink(int argc, char **argv)
         {"key", required_argument, NULL, 'Y'},
         {"scenario", required_argument, NULL, 'S'},
         {"cut", required_argument, NULL, 'C'},
+        {"starttls", no_argument, NULL, 'E'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -141,7 +144,7 @@ int cmd_sink(int argc, char **argv)
     struct scenario_params scenarios = {.files = files};
     opterr = 0;
     for (int key;
-         (key = getopt_long(argc, argv, "L:R:K:T:Y:S:C:h", longs, NULL)) != -1;) {
+         (key = getopt_long(argc, argv, "L:R:K:T:Y:S:C:Eh", longs, NULL)) != -1;) {
         switch (key) {
         case 'L':
             if (params.listens_n == LISTEN_MAX)
@@ -165,6 +168,9 @@ int cmd_sink(int argc, char **argv)
             if (scenarios.files_n == SCENARIOS_MAX)
                 return usage_error(argv[0], "at most %d scenarios", SCENARIOS_MAX);
             files[scenarios.files_n++] = optarg;
+            break;
+        case 'E':
+            scenarios.secure = true;
             break;
         case 'C':
             if (!parse_cut(optarg, &scenarios.cut))

@@ -19,6 +19,7 @@ struct theatre {
     const struct scenario_params *params;
     struct scenario_counts counts;
     uv_loop_t loop;
+    struct tls_context *tls;
     struct link connections; /* of struct connection */
     struct stage *stages;
     int stages_n;
@@ -189,7 +190,8 @@ static void begin(struct stage *s, int fd)
     link_init(&c->link);
     link_append(&t->connections, &c->link);
     t->counts.connections++;
-    c->player = player_create(s->scenario, ++s->connections, t->params->cut, now_us(t));
+    c->player =
+        player_create(s->scenario, ++s->connections, t->params->cut, t->tls, now_us(t));
     attend(c);
 }
 
@@ -231,7 +233,7 @@ static bool open_all(struct theatre *t, struct fault *f)
         s->theatre = t;
         s->fd = -1;
         t->stages_n++;
-        s->scenario = scenario_read(p->files[i], f);
+        s->scenario = scenario_read(p->files[i], p->secure, f);
         if (!s->scenario || !listen_at(s, p, i, f))
             return false;
     }
@@ -269,7 +271,8 @@ bool scenario_serve(const struct scenario_params *p, struct scenario_counts *cou
     t->params = p;
     t->stages = mem_zero((size_t)p->files_n, sizeof *t->stages);
     link_init(&t->connections);
-    int error = uv_loop_init(&t->loop);
+    t->tls = tls_server_context(NULL, NULL, "mx.x", f);
+    int error = t->tls ? uv_loop_init(&t->loop) : UV_ENOMEM;
     if (error) {
         fault_set(f, 609, "cannot start the receiver: %s", uv_strerror(error));
     } else {
@@ -288,6 +291,7 @@ bool scenario_serve(const struct scenario_params *p, struct scenario_counts *cou
     for (int i = 0; i < t->stages_n; i++)
         scenario_free(t->stages[i].scenario);
     *counts_out = t->counts;
+    tls_context_free(t->tls);
     free(t->stages);
     free(t);
     return !f->code;

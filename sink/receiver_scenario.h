@@ -15,6 +15,7 @@ struct scenario_params {
         *address; /* IPv4; of the first scenario, each next one the next address */
     int port;
     enum scenario_cut cut;
+    bool secure; /* put STARTTLS before them: scenario_read */
     /* Called for each once all listen, and for each complaint as it comes. */
     void (*on_listening)(void *arg, const char *name, const char *address, int port);
     void (*on_complaint)(void *arg, const char *words);

@@ -27,6 +27,8 @@ struct reader {
     struct scenario *scenario;
     const char *path;
     int line;
+    bool secure; /* STARTTLS is still to be put before this connection's EHLO */
+    bool secure_all;
     struct buf text;
     struct fault *fault;
 };
@@ -107,6 +109,24 @@ static void add_act(struct reader *r, const struct act *act)
     s->sections[s->sections_n] = s->acts_n;
 }
 
+/* RFC 3207, before the EHLO that the file begins with. */
+static void add_starttls(struct reader *r)
+{
+    const struct act acts[] = {
+        {.kind = ACT_HEAR, .text = SPAN("EHLO *")},
+        {.kind = ACT_SAY, .text = SPAN("250-mx.x hello\r\n250 STARTTLS\r\n")},
+        {.kind = ACT_HEAR, .text = SPAN("STARTTLS")},
+        {.kind = ACT_SAY, .text = SPAN("220 go ahead\r\n")},
+        {.kind = ACT_TLS},
+    };
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
+        struct act act = acts[i];
+        act.line = r->line;
+        add_act(r, &act);
+    }
+    r->secure = false;
+}
+
 /* The text of S: becomes its bytes; a pattern stays as it is. */
 static bool add_text(struct reader *r, struct act *act, struct span text, bool line)
 {
@@ -116,6 +136,8 @@ static bool add_text(struct reader *r, struct act *act, struct span text, bool l
         if (!span_equal(text, SPAN("{body}")))
             return wrong(r, "behind C> only {body} is known");
     } else if (act->kind == ACT_HEAR) {
+        if (r->secure && span_starts_nocase(text, SPAN("EHLO")))
+            add_starttls(r);
         act->text = (struct span){arena_strndup(&s->texts, text.p, text.n), text.n};
     } else {
         buf_reset(&r->text);
@@ -166,6 +188,7 @@ static bool take_section(struct reader *r, struct span rest)
     if (n > SCENARIO_SECTIONS_MAX)
         return wrong(r, "too many connections");
     s->sections_n = (int)n;
+    r->secure = r->secure_all;
     s->sections[n - 1] = s->sections[n] = s->acts_n;
     return true;
 }
@@ -182,6 +205,10 @@ static bool take_line(struct reader *r, struct span line)
         if (!number_of(rest, &n))
             return wrong(r, "receive-buffer needs a number of bytes");
         r->scenario->receive_buffer = (int)n;
+        return true;
+    }
+    if (begins(line, "clear", &rest)) {
+        r->secure = r->secure_all = false;
         return true;
     }
     if (begins(line, "hold", &rest)) {
@@ -215,7 +242,7 @@ static void take_name(struct scenario *s, const char *path)
         *dot = '\0';
 }
 
-struct scenario *scenario_read(const char *path, struct fault *f)
+struct scenario *scenario_read(const char *path, bool secure, struct fault *f)
 {
     FILE *file = fopen(path, "re");
     if (!file) {
@@ -224,6 +251,7 @@ struct scenario *scenario_read(const char *path, struct fault *f)
     }
     struct scenario *s = mem_zero(1, sizeof *s);
     struct reader r = {.scenario = s, .path = path, .fault = f};
+    r.secure = r.secure_all = secure;
     take_name(s, path);
     s->sections_n = 1;
     char *line = NULL;

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/fault.h"
+#include "smtp/tls.h"
 
 enum {
     SCENARIO_SECTIONS_MAX = 16,       /* connections that differ */
@@ -29,7 +30,9 @@ enum {
     X(SHUTDOWN,  "shutdown",  NOTHING)  /* say no more, go on listening */       \
     X(READ,      "read",      READ)     /* how fast to read from now on */       \
     X(SLOW,      "slow",      DURATION) /* so long before each byte; 0: no */    \
-    X(GARBAGE,   "garbage",   NUMBER)   /* so many random bytes */
+    X(GARBAGE,   "garbage",   NUMBER)   /* so many random bytes */               \
+    X(TLS,       "tls",       NOTHING)  /* shake hands; from now on under TLS */ \
+    X(TLS_CLOSE, "tls-close", NOTHING)  /* say close_notify */
 /* clang-format on */
 
 enum act_kind {
@@ -58,8 +61,10 @@ struct scenario {
     struct arena texts;
 };
 
-/* NULL and *f (-7, with file and line). */
-struct scenario *scenario_read(const char *path, struct fault *f);
+/* secure: STARTTLS is put before the first EHLO of each connection, so that the same
+ * happens under TLS; a file with `clear` stays as it is. NULL and *f (-7, with file and
+ * line). */
+struct scenario *scenario_read(const char *path, bool secure, struct fault *f);
 void scenario_free(struct scenario *s); /* NULL is allowed */
 
 /* How output is cut into writes, whatever the file says; a client must not care. */
@@ -75,9 +80,11 @@ enum player_end {
 struct player;
 
 /* connection: 1 for the first one of this scenario; behind the last section, the last
- * one is played again. */
+ * one is played again. tls: of the server's side, outlives the player; NULL: no
+ * scenario asks for it. */
 struct player *player_create(const struct scenario *s, int connection,
-                             enum scenario_cut cut, int64_t now_us);
+                             enum scenario_cut cut, struct tls_context *tls,
+                             int64_t now_us);
 void player_free(struct player *p); /* NULL is allowed */
 
 void player_receive(struct player *p, const char *data, size_t n, int64_t now_us);

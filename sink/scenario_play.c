@@ -32,8 +32,11 @@ struct player {
     size_t pace; /* bytes to read at once */
     int64_t pace_us, read_due_us;
 
-    struct buf out; /* said, not yet sent, from out_at on */
+    struct buf out; /* said, not yet sent (under TLS: encrypted), from out_at on */
     size_t out_at;
+    size_t burst; /* bytes sent of what is said at once */
+    struct tls_context *tls_context;
+    struct tls *tls; /* NULL: in clear */
     int64_t slow_us, piece_due_us;
 
     int64_t wait_until_us; /* 0: not waiting */
@@ -160,11 +163,44 @@ static bool wait_over(struct player *p, const struct act *act, int64_t now_us)
     return true;
 }
 
+/* Decrypt what has come. */
+static void hear_cipher(struct player *p, const char *data, size_t n)
+{
+    char plain[4096];
+    if (n)
+        tls_receive(p->tls, data, n);
+    for (size_t k; (k = tls_read(p->tls, plain, sizeof plain)) > 0;)
+        buf_add(&p->in, plain, k);
+    if (tls_state(p->tls) == TLS_FAILED)
+        complain(p, "TLS:", span_of(tls_words(p->tls)));
+}
+
+static bool shake_hands(struct player *p)
+{
+    if (!p->tls) {
+        assert(p->tls_context);
+        p->tls = tls_server(p->tls_context);
+        struct buf early = p->in; /* a ClientHello may be here already */
+        p->in = (struct buf){0};
+        hear_cipher(p, early.p + p->in_at, early.n - p->in_at);
+        p->in_at = 0;
+        buf_finish(&early);
+    }
+    if (tls_state(p->tls) == TLS_HANDSHAKE)
+        must_give_up(p);
+    return tls_state(p->tls) == TLS_OPEN;
+}
+
+static bool all_said(const struct player *p)
+{
+    return p->out_at == p->out.n && !(p->tls && tls_output(p->tls).n);
+}
+
 /* Do one act; false: it is not done yet. All but the saying waits until what was said
  * has left. */
 static bool do_act(struct player *p, const struct act *act, int64_t now_us)
 {
-    bool said = p->out_at == p->out.n;
+    bool said = all_said(p);
     switch (act->kind) {
     case ACT_SAY:
         buf_add_span(&p->out, act->text);
@@ -198,6 +234,12 @@ static bool do_act(struct player *p, const struct act *act, int64_t now_us)
     case ACT_SHUTDOWN:
         p->shut = said;
         return said;
+    case ACT_TLS:
+        return (said || p->tls) && shake_hands(p);
+    case ACT_TLS_CLOSE:
+        if (said && p->tls)
+            tls_close(p->tls);
+        return said;
     case ACT_CLOSE:
     case ACT_RESET:
         if (said)
@@ -222,7 +264,8 @@ static void play(struct player *p, int64_t now_us)
 /* ---- public ---- */
 
 struct player *player_create(const struct scenario *s, int connection,
-                             enum scenario_cut cut, int64_t now_us)
+                             enum scenario_cut cut, struct tls_context *tls,
+                             int64_t now_us)
 {
     struct player *p = mem_zero(1, sizeof *p);
     int section = connection < s->sections_n ? connection - 1 : s->sections_n - 1;
@@ -231,6 +274,7 @@ struct player *player_create(const struct scenario *s, int connection,
     p->at = s->sections[section];
     p->end = s->sections[section + 1];
     p->cut = s->hold ? SCENARIO_WHOLE : cut;
+    p->tls_context = tls;
     p->pace = SIZE_MAX;
     p->rng.state = hash_bytes(s->name, strlen(s->name)) + (uint64_t)connection;
     play(p, now_us);
@@ -241,6 +285,7 @@ void player_free(struct player *p)
 {
     if (!p)
         return;
+    tls_free(p->tls);
     buf_finish(&p->in);
     buf_finish(&p->out);
     buf_finish(&p->complaint);
@@ -249,7 +294,10 @@ void player_free(struct player *p)
 
 void player_receive(struct player *p, const char *data, size_t n, int64_t now_us)
 {
-    buf_add(&p->in, data, n);
+    if (p->tls)
+        hear_cipher(p, data, n);
+    else
+        buf_add(&p->in, data, n);
     p->read_due_us = now_us + p->pace_us;
     play(p, now_us);
 }
@@ -262,37 +310,63 @@ void player_lost(struct player *p, int64_t now_us)
         p->ends = PLAYER_CLOSE;
 }
 
+/* How much of n bytes to send in one write. */
 static size_t piece(struct player *p, size_t n)
 {
     size_t max = CUT_REST;
     if (p->slow_us)
-        return 1;
+        return p->tls ? n : 1;
     if (p->cut == SCENARIO_WHOLE)
         return n;
-    if (p->out_at < CUT_BYTES_MAX)
+    if (p->burst < CUT_BYTES_MAX)
         max = p->cut == SCENARIO_BYTES ? 1 : 1 + rng_below(&p->rng, RANDOM_PIECE_MAX);
     return n < max ? n : max;
+}
+
+/* Slowness is of plaintext: each byte is a record of its own. */
+static void encrypt(struct player *p)
+{
+    size_t n = p->out.n - p->out_at;
+    if (n && p->slow_us && tls_output(p->tls).n == 0)
+        n = 1;
+    else if (p->slow_us)
+        return;
+    struct iovec plain = {p->out.p + p->out_at, n};
+    if (n)
+        p->out_at += tls_write(p->tls, &plain, 1);
 }
 
 struct span player_output(struct player *p, int64_t now_us)
 {
     play(p, now_us);
-    size_t n = p->out.n - p->out_at;
-    if (!n || now_us < p->piece_due_us || p->peer_gone)
+    if (now_us < p->piece_due_us || p->peer_gone)
         return (struct span){0};
-    return (struct span){p->out.p + p->out_at, piece(p, n)};
+    struct span out = {p->out.p + p->out_at, p->out.n - p->out_at};
+    if (p->tls) {
+        encrypt(p);
+        out = tls_output(p->tls);
+    }
+    if (out.n)
+        out.n = piece(p, out.n);
+    return out;
 }
 
 void player_sent(struct player *p, size_t n, int64_t now_us)
 {
     int64_t gap = p->slow_us ? p->slow_us : p->cut == SCENARIO_WHOLE ? 0 : GAP_US;
-    p->out_at += n;
+    p->burst += n;
+    if (p->tls)
+        tls_sent(p->tls, n);
+    else
+        p->out_at += n;
     assert(p->out_at <= p->out.n);
     p->piece_due_us = now_us + gap;
     if (p->out_at == p->out.n) {
         buf_reset(&p->out);
         p->out_at = 0;
     }
+    if (all_said(p))
+        p->burst = 0;
     play(p, now_us);
 }
 
@@ -308,7 +382,7 @@ int64_t player_deadline(const struct player *p, int64_t now_us)
     int64_t deadline = INT64_MAX;
     const int64_t times[] = {
         p->wait_until_us,
-        p->out.n > p->out_at ? p->piece_due_us : 0,
+        all_said(p) ? 0 : p->piece_due_us,
         p->pace ? p->read_due_us : 0,
     };
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)

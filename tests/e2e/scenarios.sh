@@ -7,36 +7,40 @@ wants unbound python3
 scenarios=$(cd "$here/../scenarios" && pwd)
 first=127.0.1.1
 
-python3 "$here/scenarios.py" prepare "$work" $first "$scenarios"/*.txt
-start_unbound
 
-# play_all CUT JOB [policy lines]: fault server, job, comparison.
+# play_all JOB POLICY FILE...: name server, fault server, job, comparison.
 play_all() {
+    job=$1
+    policy=$2
+    shift 2
+    python3 "$here/scenarios.py" prepare "$work" "$first" "$@"
+    start_unbound
+    unbound=${pids##* }
     port=$(free_port)
     rm -f "$work/sink.out"
     (
         set --
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$work/scenario.args"
-        exec "$hikyaku" sink --listen "$first:$port" --cut "$cut" "$@" >"$work/sink.out" 2>&1
+        exec "$hikyaku" sink --listen "$first:$port" --cut $cut "$@" >"$work/sink.out" 2>&1
     ) &
     sink=$!
     pids="$pids $sink"
     wait_for_line "$work/sink.out" '^listening at'
-    write_conf "$port" "${2-}"
+    write_conf "$port" "$policy"
     sed -i "s/retry_interval = .*/retry_interval = {'100ms'}/; s/lifetime = .*/lifetime = '1h'/" \
         "$work/hikyaku.conf"
     "$hikyaku" send --config "$work/hikyaku.conf" --list "$work/list.tsv" \
-        --message "$work/message.eml" --job "$1" --quiet >"$work/sum" 2>"$work/err" ||
-        die "$1: send ended with $?: $(cat "$work/err")"
-    python3 "$here/scenarios.py" compare "$work" "$XDG_STATE_HOME/hikyaku/$1/attempts.tsv" \
-        "$first" "$scenarios"/*.txt || bad="$bad $1"
-    if grep '^complaint' "$work/sink.out"; then bad="$bad $1"; fi
-    kill "$sink"
-    wait "$sink" 2>/dev/null || true
+        --message "$work/message.eml" --job "$job" --quiet >"$work/sum" 2>"$work/err" ||
+        die "$job: send ended with $?: $(cat "$work/err")"
+    python3 "$here/scenarios.py" compare "$work" "$XDG_STATE_HOME/hikyaku/$job/attempts.tsv" \
+        "$first" "$@" || bad="$bad $job"
+    if grep '^complaint' "$work/sink.out"; then bad="$bad $job"; fi
+    kill "$sink" "$unbound"
+    wait "$sink" "$unbound" 2>/dev/null || true
 }
 limits="max_attempts = 2
     timeout { connect = '2s' greeting = '2s' helo = '2s' mail = '2s' rcpt = '2s' data = '2s'
-              body = '2s' end = '2s' rset = '1s' quit = '1s' }"
+              starttls = '2s' body = '2s' end = '2s' rset = '1s' quit = '1s' }"
 cat >"$work/message.eml" <<'M'
 From: News <news@sender.test.example>
 Subject: A scenario
@@ -45,7 +49,11 @@ Content-Type: text/plain; charset=UTF-8
 {{text}}
 M
 bad=
-cut=whole play_all whole "$limits"
-cut=bytes play_all bytes "$limits"
-cut=random play_all random "$limits"
+cut=whole play_all whole "$limits" "$scenarios"/*.txt
+cut=bytes play_all bytes "$limits" "$scenarios"/*.txt
+cut=random play_all random "$limits" "$scenarios"/*.txt
+cut="whole --starttls" play_all secure "$limits" "$scenarios"/*.txt
+secure=$(cut -f16 "$XDG_STATE_HOME/hikyaku/secure/attempts.tsv" | grep -c '^TLSv1')
+[ "$secure" -gt 200 ] || die "only $secure attempts were under TLS"
+cut=whole play_all encrypt "$limits tls = 'encrypt'" "$scenarios"/encrypt/*.txt
 [ -z "$bad" ] || die "see above:$bad"
