@@ -29,8 +29,8 @@ static char *put_plain(const struct smtp_params *params, char *p)
     size_t user_n = strlen(params->auth_user);
     size_t password_n = strlen(params->auth_password);
     assert(user_n <= SMTP_CREDENTIAL_MAX && password_n <= SMTP_CREDENTIAL_MAX);
-    both[0] = '\0';
-    memcpy(both + 1, params->auth_user, user_n + 1);
+    both[0] = both[user_n + 1] = '\0';
+    memcpy(both + 1, params->auth_user, user_n);
     memcpy(both + user_n + 2, params->auth_password, password_n);
     return put_base64(p, both, user_n + password_n + 2);
 }

@@ -73,6 +73,7 @@ void session_exchange_begin(struct exchange *x, struct smtp_transaction *t)
 void session_decide(struct smtp_session *s, struct exchange *x, int i,
                     const struct smtp_result *why)
 {
+    assert(x->t);
     struct smtp_recipient *r = &x->t->recipients[i];
     assert(!r->done && x->undecided > 0);
     result_copy(&r->result, why);

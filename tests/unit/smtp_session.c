@@ -219,6 +219,72 @@ static void a_warm_session_allocates_nothing(void **state)
 #endif
 }
 
+static void credentials_are_marked(void **state)
+{
+    (void)state;
+    char password[SMTP_CREDENTIAL_MAX + 1], out[2000];
+    memset(password, 'p', SMTP_CREDENTIAL_MAX);
+    password[SMTP_CREDENTIAL_MAX] = '\0';
+    struct smtp_params params = *limits(SMTP_PIPELINING_AUTO);
+    params.auth_user = "bob";
+    params.auth_password = password;
+    params.secured = true;
+    struct smtp_session *s = smtp_session_create(&params, 0);
+    struct iovec iov[4];
+    say(s, "220 x\r\n", 0);
+    assert_int_equal(smtp_session_output(s, iov, 4, 0), 1);
+    assert_false(smtp_session_is_secret(s));
+    smtp_session_sent(s, iov[0].iov_len, 0);
+    say(s, "250-x\r\n250 AUTH PLAIN\r\n", 0);
+    /* Too long for an initial response (RFC 4954 4): asked for by 334. */
+    assert_int_equal(smtp_session_output(s, iov, 4, 0), 1);
+    assert_memory_equal(iov[0].iov_base, "AUTH PLAIN\r\n", iov[0].iov_len);
+    assert_int_equal(iov[0].iov_len, 12);
+    assert_true(smtp_session_is_secret(s));
+    smtp_session_sent(s, iov[0].iov_len, 0);
+    assert_false(smtp_session_is_secret(s));
+    say(s, "334 \r\n", 0);
+    assert_int_equal(smtp_session_output(s, iov, 4, 0), 1);
+    assert_true(smtp_session_is_secret(s));
+    assert_int_equal(iov[0].iov_len, (1 + 3 + 1 + 512 + 2) / 3 * 4 + 2);
+    smtp_session_sent(s, iov[0].iov_len, 0);
+    say(s, "535 no\r\n", 0);
+    assert_false(smtp_session_greeted(s));
+    write_out(s, out, sizeof out, NULL, 0);
+    assert_memory_equal(out, "QUIT\r\n", 6);
+    smtp_session_destroy(s);
+}
+
+static void a_password_said_back_is_not_kept(void **state)
+{
+    (void)state;
+    static const char *const echoes[] = {
+        "535 5.7.8 no bob:pa\\ss word\r\n", "535 5.7.8 PA\\SS WORD?\r\n",
+        "535 5.7.8-cGFcc3Mgd29yZA==\r\n", "535-5.7.8 x\r\n535 AGJvYgBwYVxzcyB3b3Jk\r\n",
+        "AUTH PLAIN AGJvYgBwYVxzcyB3b3Jk\r\n"};
+    for (size_t i = 0; i < sizeof echoes / sizeof echoes[0]; i++) {
+        char out[200];
+        struct smtp_params params = *limits(SMTP_PIPELINING_AUTO);
+        params.auth_user = "bob";
+        params.auth_password = "pa\\ss word";
+        params.auth_clear = true;
+        struct smtp_session *s = smtp_session_create(&params, 0);
+        say(s, "220 x\r\n", 0);
+        write_out(s, out, sizeof out, NULL, 0);
+        say(s, "250-x\r\n250 AUTH PLAIN\r\n", 0);
+        write_out(s, out, sizeof out, NULL, 0);
+        say(s, echoes[i], 0);
+        const struct smtp_result *fate = smtp_session_fate(s);
+        assert_non_null(strstr(fate->reply.text, "our credentials"));
+        assert_null(strcasestr(fate->reply.text, "ss word"));
+        assert_null(strstr(fate->reply.text, "d29yZ"));
+        if (fate->how == SMTP_HOW_REPLY) {
+            assert_int_equal(fate->reply.code, 535);
+        }
+        smtp_session_destroy(s);
+    }
+}
+
 static void a_line_end_in_an_address_never_leaves(void **state)
 {
     (void)state;
@@ -252,6 +318,8 @@ int main(void)
         cmocka_unit_test(times_of_each_stage),
         cmocka_unit_test(ready_comes_as_long_as_there_is_room),
         cmocka_unit_test(a_warm_session_allocates_nothing),
+        cmocka_unit_test(credentials_are_marked),
+        cmocka_unit_test(a_password_said_back_is_not_kept),
         cmocka_unit_test(a_line_end_in_an_address_never_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ctype.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "base/transcript.h"
 #include "smtp/session.h"
 #include "smtp/tls.h"
 #include "smtp/verdict.h"
@@ -78,41 +78,17 @@ static void complain(struct play *p, const char *format, ...)
              p->over_tls ? ", TLS" : "", words);
 }
 
-static int hex(char c)
+/* What a transcript's text means (base/transcript.h); {body} is the body. */
+static void unescape(struct play *p, struct buf *b, const char *text)
 {
-    const char *digits = "0123456789abcdef";
-    const char *at = strchr(digits, tolower((unsigned char)c));
-    return at ? (int)(at - digits) : -1;
-}
-
-/* \r \n \t \\ \xHH, {body} and {COUNT*text}. */
-static void unescape(struct play *p, struct buf *b, const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (n - i >= 6 && memcmp(text + i, "{body}", 6) == 0) {
-            buf_add(b, p->body.p, p->body.n - 2);
-            i += 5;
-        } else if (text[i] == '{' && i + 1 < n && isdigit((unsigned char)text[i + 1])) {
-            char *end;
-            unsigned long count = strtoul(text + i + 1, &end, 10);
-            const char *close = memchr(text + i, '}', n - i);
-            if (*end != '*' || !close)
-                complain(p, "a repetition is {COUNT*text}");
-            while (count--)
-                unescape(p, b, end + 1, (size_t)(close - end - 1));
-            i = (size_t)(close - text);
-        } else if (text[i] != '\\') {
-            buf_add_char(b, text[i]);
-        } else if (++i < n && text[i] == 'x' && i + 2 < n) {
-            buf_add_char(b, (char)(hex(text[i + 1]) * 16 + hex(text[i + 2])));
-            i += 2;
-        } else {
-            const char *from = "rnt\\", *to = "\r\n\t\\";
-            const char *at = i < n ? strchr(from, text[i]) : NULL;
-            if (!at)
-                complain(p, "unknown escape");
-            buf_add_char(b, to[at - from]);
-        }
+    const char *body = strstr(text, "{body}");
+    size_t n = body ? (size_t)(body - text) : strlen(text);
+    const char *wrong = transcript_unescape(b, (struct span){text, n});
+    if (wrong)
+        complain(p, "%s", wrong);
+    if (body) {
+        buf_add(b, p->body.p, p->body.n - 2);
+        unescape(p, b, body + 6);
     }
 }
 
@@ -389,7 +365,7 @@ static void check_deadline(struct play *p, const char *words)
 static void set_body(struct play *p, const char *words)
 {
     buf_reset(&p->body);
-    unescape(p, &p->body, words, strlen(words));
+    unescape(p, &p->body, words);
     buf_add_str(&p->body, "\r\n");
 }
 
@@ -541,7 +517,7 @@ static void play_line(struct play *p, char *line)
             compare(p); /* nothing may have been written meanwhile */
         struct buf *b = server ? &p->server : &p->client;
         const char *text = line + 2 + (line[2] == ' ');
-        unescape(p, b, text, strlen(text));
+        unescape(p, b, text);
         if (line[1] == ':')
             buf_add_str(b, "\r\n");
         return;

@@ -37,6 +37,11 @@ static const struct {
     {SMTP_OPENING, 554, -1, 0, OUTCOME_RETRY,     SCOPE_SITE,       true,  true,  "wait-opening", "5.0.0"},
     {SMTP_HELO,    550,  1, 1, OUTCOME_RETRY,     SCOPE_SITE,       true,  true,  "wait-helo",    "5.1.1"},
     {SMTP_HELO,    451, -1, 0, OUTCOME_RETRY,     SCOPE_HOST,       true,  true,  "wait-helo",    NULL},
+    {SMTP_STARTTLS,454, -1, 0, OUTCOME_RETRY,     SCOPE_HOST,       true,  false, "wait-helo",    "4.7.0"},
+    {SMTP_STARTTLS,501, -1, 0, OUTCOME_RETRY,     SCOPE_SITE,       true,  false, "wait-helo",    "5.5.4"},
+    {SMTP_AUTH,    535, -1, 0, OUTCOME_RETRY,     SCOPE_SITE,       true,  true,  "wait-helo",    "5.7.8"},
+    {SMTP_AUTH,    454, -1, 0, OUTCOME_RETRY,     SCOPE_HOST,       true,  true,  "wait-helo",    "4.7.0"},
+    {SMTP_MAIL,    530, -1, 0, OUTCOME_ERROR,     SCOPE_RECIPIENT,  true,  true,  "wait-from",    "5.7.0"},
     {SMTP_MAIL,    451, -1, 0, OUTCOME_RETRY,     SCOPE_RECIPIENT,  false, true,  "wait-from",    NULL},
     {SMTP_MAIL,    421, -1, 0, OUTCOME_RETRY,     SCOPE_CONNECTION, false, true,  "wait-from",    "4.3.2"},
     {SMTP_MAIL,    550,  1, 1, OUTCOME_ERROR,     SCOPE_RECIPIENT,  true,  true,  "wait-from",    "5.1.1"},
@@ -168,6 +173,97 @@ static void what_is_no_dialogue(void **state)
     assert_int_equal(v.outcome, OUTCOME_RETRY);
 }
 
+static void tls_and_the_whole_session(void **state)
+{
+    (void)state;
+    struct smtp_result r = {.how = SMTP_HOW_TLS, .stage = SMTP_STARTTLS};
+    struct verdict v = verdict_of_result(&r, true, NULL);
+    assert_int_equal(v.code, 602);
+    assert_string_equal(v.step, "session");
+    assert_int_equal(v.outcome, OUTCOME_RETRY);
+    assert_int_equal(v.scope, SCOPE_HOST);
+    assert_true(v.next_host && !v.in_doubt && !v.about_us);
+    r.timed_out = true;
+    v = verdict_of_result(&r, true, NULL);
+    assert_int_equal(v.code, 610);
+    assert_string_equal(v.step, "session-timeout");
+
+    r = (struct smtp_result){
+        .how = SMTP_HOW_SESSION_TIMEOUT, .stage = SMTP_END, .dot_left = true};
+    v = verdict_of_result(&r, true, NULL);
+    assert_int_equal(v.code, 610);
+    assert_int_equal(v.scope, SCOPE_CONNECTION);
+    assert_true(v.in_doubt && !v.next_host);
+
+    r = (struct smtp_result){.how = SMTP_HOW_AUTH, .stage = SMTP_AUTH};
+    v = verdict_of_result(&r, true, NULL);
+    assert_int_equal(v.code, 535);
+    assert_string_equal(v.step, "wait-helo");
+    assert_int_equal(v.outcome, OUTCOME_RETRY);
+    assert_int_equal(v.scope, SCOPE_SITE);
+    assert_true(v.next_host && v.about_us && v.class == CLASS_BE);
+}
+
+static void a_relay_is_a_local_hop(void **state)
+{
+    (void)state;
+    const struct verdict_policy relay = {.relay = true};
+    struct smtp_result r = replied(SMTP_RCPT, 550, -1, 0);
+    assert_true(verdict_of_result(&r, true, &relay).class == CLASS_LE);
+    r = (struct smtp_result){.how = SMTP_HOW_LOST, .stage = SMTP_MAIL};
+    assert_true(verdict_of_result(&r, true, &relay).class == CLASS_LE);
+    r = replied(SMTP_END, 250, -1, 0);
+    assert_true(verdict_of_result(&r, true, &relay).class == CLASS_NONE);
+}
+
+static void what_the_end_timeout_says(void **state)
+{
+    (void)state;
+    struct verdict_policy assume = {.end_timeout = DOUBT_ASSUME};
+    struct verdict_policy fail = {.end_timeout = DOUBT_FAIL};
+    struct smtp_result r = {
+        .how = SMTP_HOW_TIMEOUT, .stage = SMTP_END, .dot_left = true};
+    struct verdict v = verdict_of_result(&r, true, &assume);
+    assert_int_equal(v.code, 250);
+    assert_int_equal(v.outcome, OUTCOME_DELIVERED);
+    assert_string_equal(v.step, "wait-end-assumed");
+    assert_string_equal(v.status, "2.4.2");
+    assert_true(v.assumed && v.class == CLASS_NONE);
+    v = verdict_of_result(&r, true, &fail);
+    assert_int_equal(v.code, 645);
+    assert_int_equal(v.outcome, OUTCOME_ERROR);
+    assert_true(v.in_doubt && !v.next_host && !v.assumed);
+
+    r.sending = true; /* not all is acknowledged */
+    for (int i = 0; i < 2; i++) {
+        v = verdict_of_result(&r, true, i ? &fail : &assume);
+        assert_int_equal(v.code, 685);
+        assert_int_equal(v.outcome, OUTCOME_RETRY);
+        assert_true(v.in_doubt && !v.assumed);
+    }
+}
+
+static void carriers_that_filter(void **state)
+{
+    (void)state;
+    struct verdict_policy carrier = {.domain = SPAN("EZweb.ne.jp")};
+    struct verdict_policy other = {.domain = SPAN("notezweb.ne.jp")};
+    struct smtp_result r = replied(SMTP_END, 550, -1, 0);
+    struct verdict v = verdict_of_result(&r, true, &carrier);
+    assert_int_equal(v.code, 850);
+    assert_int_equal(v.outcome, OUTCOME_ABSENT);
+    assert_string_equal(v.status, "5.7.1");
+    assert_int_equal(verdict_of_result(&r, true, &other).code, 550);
+    r = replied(SMTP_END, 554, -1, 0);
+    assert_int_equal(verdict_of_result(&r, true, &carrier).code, 554);
+    r = replied(SMTP_RCPT, 550, -1, 0);
+    assert_int_equal(verdict_of_result(&r, true, &carrier).code, 550);
+    r = replied(SMTP_END, 550, 7, 1);
+    v = verdict_of_result(&r, true, &carrier);
+    assert_int_equal(v.code, 850);
+    assert_int_equal(v.outcome, OUTCOME_ERROR);
+}
+
 /* clang-format off */
 static const struct {
     int code; const char *stage; bool remote;
@@ -244,6 +340,10 @@ int main(void)
         cmocka_unit_test(every_reply_has_a_verdict),
         cmocka_unit_test(every_break_has_its_code),
         cmocka_unit_test(what_is_no_dialogue),
+        cmocka_unit_test(tls_and_the_whole_session),
+        cmocka_unit_test(a_relay_is_a_local_hop),
+        cmocka_unit_test(what_the_end_timeout_says),
+        cmocka_unit_test(carriers_that_filter),
         cmocka_unit_test(doubt_is_the_settings_to_decide),
         cmocka_unit_test(codes_without_a_dialogue),
     };
