@@ -470,8 +470,9 @@ static void on_event(uv_poll_t *poll, int status, int events)
     struct connection *c = poll->data;
     int error = status < 0 ? -status : 0;
     if (c->connect_began_us) {
-        if (!error)
-            error = stream_connected(&c->stream);
+        int why = stream_connected(&c->stream);
+        if (why) /* libuv itself says EBADF to all that goes wrong */
+            error = why;
         if (error) {
             connect_failed(c, error == ETIMEDOUT, stream_words(error));
             return;
