@@ -394,6 +394,9 @@ static void judge_addresses(const struct mx_query *q, const struct tally *t,
         ip_print(&t->denied_address, ip);
         buf_printf(words, "no mail may go to %s [%s]: %s", t->denied_host, ip,
                    t->denied);
+    } else if (q->is_host && q->slots[1].result == DNS_NO_NAME) {
+        set->code = 700;
+        buf_printf(words, "%s does not exist", q->domain);
     } else {
         set->code = 720;
         if (q->null_mx) {

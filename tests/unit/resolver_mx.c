@@ -260,7 +260,7 @@ static const struct host_row {
      2, 0, "0 mx.test=8.8.8.8,2a00::1"},
     {"[mx.test]", "mx.test CNAME b.test\n b.test A 8.8.8.8", 2, 0, "0 mx.test=8.8.8.8"},
     {"[mx.test]", "mx.test MX 10 other.test", 2, 720, "mx.test has no address"},
-    {"[mx.test]", "other.test A 8.8.8.8", 2, 720, "mx.test has no address"},
+    {"[mx.test]", "other.test A 8.8.8.8", 2, 700, "mx.test does not exist"},
     {"[mx.test]", "mx.test A ! 2\n mx.test AAAA ! 2", 2, 710, "address of mx.test: SERVFAIL"},
     {"[mx.test]", "mx.test A 10.0.0.1", 2, 730, "mx.test [10.0.0.1]: private"},
     {"[8.8.8.8]", "", 0, 0, "0 8.8.8.8=8.8.8.8"},
