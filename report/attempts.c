@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "report/disk.h"
 #include "report/field.h"
 
 const char *const attempt_column_names[ATTEMPT_COLUMN_COUNT] = {
@@ -362,28 +363,12 @@ struct attempts *attempts_create(const char *path, struct fault *f)
     return NULL;
 }
 
-/* Fill p with n bytes of the file at offset; false if it has not that many. */
-static bool read_at(const struct attempts *a, char *p, size_t n, off_t offset)
-{
-    while (n) {
-        ssize_t got = pread(a->fd, p, n, offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        p += got;
-        n -= (size_t)got;
-        offset += got;
-    }
-    return true;
-}
-
 static bool header_good(const struct attempts *a)
 {
     struct buf want = {0}, got = {0};
     attempts_header(&want);
     buf_reserve(&got, want.n);
-    bool good = a->size >= (off_t)want.n && read_at(a, got.p, want.n, 0) &&
+    bool good = a->size >= (off_t)want.n && disk_read_at(a->fd, got.p, want.n, 0) &&
                 memcmp(got.p, want.p, want.n) == 0;
     buf_finish(&want);
     buf_finish(&got);
@@ -399,7 +384,7 @@ static bool cut_tail(struct attempts *a, struct fault *f)
     while (!newline && end > 0) { /* the header has one */
         size_t n = end < TAIL_CHUNK ? (size_t)end : TAIL_CHUNK;
         end -= (off_t)n;
-        if (!read_at(a, chunk, n, end))
+        if (!disk_read_at(a->fd, chunk, n, (uint64_t)end))
             break;
         newline = memrchr(chunk, '\n', n);
     }

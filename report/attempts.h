@@ -156,12 +156,16 @@ enum attempts_read attempts_reader_next(struct attempts_reader *r,
 /* Read the line at an offset that a reader gave before. next is not disturbed. */
 enum attempts_read attempts_reader_at(struct attempts_reader *r, uint64_t offset,
                                       struct attempt_line *out);
+/* Bytes of the file as they are. False and errno if it has not so many. */
+bool attempts_reader_raw(const struct attempts_reader *r, uint64_t offset, char *p,
+                         size_t n);
+/* What a damaged line seems to say: columns, row, code and outcome, its CRC unseen. */
+bool attempt_form(struct span text, struct attempt_line *out);
 void attempts_reader_close(struct attempts_reader *r); /* NULL is allowed */
 
-/* ---- before a job is resumed, under its lock (report/renew.c) ----------------------
- */
-
-/* After a failed sync the kernel shows lines that may never reach the disk, and a
+/* For resume, under the job's lock, before the log is opened.
+ *
+ * After a failed sync the kernel shows lines that may never reach the disk, and a
  * second sync of the same pages proves nothing. So unless the last line is a clean end,
  * the whole log is copied to a new file beside it (without a torn tail), which is
  * synced and renamed over it, and the directory is synced: about a second a gigabyte,

@@ -8,6 +8,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "report/disk.h"
 #include "report/field.h"
 
 enum {
@@ -86,10 +87,10 @@ static bool parse_time(struct span text, struct second *cache, int64_t *ms_out)
     return true;
 }
 
-static bool parse_outcome(struct span text, enum outcome *out)
+static bool parse_outcome(struct span word, enum outcome *out)
 {
     for (int o = OUTCOME_DELIVERED; o <= OUTCOME_LEASE; o++) {
-        if (span_equal(text, span_of(outcome_word((enum outcome)o)))) {
+        if (span_equal(word, span_of(outcome_word((enum outcome)o)))) {
             *out = (enum outcome)o;
             return true;
         }
@@ -112,10 +113,10 @@ static bool crc_good(struct span line)
     return crc32c(0, line.p, line.n - CRC_LEN - 1) == want;
 }
 
-static bool split(struct span line, struct span column[ATTEMPT_COLUMN_COUNT])
+static bool split(struct span text, struct span column[ATTEMPT_COLUMN_COUNT])
 {
-    const char *p = line.p;
-    const char *end = line.p + line.n;
+    const char *p = text.p;
+    const char *end = text.p + text.n;
     for (int i = 0; i < ATTEMPT_crc; i++) {
         const char *start = p;
         while (p < end && *p != '\t')
@@ -134,6 +135,8 @@ static enum attempts_read parse(struct attempts_reader *r, struct span line,
                                 uint64_t offset, struct attempt_line *out)
 {
     out->offset = offset;
+    out->size = line.n;
+    out->text = line;
     const struct span *c = out->column;
     bool good = line.n < ATTEMPT_LINE_MAX && crc_good(line) && field_line_good(line) &&
                 split(line, out->column) && c[ATTEMPT_row].n > 0 &&
@@ -148,6 +151,16 @@ static enum attempts_read parse(struct attempts_reader *r, struct span line,
         good = parse_time(c[ATTEMPT_next_attempt], &r->next_attempt,
                           &out->next_attempt_ms);
     return good ? ATTEMPTS_LINE : ATTEMPTS_DAMAGED;
+}
+
+bool attempt_form(struct span text, struct attempt_line *out)
+{
+    *out = (struct attempt_line){.size = text.n, .text = text};
+    const struct span *c = out->column;
+    return split(text, out->column) && c[ATTEMPT_row].n > 0 &&
+           number(c[ATTEMPT_row], UINT32_MAX, &out->row) &&
+           code_number(c[ATTEMPT_code], &out->code) &&
+           parse_outcome(c[ATTEMPT_outcome], &out->outcome);
 }
 
 /* Read more behind what the window holds: 1, 0 at the end of the file, -1 and errno. */
@@ -190,6 +203,8 @@ enum attempts_read attempts_reader_next(struct attempts_reader *r,
             if (!too_long)
                 return parse(r, (struct span){start, length}, offset, out);
             out->offset = offset;
+            out->size = w->base + r->used - 1 - offset;
+            out->text = (struct span){0};
             return ATTEMPTS_DAMAGED;
         }
         if (n >= ATTEMPT_LINE_MAX) {
@@ -202,6 +217,7 @@ enum attempts_read attempts_reader_next(struct attempts_reader *r,
         if (more == 0) {
             out->offset = offset;
             r->used = w->n;
+            out->size = w->base + w->n - offset;
             return too_long || n > 0 ? ATTEMPTS_TORN : ATTEMPTS_END;
         }
     }
@@ -244,6 +260,12 @@ enum attempts_read attempts_reader_at(struct attempts_reader *r, uint64_t offset
         line = whole_line(w, offset, &n);
     }
     return parse(r, (struct span){line, n}, offset, out);
+}
+
+bool attempts_reader_raw(const struct attempts_reader *r, uint64_t offset, char *p,
+                         size_t n)
+{
+    return disk_read_at(r->fd, p, n, offset);
 }
 
 void attempts_reader_close(struct attempts_reader *r)

@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "report/attempts.h"
+#include "report/leases.h"
 #include "report/results.h"
 
 enum row_state { ROW_UNTRIED, ROW_RETRY, ROW_DELIVERED, ROW_ERROR, ROW_ABSENT };
@@ -13,6 +14,8 @@ enum row_mark {
     ROW_IN_DOUBT = 1 << 3,
     ROW_ASSUMED = 1 << 4,
     ROW_CANCELLED = 1 << 5, /* pending when the -11 event came, which ended it */
+    ROW_LEASED = 1 << 6,    /* lent, and no line since */
+    ROW_DAMAGED = 1 << 7,   /* and a damaged line came meanwhile */
 };
 
 /* One for every row of the job: size matters. */
@@ -28,12 +31,23 @@ _Static_assert(sizeof(struct row) == 40, "memory a row");
 
 enum { STAGES_MAX = 255, STAGE_UNKNOWN = 0 };
 
+struct damage {
+    uint64_t offset, size;
+};
+enum { DAMAGES_KEPT = 1 << 16 };
+
 struct results {
     struct attempts_reader *reader;
     uint32_t first, last;
     struct row *rows;
-    uint64_t cancel_offset; /* of the last -11 event */
-    uint64_t damaged;
+    struct leases leases;
+    bool cancelled;
+    uint64_t cancel_offset; /* of the last -11 event; 0: none, or it cannot be read */
+    enum run_event end;
+    uint64_t damaged, hidden_leases;
+    struct damage *damages; /* the first DAMAGES_KEPT */
+    size_t damages_n, damages_cap;
+    char *mended;      /* ATTEMPT_LINE_MAX; NULL until there is damage */
     struct map stages; /* word → number */
     const char *stage_words[STAGES_MAX + 1];
 };

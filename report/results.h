@@ -13,10 +13,12 @@
  *     makes them pending again;
  *   - a lease line lends rows; the next line of a row, RUN_RESUMED or a clean end take
  *     them back;
- *   - a damaged line may have been the result of any row that was lent then, whatever
- *     row it names: such a row is `damaged` until its next line or RUN_RESUMED. When
- *     that next line's attempt number shows that one is missing, the flag in-doubt is
- *     set, for the missing line may have had it. */
+ *   - a damaged line is not believed. If one flipped bit explains it, it was about the
+ *     row that it names then; else it may have been the result of any row that was
+ *     lent, for a row number in it proves nothing. Such a row is `damaged` until its
+ *     next line. When the number of that attempt shows that one is missing, the flag
+ *     in-doubt is set, for the missing line may have had it;
+ *   - a damaged lease lends what can be read of it. */
 #ifndef REPORT_RESULTS_H
 #define REPORT_RESULTS_H
 
@@ -80,13 +82,14 @@ struct row_history results_row(const struct results *r, uint32_t row);
 enum run_event results_end(const struct results *r); /* STOPPED or FINISHED if that is
                                                         the last line, else NONE */
 bool results_cancelled(const struct results *r);     /* -11 stands */
-/* Damaged lines that may have been leases: rows lent by them and lost with all their
- * lines are not known. To be told to people. */
+/* Damaged lines that may have held leases: rows lent by them whose lines are lost as
+ * well are not known. To be told to people. */
 uint64_t results_hidden_leases(const struct results *r);
 
 /* Copy damaged lines to the file at path (attempts.damaged: offset, size, the line with
  * escapes), those that are not in it yet; made if need be, synced. The log keeps them:
- * offsets in it never change. *fresh_out: how many were new. False: -20. */
+ * offsets in it never change. Of more than 65,536 the first ones are copied.
+ * *fresh_out: how many were new. False: -20. */
 bool results_set_aside(const struct results *r, const char *path, uint64_t *fresh_out,
                        struct fault *f);
 

@@ -44,6 +44,7 @@ struct printer {
     struct buf out;
     int column_count;
     struct buf reason; /* message of the -11 event */
+    struct buf words;  /* that, and the row's own */
 };
 
 /* One row about to be printed; made anew for each. */
@@ -134,9 +135,21 @@ static void fill_code(const struct printer *p, const struct row *row,
             span_of(p->how->meaning == MEANING_JA ? c->meaning_ja : c->meaning_en);
 }
 
+/* Why it was cancelled, and the words of its last attempt. */
+static void fill_reason(struct printer *p, struct result *result)
+{
+    struct span last = result->value[RESULT_message];
+    buf_reset(&p->words);
+    buf_add_span(&p->words, buf_span(&p->reason));
+    if (p->reason.n && last.n)
+        buf_add_str(&p->words, "; last: ");
+    buf_add_span(&p->words, last);
+    result->value[RESULT_message] = buf_span(&p->words);
+}
+
 /* What the line says, and what the fold knows better. line is all empty when the row
  * has none. */
-static void fill(const struct printer *p, uint32_t number, const struct row *row,
+static void fill(struct printer *p, uint32_t number, const struct row *row,
                  const struct attempt_line *line, struct result *result)
 {
     static const struct {
@@ -161,9 +174,9 @@ static void fill(const struct printer *p, uint32_t number, const struct row *row
         struct span email = p->how->email(p->how->email_arg, number);
         result->value[RESULT_email] =
             keep(result, field_write(result->free, email, ATTEMPT_TEXT_MAX));
-        if (row->marks & ROW_CANCELLED)
-            result->value[RESULT_message] = buf_span(&p->reason);
     }
+    if (row->marks & ROW_CANCELLED)
+        fill_reason(p, result);
     fill_code(p, row, line, result);
     result->value[RESULT_outcome] = span_of(state_words[row_state(row)]);
     result->value[RESULT_attempts] = keep_number(result, row->attempts);
@@ -172,7 +185,7 @@ static void fill(const struct printer *p, uint32_t number, const struct row *row
     if (!row_final(row))
         result->value[RESULT_next_attempt] = keep_time(result, row->next_ms);
     unsigned flags = attempt_flags_parse(line->column[ATTEMPT_flags]);
-    if (row->marks & ROW_IN_DOUBT)
+    if (row->marks & (ROW_IN_DOUBT | ROW_DAMAGED))
         flags |= FLAG_IN_DOUBT;
     if (row->marks & ROW_ASSUMED)
         flags |= FLAG_ASSUMED;
@@ -314,5 +327,6 @@ bool results_print(struct results *r, FILE *out, const struct results_print *how
         good = fault_set(f, -20, "cannot write the results: %s", strerror(errno));
     buf_finish(&p.out);
     buf_finish(&p.reason);
+    buf_finish(&p.words);
     return good;
 }

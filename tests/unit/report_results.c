@@ -132,73 +132,73 @@ static const struct {
     const char *flags; /* the same */
 } folds[] = {
     {"no line at all", {{0}},
-     {OUTCOME_EVENT, 0, 0, false, false, 0, 0}, "", "", "", "", ""},
+     {OUTCOME_EVENT, 0, 0, false, false, 0, 0, 0, false, false, false}, "", "", "", "", ""},
     {"delivered", {{1, 1, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, 0, "ok"}},
-     {OUTCOME_DELIVERED, 1, 250, false, false, 1000, 0}, "250", "", "00:00:01", "00:00:01", ""},
+     {OUTCOME_DELIVERED, 1, 250, false, false, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:01", ""},
     {"retry, to come again", {RETRIED(1), RETRIED(2)},
-     {OUTCOME_RETRY, 2, 451, false, false, 1000, 90000}, "451", "", "00:00:01", "00:00:02", ""},
+     {OUTCOME_RETRY, 2, 451, false, false, 1000, 90000, 0, false, false, false}, "451", "", "00:00:01", "00:00:02", ""},
     {"retry, then delivered",
      {RETRIED(1), {1, 2, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, 0, "ok"}},
-     {OUTCOME_DELIVERED, 2, 250, false, false, 1000, 0}, "250", "", "00:00:01", "00:00:02", ""},
+     {OUTCOME_DELIVERED, 2, 250, false, false, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:02", ""},
     {"delivered stays, whatever comes later",
      {{1, 1, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, 0, "ok"}, RETRIED(2),
       {1, 3, 550, "wait-rcpt", OUTCOME_ABSENT, 0, 0, 0, "no"}},
-     {OUTCOME_DELIVERED, 1, 250, false, false, 1000, 0}, "250", "", "00:00:01", "00:00:01", ""},
+     {OUTCOME_DELIVERED, 1, 250, false, false, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:01", ""},
     {"delivered wins over an earlier end",
      {{1, 1, 550, "wait-rcpt", OUTCOME_ABSENT, 0, 0, 0, "no"},
       {1, 2, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, 0, "ok"}},
-     {OUTCOME_DELIVERED, 2, 250, false, false, 1000, 0}, "250", "", "00:00:01", "00:00:02", ""},
+     {OUTCOME_DELIVERED, 2, 250, false, false, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:02", ""},
     {"among other ends the last one counts",
      {{1, 1, 550, "wait-rcpt", OUTCOME_ABSENT, 0, 0, 0, "no"},
       {1, 2, 554, "wait-data", OUTCOME_ERROR, 0, 0, 0, "no"}},
-     {OUTCOME_ERROR, 2, 554, false, false, 1000, 0}, "554", "", "00:00:01", "00:00:02", ""},
+     {OUTCOME_ERROR, 2, 554, false, false, 1000, 0, 0, false, false, false}, "554", "", "00:00:01", "00:00:02", ""},
     {"a retry behind an end is nothing",
      {{1, 1, 550, "wait-rcpt", OUTCOME_ABSENT, 0, 0, 0, "no"}, RETRIED(2)},
-     {OUTCOME_ABSENT, 1, 550, false, false, 1000, 0}, "550", "", "00:00:01", "00:00:01", ""},
+     {OUTCOME_ABSENT, 1, 550, false, false, 1000, 0, 0, false, false, false}, "550", "", "00:00:01", "00:00:01", ""},
     {"606 keeps what really went wrong, and when",
      {RETRIED(1), {1, 1, 606, "deadline", OUTCOME_ERROR, 0, 451, 0, "later"}},
-     {OUTCOME_ERROR, 1, 451, false, false, 1000, 0}, "606", "451", "00:00:01", "00:00:01", ""},
+     {OUTCOME_ERROR, 1, 451, false, false, 1000, 0, 0, false, false, false}, "606", "451", "00:00:01", "00:00:01", ""},
     {"607 of a row whose site was never up",
      {{1, 3, 607, "retry-limit", OUTCOME_ERROR, 0, 601, 0, "refused"}},
-     {OUTCOME_ERROR, 3, 601, false, false, 0, 0}, "607", "601", "", "", ""},
+     {OUTCOME_ERROR, 3, 601, false, false, 0, 0, 0, false, false, false}, "607", "601", "", "", ""},
     {"flags stay",
      {{1, 1, 625, "wait-end", OUTCOME_RETRY, 9, 0, FLAG_IN_DOUBT, "lost"},
       {1, 2, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, FLAG_REUSED, "ok"}},
-     {OUTCOME_DELIVERED, 2, 250, true, false, 1000, 0}, "250", "", "00:00:01", "00:00:02",
+     {OUTCOME_DELIVERED, 2, 250, true, false, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:02",
      "in-doubt,reused"},
     {"a flag of any line stays",
      {{1, 1, 645, "wait-end", OUTCOME_RETRY, 9, 0, FLAG_ASSUMED, "lost"},
       {1, 2, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, FLAG_REHEARSAL, "ok"}},
-     {OUTCOME_DELIVERED, 2, 250, false, true, 1000, 0}, "250", "", "00:00:01", "00:00:02",
+     {OUTCOME_DELIVERED, 2, 250, false, true, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:02",
      "assumed,rehearsal"},
     {"assumed",
      {{1, 1, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, FLAG_IN_DOUBT | FLAG_ASSUMED, ""}},
-     {OUTCOME_DELIVERED, 1, 250, true, true, 1000, 0}, "250", "", "00:00:01", "00:00:01",
+     {OUTCOME_DELIVERED, 1, 250, true, true, 1000, 0, 0, false, false, false}, "250", "", "00:00:01", "00:00:01",
      "in-doubt,assumed"},
     {"final without an attempt", {{1, 0, 611, "addr", OUTCOME_ABSENT, 0, 0, 0, "no @"}},
-     {OUTCOME_ABSENT, 0, 0, false, false, 0, 0}, "611", "", "", "", ""},
+     {OUTCOME_ABSENT, 0, 0, false, false, 0, 0, 0, false, false, false}, "611", "", "", "", ""},
     {"cancelled, never tried", {{0, 0, -11, "run", OUTCOME_EVENT, 0, 0, 0, "storm"}},
-     {OUTCOME_ERROR, 0, 0, false, false, 0, 0}, "-11", "", "", "", ""},
+     {OUTCOME_ERROR, 0, 0, false, false, 0, 0, 0, false, false, false}, "-11", "", "", "", ""},
     {"cancelled while it waited",
      {RETRIED(1), {0, 0, -11, "run", OUTCOME_EVENT, 0, 0, 0, "storm"}},
-     {OUTCOME_ERROR, 1, 451, false, false, 1000, 0}, "-11", "451", "00:00:01", "00:00:01", ""},
+     {OUTCOME_ERROR, 1, 451, false, false, 1000, 0, 0, false, false, false}, "-11", "451", "00:00:01", "00:00:01", ""},
     {"ended before the rest was cancelled",
      {{1, 1, 550, "wait-rcpt", OUTCOME_ABSENT, 0, 0, 0, "no"},
       {0, 0, -11, "run", OUTCOME_EVENT, 0, 0, 0, "storm"}},
-     {OUTCOME_ABSENT, 1, 550, false, false, 1000, 0}, "550", "", "00:00:01", "00:00:01", ""},
+     {OUTCOME_ABSENT, 1, 550, false, false, 1000, 0, 0, false, false, false}, "550", "", "00:00:01", "00:00:01", ""},
     {"on its way when the rest was cancelled",
      {{0, 0, -11, "run", OUTCOME_EVENT, 0, 0, 0, "storm"},
       {1, 1, 250, "wait-end", OUTCOME_DELIVERED, 0, 0, 0, "ok"}},
-     {OUTCOME_DELIVERED, 1, 250, false, false, 2000, 0}, "250", "", "00:00:02", "00:00:02", ""},
+     {OUTCOME_DELIVERED, 1, 250, false, false, 2000, 0, 0, false, false, false}, "250", "", "00:00:02", "00:00:02", ""},
     {"failed after the rest was cancelled",
      {{0, 0, -11, "run", OUTCOME_EVENT, 0, 0, 0, "storm"}, RETRIED(1)},
-     {OUTCOME_ERROR, 1, 451, false, false, 2000, 0}, "-11", "451", "00:00:02", "00:00:02", ""},
+     {OUTCOME_ERROR, 1, 451, false, false, 2000, 0, 0, false, false, false}, "-11", "451", "00:00:02", "00:00:02", ""},
     {"other events and leases change nothing",
      {{0, 0, 626, "wait-quit", OUTCOME_EVENT, 0, 0, 0, "lost"},
       {0, 0, 0, NULL, OUTCOME_LEASE, 0, 0, 0, "1"},
       {0, 0, -11, "run", OUTCOME_LEASE, 0, 0, 0, "1"},
       {1, 0, 627, "wait-rset", OUTCOME_EVENT, 0, 0, FLAG_IN_DOUBT, "lost"}},
-     {OUTCOME_EVENT, 0, 0, false, false, 0, 0}, "", "", "", "", ""},
+     {OUTCOME_EVENT, 0, 0, false, false, 0, 0, 0, false, false, false}, "", "", "", "", ""},
 };
 /* clang-format on */
 
@@ -502,12 +502,12 @@ static void cancelled_rows_say_why(void **state)
     struct results *r = load(1, 2);
     struct buf got = print_as(r, (struct results_print){0});
     assert_string_equal(
-        buf_cstr(&got), HEAD
-        "\n"
-        "1\ta@example.jp\t-11\tLE\tits own words\terror\trun\t5.3.0\t451\t1\t" FIRST
-        "\t" FIRST "\t\t\t\t\t\t\t\t\n"
-        "2\tlist@example.jp\t-11\tLE\tcancelled: storm\terror\trun\t5.3.0\t\t0"
-        "\t\t\t\t\t\t\t\t\t\t\n");
+        buf_cstr(&got),
+        HEAD "\n"
+             "1\ta@example.jp\t-11\tLE\tcancelled: storm; last: its own "
+             "words\terror\trun\t5.3.0\t451\t1\t" FIRST "\t" FIRST "\t\t\t\t\t\t\t\t\n"
+             "2\tlist@example.jp\t-11\tLE\tcancelled: storm\terror\trun\t5.3.0\t\t0"
+             "\t\t\t\t\t\t\t\t\t\t\n");
     buf_finish(&got);
     results_free(r);
 }
