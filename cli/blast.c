@@ -116,9 +116,17 @@ static int make_deny(struct blast *b)
     return b->deny ? -1 : complain(&f);
 }
 
+static int make_relay(struct blast *b)
+{
+    struct fault f = {0};
+    return relay_open(&b->relay, b->conf, &f) ? -1 : complain(&f);
+}
+
 int blast_ready(struct blast *b)
 {
     int status = make_deny(b);
+    if (status < 0)
+        status = make_relay(b);
     return status >= 0 ? status : read_message(b);
 }
 
@@ -191,6 +199,7 @@ void blast_close(struct blast *b)
     template_free(b->template);
     recipients_free(b->list);
     deny_free(b->deny);
+    relay_close(&b->relay);
     conf_free(b->conf);
     buf_finish(&b->message);
 }

@@ -4,6 +4,7 @@
 #define CLI_BLAST_H
 
 #include "cli/options.h"
+#include "cli/relay.h"
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "queue/job.h"
@@ -18,6 +19,7 @@ struct blast {
     struct recipients *list;
     struct template *template;
     struct deny *deny;
+    struct relay relay;
     int64_t created_ms;
     uint8_t secret[BLAST_SECRET];
 };
@@ -29,7 +31,7 @@ struct blast {
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command);
 /* What blast_open does once the settings are there: the message's text,
- * deny_destinations. */
+ * deny_destinations, the relay. */
 int blast_ready(struct blast *b);
 /* The list at path, which is the one that the user named, or a copy. */
 int blast_open_list(struct blast *b, const char *path);
@@ -42,7 +44,8 @@ int exit_of_job(enum job_result result);
 
 /* What the resolver is asked with. The strings live as long as b. */
 struct resolver_params blast_resolver(const struct blast *b);
-/* The engine's parameters from the settings; attempts and totals are the caller's. */
+/* The engine's parameters from the settings; attempts and totals are the caller's. The
+ * relay is not in them yet (relay_apply). */
 struct engine_params blast_engine(const struct blast *b);
 
 #endif

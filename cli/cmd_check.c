@@ -89,6 +89,17 @@ static void print_unresolved(const struct plan *p, const struct recipients *list
         printf("%10s  and %u more\n", "", p->unresolved_domains - UNRESOLVED_SHOWN);
 }
 
+static void print_relay(const struct blast *b, const struct plan *p)
+{
+    struct buf words = {0};
+    relay_print(&b->relay, b->conf, &words);
+    printf("relay     %s\n", buf_cstr(&words));
+    if (p->domains_n > 0 && p->sets[0]->code)
+        printf("\nNo mail can be sent: the relay: %d LE: %s (would be retried)\n",
+               p->sets[0]->code, p->sets[0]->words);
+    buf_finish(&words);
+}
+
 /* Without dot-stuffing and CRs. */
 static void print_message(const struct rendering *r)
 {
@@ -159,8 +170,11 @@ static int print_text(const struct blast *b, const struct plan *p)
            p->domains_n - p->unresolved_domains, p->sites_n, policy->connections,
            buf_cstr(&when), b->conf->hostname);
     buf_finish(&when);
+    if (b->relay.host)
+        print_relay(b, p);
     print_sites(p);
-    print_unresolved(p, b->list);
+    if (!b->relay.host)
+        print_unresolved(p, b->list);
     return p->first_usable ? print_sample(b, p->first_usable) : -1;
 }
 
@@ -203,8 +217,11 @@ int cmd_check(int argc, char **argv)
         status = blast_compile(&b);
     if (status < 0) {
         struct resolver_params resolver = blast_resolver(&b);
+        if (b.relay.host)
+            resolver.deny = NULL;
         struct fault f = {0};
-        if (!plan_make(&plan, b.list, &resolver, options.quiet || options.json, &f))
+        if (!plan_make(&plan, b.list, b.relay.host, &resolver,
+                       options.quiet || options.json, &f))
             status = complain(&f);
         else
             status = options.json ? print_json(&b, &plan) : print_text(&b, &plan);

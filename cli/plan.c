@@ -13,6 +13,7 @@ enum { PROGRESS_MS = 200 };
 struct asking {
     struct plan *plan;
     const struct recipients *list;
+    const char *relay;
     struct resolver *resolver;
     uint32_t asked, answered;
     int ahead;
@@ -47,8 +48,9 @@ static void ask_more(struct asking *a)
            a->asked - a->answered < (uint32_t)a->ahead) {
         struct question *q = mem_alloc(sizeof *q);
         *q = (struct question){a, a->asked++};
-        resolver_lookup(a->resolver, recipients_domain_name(a->list, q->domain),
-                        on_resolved, q);
+        const char *name =
+            a->relay ? a->relay : recipients_domain_name(a->list, q->domain);
+        resolver_lookup(a->resolver, name, on_resolved, q);
     }
 }
 
@@ -58,13 +60,14 @@ static void on_timer(uv_timer_t *timer)
     fprintf(stderr, "\rresolving %u of %u domains", a->answered, a->plan->domains_n);
 }
 
-static bool resolve(struct plan *p, const struct recipients *list,
+static bool resolve(struct plan *p, const struct recipients *list, const char *relay,
                     const struct resolver_params *params, bool quiet, struct fault *f)
 {
     uv_loop_t loop;
     if (uv_loop_init(&loop) != 0)
         return fault_set(f, -20, "no event loop");
-    struct asking a = {.plan = p, .list = list, .ahead = 2 * params->in_flight};
+    struct asking a = {
+        .plan = p, .list = list, .relay = relay, .ahead = 2 * params->in_flight};
     a.resolver = resolver_create(&loop, params, f);
     bool good = a.resolver != NULL;
     if (good && p->domains_n == 0)
@@ -142,13 +145,13 @@ static void group(struct plan *p)
     qsort(p->sites, (size_t)p->sites_n, sizeof *p->sites, by_rows);
 }
 
-bool plan_make(struct plan *p, const struct recipients *list,
+bool plan_make(struct plan *p, const struct recipients *list, const char *relay,
                const struct resolver_params *resolver, bool quiet, struct fault *f)
 {
     *p = (struct plan){.domains_n = recipients_domains(list)};
     p->rows = mem_zero(p->domains_n, sizeof *p->rows);
     p->sets = mem_zero(p->domains_n, sizeof(struct mx_set *));
-    if (!count_rows(p, list, f) || !resolve(p, list, resolver, quiet, f)) {
+    if (!count_rows(p, list, f) || !resolve(p, list, relay, resolver, quiet, f)) {
         plan_finish(p);
         return false;
     }

@@ -9,13 +9,13 @@
 struct plan_site {
     const char *name;
     uint32_t rows, domains;
-    const struct mx_set *set; /* of one of its domains */
+    const struct mx_set *set; /* of one of its domains, or the relay's */
 };
 
 struct plan {
     uint32_t domains_n;
     uint32_t *rows;       /* of each domain */
-    struct mx_set **sets; /* of each domain */
+    struct mx_set **sets; /* of each domain; with a relay they are all the same */
     int sites_n;
     struct plan_site *sites; /* most rows first */
     uint32_t resolved_rows, unresolved_rows, unresolved_domains;
@@ -23,9 +23,10 @@ struct plan {
     uint32_t first_usable; /* a row to show as a sample; 0: none */
 };
 
-/* Resolve and count. Prints progress on standard error when it is a terminal and not
- * quiet. False and *f when the resolver cannot start or the list cannot be read. */
-bool plan_make(struct plan *p, const struct recipients *list,
+/* Resolve and count. relay: where everything goes (in brackets), or NULL. Prints
+ * progress on standard error when it is a terminal and not quiet. False and *f when the
+ * resolver cannot start or the list cannot be read. */
+bool plan_make(struct plan *p, const struct recipients *list, const char *relay,
                const struct resolver_params *resolver, bool quiet, struct fault *f);
 void plan_finish(struct plan *p);
 

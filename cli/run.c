@@ -103,6 +103,8 @@ static int run_engine(const struct run *run, struct attempts *attempts,
         e.worker.deny = e.resolver.deny = NULL;
         e.resolver.servers = servers;
         e.resolver.servers_n = 1;
+    } else {
+        relay_apply(&run->blast->relay, run->blast->conf, &e);
     }
     progress_init(&progress, o->quiet, o->json);
     e.tick = progress_tick;

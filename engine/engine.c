@@ -62,8 +62,10 @@ static void ask(struct engine *e)
         *lookup = (struct lookup){.engine = e, .domain = domain};
         link_insert(&e->lookups, &lookup->link);
         e->lookups_n++;
-        resolver_lookup(e->resolver, recipients_domain_name(e->params->list, domain),
-                        on_resolved, lookup);
+        const char *name = e->params->relay
+                               ? e->params->relay
+                               : recipients_domain_name(e->params->list, domain);
+        resolver_lookup(e->resolver, name, on_resolved, lookup);
     }
 }
 
@@ -312,6 +314,7 @@ static void start(struct engine *e)
     const struct engine_params *p = e->params;
     e->worker_params = p->worker;
     e->worker_params.list = p->list;
+    e->worker_params.verdict.relay = p->relay != NULL;
     e->totals = p->totals;
     e->lanes_n = p->connections_total ? p->connections_total : connections_possible();
     e->lanes = mem_zero(e->lanes_n, sizeof *e->lanes);

@@ -61,6 +61,9 @@ struct engine_params {
     int workers;                 /* 0: everything on the scheduler's loop */
     struct scheduler_policy policy;
     struct resolver_params resolver;
+    /* Everything goes to this host, in brackets (resolver_lookup), which is one site
+     * then; NULL: to the recipients' own. */
+    const char *relay;
     int64_t created_ms; /* Unix time of the job's beginning */
     /* What an earlier run knows of a row, times in Unix ms; NULL: the job is new. */
     void (*past)(void *arg, uint32_t row, struct engine_past *out);

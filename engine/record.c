@@ -9,7 +9,8 @@ static void fill(struct attempt *a, int64_t now_ms, const struct verdict *v,
     a->time_ms = now_ms;
     a->email = where->email;
     a->code = v->code;
-    a->class = v->class;
+    bool by_relay = where->flags & FLAG_RELAY && v->class != CLASS_NONE;
+    a->class = by_relay ? CLASS_LE : v->class; /* whatever the table says: codes.md */
     a->stage = v->step;
     a->outcome = v->outcome;
     a->domain = where->domain;

@@ -11,7 +11,8 @@ enum {
 
 static struct record_where where_of(struct engine *e, uint32_t row)
 {
-    struct record_where where = {.flags = e->params->rehearsal ? FLAG_REHEARSAL : 0};
+    struct record_where where = {.flags = (e->params->rehearsal ? FLAG_REHEARSAL : 0) |
+                                          (e->params->relay ? FLAG_RELAY : 0)};
     if (row)
         where.domain = span_of(recipients_domain_name(
             e->params->list, recipients_domain(e->params->list, row)));
@@ -176,6 +177,13 @@ void settle_report(void *owner, struct mail *mail)
     free(report);
 }
 
+/* No row is to blame for a relay that is not to be found: RFC 3463 X.4.4. */
+static void blame_relay(struct verdict *v)
+{
+    v->outcome = OUTCOME_RETRY;
+    strcpy(v->status, "4.4.4");
+}
+
 bool settle_unresolvable(struct engine *e)
 {
     const struct mx_set *set;
@@ -186,6 +194,8 @@ bool settle_unresolvable(struct engine *e)
         struct verdict v = verdict_of_code(set->code, "dns", false);
         if (set->status[0])
             memcpy(v.status, set->status, sizeof set->status);
+        if (e->params->relay)
+            blame_relay(&v);
         struct record_where where = where_of(e, row);
         int32_t timings[TIMING_COUNT];
         memset(timings, 0xff, sizeof timings);

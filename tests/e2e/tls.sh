@@ -65,18 +65,6 @@ expect none tlsonly "530 - clear 5.7.0 Must issue STARTTLS first"
 
 # ---- whom verify believes ----
 
-authority() { # NAME
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
-        -keyout "$work/$1.key" -out "$work/$1.pem" 2>>"$work/openssl.log"
-}
-certificate() { # FILE HOST DAYS AUTHORITY
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
-        -keyout "$work/$1.key" -out "$work/$1.csr" 2>>"$work/openssl.log"
-    echo "subjectAltName = DNS:$2" >"$work/ext"
-    openssl x509 -req -in "$work/$1.csr" -CA "$work/$4.pem" -CAkey "$work/$4.key" \
-        -CAcreateserial -days "$3" -extfile "$work/ext" -out "$work/$1.pem" \
-        2>>"$work/openssl.log" || die "no certificate: $(cat "$work/openssl.log")"
-}
 authority ours
 authority theirs
 certificate good mx.good.example 2 ours
