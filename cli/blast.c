@@ -116,6 +116,16 @@ static int make_deny(struct blast *b)
     return b->deny ? -1 : complain(&f);
 }
 
+/* The engine would find it out too, but only when the job stands. */
+static int check_tls(struct blast *b)
+{
+    struct engine_params e = blast_engine(b);
+    struct fault f = {0};
+    struct tls_context *c = tls_client_context(&e.worker.tls, &f);
+    tls_context_free(c);
+    return c ? -1 : complain(&f);
+}
+
 static int make_relay(struct blast *b)
 {
     struct fault f = {0};
@@ -127,6 +137,8 @@ int blast_ready(struct blast *b)
     int status = make_deny(b);
     if (status < 0)
         status = make_relay(b);
+    if (status < 0)
+        status = check_tls(b);
     return status >= 0 ? status : read_message(b);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "engine/lent.h"
 #include "engine/slot.h"
 #include "engine/stream.h"
 
@@ -27,14 +28,16 @@ struct connection {
     int64_t idle_until_us;     /* INT64_MAX: not idle */
     struct smtp_params params; /* the session's */
     struct smtp_session *session;
-    struct lent *rows; /* not begun: rows[rows_head … rows_n) */
-    uint32_t rows_head, rows_n, rows_cap;
-    uint32_t left; /* messages it may still begin; UINT32_MAX: no limit */
-    bool last;     /* no more rows will come */
+    struct lent_queue rows; /* not begun */
+    uint32_t left;          /* messages it may still begin; UINT32_MAX: no limit */
+    bool last;              /* no more rows will come */
     bool finishing;
-    bool trouble;     /* a transaction was lost or cut short: no clean end */
-    bool group;       /* a session wished for pipelining = group */
-    bool begun_first; /* the first row's timings have dns= and connect= */
+    bool broken_off; /* we ended the session before its time */
+    int64_t
+        finish_until_us; /* finishing: then it is broken off, unless a dot has left */
+    bool trouble;        /* a transaction was lost or cut short: no clean end */
+    bool group;          /* a session wished for pipelining = group */
+    bool begun_first;    /* the first row's timings have dns= and connect= */
     struct slot slots[SLOTS];
 };
 
@@ -68,9 +71,8 @@ static void report_returned(struct connection *c, struct lent lent)
 
 static void return_rows(struct connection *c)
 {
-    while (c->rows_n >
-           c->rows_head) /* the last first: they go to the front of the FIFO */
-        report_returned(c, c->rows[--c->rows_n]);
+    while (!lent_empty(&c->rows)) /* the last first: they go to the front of the FIFO */
+        report_returned(c, lent_take_last(&c->rows));
 }
 
 static struct span host_words(const struct smtp_result *r)
@@ -134,7 +136,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct connection *c = handle->data;
     for (int i = 0; i < SLOTS; i++)
         slot_finish(&c->slots[i]);
-    free(c->rows);
+    lent_finish(&c->rows);
     free(c->task);
     free(c);
 }
@@ -191,8 +193,8 @@ static void fail(struct connection *c, const struct verdict *verdict, struct spa
         close_connection(c, CLOSED_CLEAN);
         return;
     }
-    if (c->rows_n > c->rows_head)
-        report_settled(c, NULL, c->rows[c->rows_head++], verdict, words);
+    if (!lent_empty(&c->rows))
+        report_settled(c, NULL, lent_take_first(&c->rows), verdict, words);
     close_as(c, CLOSED_FAILED, verdict, words);
 }
 
@@ -226,6 +228,8 @@ static void set_timer(struct connection *c, int64_t now)
         deadline = c->connect_began_us + c->worker->params->connect_limit_us;
     else if (c->session && smtp_session_deadline(c->session) < deadline)
         deadline = smtp_session_deadline(c->session);
+    if (c->finish_until_us < deadline)
+        deadline = c->finish_until_us;
     if (deadline >= c->timer_us || deadline == INT64_MAX)
         return;
     c->timer_us = deadline;
@@ -244,6 +248,24 @@ static void connect_failed(struct connection *c, bool timed_out, const char *wor
     target_failed(c, &v, span_of(words));
 }
 
+/* We end the session. What had not left is nobody's attempt, the rest is in doubt. */
+static void break_off(struct connection *c, int64_t now)
+{
+    c->broken_off = true;
+    smtp_session_lost(c->session, "stopped by us", false, stream_wire(&c->stream), now);
+}
+
+/* It had time to end what it began: a tarpit with nothing at stake holds nobody. A dot
+ * that has left is waited for. */
+static void break_off_idle(struct connection *c, int64_t now)
+{
+    c->finish_until_us = INT64_MAX;
+    for (int i = 0; i < SLOTS; i++)
+        if (c->slots[i].lent.row && c->slots[i].marked)
+            return;
+    break_off(c, now);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct connection *c = timer->data;
@@ -251,7 +273,11 @@ static void on_timer(uv_timer_t *timer)
     c->timer_us = INT64_MAX;
     if (c->connect_began_us) {
         if (now - c->connect_began_us >= c->worker->params->connect_limit_us) {
-            connect_failed(c, true, "connection timed out");
+            /* After a suspend the answer may be there, and nobody has looked yet. */
+            if (stream_decided(&c->stream))
+                on_event(c->stream.poll, 0, UV_WRITABLE);
+            else
+                connect_failed(c, true, "connection timed out");
             return;
         }
     } else if (c->session) {
@@ -259,6 +285,8 @@ static void on_timer(uv_timer_t *timer)
             expire(c, now);
         if (now >= c->idle_until_us)
             c->last = true;
+        if (now >= c->finish_until_us)
+            break_off_idle(c, now);
         drive(c);
         return;
     }
@@ -294,6 +322,11 @@ static void settle(struct connection *c)
         struct slot *slot = CONTAINER_OF(t, struct slot, transaction);
         const struct smtp_result *r = &slot->recipient.result;
         struct verdict v = judge(c, r, &slot->fields.address);
+        if (c->broken_off && r->how == SMTP_HOW_LOST && !r->dot_left) {
+            report_returned(c, slot->lent);
+            slot->lent.row = 0;
+            continue;
+        }
         if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
@@ -305,16 +338,16 @@ static void settle(struct connection *c)
 
 static void begin_rows(struct connection *c, int64_t now)
 {
-    while (smtp_session_ready(c->session) && c->left > 0 && c->rows_head < c->rows_n) {
+    while (smtp_session_ready(c->session) && c->left > 0 && !lent_empty(&c->rows)) {
         struct slot *slot = free_slot(c);
-        if (!prepare_row(c, slot, c->rows[c->rows_head++]))
+        if (!prepare_row(c, slot, lent_take_first(&c->rows)))
             continue;
         if (c->left != UINT32_MAX)
             c->left--;
         smtp_session_submit(c->session, &slot->transaction, now);
         settle(c); /* larger than the server takes: decided already */
     }
-    bool empty = c->rows_head == c->rows_n;
+    bool empty = lent_empty(&c->rows);
     if ((empty && c->last) || c->left == 0)
         smtp_session_finish(c->session, now);
     bool idle = empty && smtp_session_ready(c->session) && c->slots[0].lent.row == 0 &&
@@ -527,32 +560,19 @@ void connection_open(struct worker *w, struct task *task)
     c->number = task->connection;
     stream_init(&c->stream);
     c->connect_us = -1;
-    c->timer_us = c->idle_until_us = INT64_MAX;
+    c->timer_us = c->idle_until_us = c->finish_until_us = INT64_MAX;
     c->left = task->messages ? task->messages : UINT32_MAX;
     uv_timer_init(w->loop, &c->timer);
     c->timer.data = c;
     w->connections[c->number] = c;
     c->last = task->last;
-    c->rows_cap = (uint32_t)task->rows_n;
-    c->rows_n = (uint32_t)task->rows_n;
-    c->rows = mem_alloc(c->rows_cap * sizeof *c->rows);
-    memcpy(c->rows, task->rows, c->rows_n * sizeof *c->rows);
+    lent_add(&c->rows, task->rows, task->rows_n);
     try_target(c);
 }
 
 void connection_lend(struct connection *c, const struct task *task)
 {
-    uint32_t n = (uint32_t)task->rows_n;
-    uint32_t waiting = c->rows_n - c->rows_head;
-    memmove(c->rows, c->rows + c->rows_head, waiting * sizeof *c->rows);
-    c->rows_head = 0;
-    c->rows_n = waiting;
-    if (waiting + n > c->rows_cap) {
-        c->rows_cap = (waiting + n) * 2;
-        c->rows = mem_resize(c->rows, c->rows_cap, sizeof *c->rows);
-    }
-    memcpy(c->rows + waiting, task->rows, n * sizeof *c->rows);
-    c->rows_n += n;
+    lent_add(&c->rows, task->rows, task->rows_n);
     c->last = c->last || task->last;
     if (c->finishing)
         return_rows(c);
@@ -563,13 +583,12 @@ void connection_lend(struct connection *c, const struct task *task)
 void connection_recall(struct connection *c)
 {
     bool greeted = c->session && smtp_session_greeted(c->session);
-    if (!greeted && c->rows_n > c->rows_head) {
+    if (!greeted && !lent_empty(&c->rows)) {
         /* Not there yet: the first row stays, it is the one that the attempt is for. A
          * connection without rows would QUIT when a slow greeting comes at last. */
-        struct lent first = c->rows[c->rows_head++];
+        struct lent first = lent_take_first(&c->rows);
         return_rows(c);
-        c->rows[--c->rows_head] = first;
-        c->rows_n = c->rows_head + 1;
+        lent_add(&c->rows, &first, 1);
         return;
     }
     return_rows(c);
@@ -581,7 +600,9 @@ void connection_finish(struct connection *c)
     c->last = true;
     return_rows(c);
     if (c->session && smtp_session_greeted(c->session)) {
-        smtp_session_stop(c->session, now_us());
+        int64_t now = now_us();
+        c->finish_until_us = now + c->params.limit_us[SMTP_QUIT];
+        smtp_session_stop(c->session, now);
         drive(c);
     } else { /* a slow greeting holds nobody */
         close_connection(c, CLOSED_CLEAN);
@@ -593,8 +614,7 @@ void connection_abort(struct connection *c)
     c->finishing = true;
     return_rows(c);
     if (c->session) {
-        smtp_session_lost(c->session, "stopped by us", false, stream_wire(&c->stream),
-                          now_us());
+        break_off(c, now_us());
         drive(c);
     } else {
         close_connection(c, CLOSED_CLEAN);

@@ -9,7 +9,8 @@
 #include "base/mem.h"
 
 enum {
-    DESCRIPTORS_KEPT = 64, /* for files, DNS, loops, and what a library opens */
+    DESCRIPTORS_KEPT = 64,  /* for files, DNS, and what a library opens */
+    DESCRIPTORS_A_LOOP = 8, /* epoll, wake-up, timers of libuv */
     CONNECTIONS_MAX = 65536,
     LOOKUPS_AHEAD = 2, /* times resolver.in_flight: asked, not yet answered */
 };
@@ -191,17 +192,22 @@ static void pump(struct engine *e)
     scheduler_advance(e->scheduler, now);
     ask(e);
     bool more = settle_unresolvable(e);
+    while (scheduler_recall(e->scheduler, &e->order, now))
+        carry_out(e, &e->order);
     /* An entry is free again when its row's line is on disk; the sync will wake us. */
     while (flight_free_entries(e->params->worker.flight) >= LEASE_MAX &&
            scheduler_next(e->scheduler, &e->order, now) != ORDER_NONE)
         carry_out(e, &e->order);
-    if (!journal_turn(&e->journal))
+    int64_t sync_us;
+    if (!journal_turn(&e->journal, now, &sync_us))
         give_up(e, &e->journal.fault);
     if (over(e) && !more) {
         end(e);
         return;
     }
     int64_t wake = more ? now : scheduler_wake(e->scheduler);
+    if (sync_us < wake)
+        wake = sync_us;
     if (wake == INT64_MAX)
         uv_timer_stop(&e->wake);
     else
@@ -276,16 +282,16 @@ static void join_workers(struct engine *e)
 
 /* Descriptors bound the connections of the whole job: the soft limit is raised to the
  * hard one. */
-static uint32_t connections_possible(void)
+static uint32_t connections_possible(int loops)
 {
+    const rlim_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_A_LOOP * (rlim_t)(loops + 1);
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return CONNECTIONS_MAX;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
-    rlim_t n = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? limit.rlim_cur - DESCRIPTORS_KEPT
-                                                     : DESCRIPTORS_KEPT;
+    rlim_t n = limit.rlim_cur > 2 * kept ? limit.rlim_cur - kept : kept;
     return n > CONNECTIONS_MAX ? CONNECTIONS_MAX : (uint32_t)n;
 }
 
@@ -309,6 +315,12 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
     };
 }
 
+static void on_posted(void *arg, uint32_t connection)
+{
+    struct engine *e = arg;
+    scheduler_posted(e->scheduler, connection, engine_now_us());
+}
+
 static void start(struct engine *e)
 {
     const struct engine_params *p = e->params;
@@ -316,7 +328,8 @@ static void start(struct engine *e)
     e->worker_params.list = p->list;
     e->worker_params.verdict.relay = p->relay != NULL;
     e->totals = p->totals;
-    e->lanes_n = p->connections_total ? p->connections_total : connections_possible();
+    e->lanes_n =
+        p->connections_total ? p->connections_total : connections_possible(p->workers);
     e->lanes = mem_zero(e->lanes_n, sizeof *e->lanes);
     e->began_us = engine_now_us();
     struct timeval wall;
@@ -337,7 +350,7 @@ static void start(struct engine *e)
     e->scheduler = scheduler_create(&sp);
     link_init(&e->lookups);
     mailbox_init(&e->inbox, &e->loop, settle_report, e);
-    journal_init(&e->journal, &e->loop, p->attempts, p->worker.flight);
+    journal_init(&e->journal, &e->loop, p->attempts, p->worker.flight, on_posted, e);
     uv_prepare_init(&e->loop, &e->prepare);
     uv_timer_init(&e->loop, &e->wake);
     uv_timer_init(&e->loop, &e->tick);

@@ -17,9 +17,14 @@ static void batch_init(struct journal_batch *b)
 }
 
 void journal_init(struct journal *j, uv_loop_t *loop, struct attempts *attempts,
-                  struct flight *flight)
+                  struct flight *flight, void (*posted)(void *arg, uint32_t connection),
+                  void *posted_arg)
 {
-    *j = (struct journal){.attempts = attempts, .flight = flight, .loop = loop};
+    *j = (struct journal){.attempts = attempts,
+                          .flight = flight,
+                          .loop = loop,
+                          .posted = posted,
+                          .posted_arg = posted_arg};
     batch_init(&j->next);
     batch_init(&j->under_way);
 }
@@ -102,6 +107,7 @@ static void release(struct journal *j, struct journal_batch *b)
     struct held_task *next;
     for (struct held_task *h = b->tasks; h; h = next) {
         next = h->next;
+        j->posted(j->posted_arg, h->task->connection);
         mailbox_post(h->to, &h->task->mail);
         free(h);
     }
@@ -130,8 +136,9 @@ static void on_synced(uv_work_t *work, int status)
     release(j, &j->under_way);
 }
 
-bool journal_turn(struct journal *j)
+bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us)
 {
+    *again_us = INT64_MAX;
     if (j->fault.code || !attempts_write(j->attempts, &j->fault))
         return false;
     if (j->syncing)
@@ -141,6 +148,11 @@ bool journal_turn(struct journal *j)
         release(j, &j->next); /* nothing new was written: all is on disk */
         return true;
     }
+    if (now_us - j->sync_began_us < JOURNAL_PAUSE_US) {
+        *again_us = j->sync_began_us + JOURNAL_PAUSE_US;
+        return true;
+    }
+    j->sync_began_us = now_us;
     j->synced_lines = lines;
     struct journal_batch empty = j->under_way; /* keeps its memory */
     j->under_way = j->next;

@@ -12,6 +12,8 @@
 #include "engine/post.h"
 #include "report/attempts.h"
 
+enum { JOURNAL_PAUSE_US = 4000 };
+
 /* What waits for the disk. */
 struct journal_batch {
     struct held_task *tasks; /* in order */
@@ -24,16 +26,21 @@ struct journal {
     struct attempts *attempts;
     struct flight *flight;
     uv_loop_t *loop;
+    void (*posted)(void *arg, uint32_t connection);
+    void *posted_arg;
     uv_work_t sync;
     bool syncing;
+    int64_t sync_began_us;
     uint64_t synced_lines;
     struct fault sync_fault, fault;
     struct journal_batch next,
         under_way; /* for the sync after, and for the present one */
 };
 
+/* posted(arg, connection) is called for each task that goes out. */
 void journal_init(struct journal *j, uv_loop_t *loop, struct attempts *attempts,
-                  struct flight *flight);
+                  struct flight *flight, void (*posted)(void *arg, uint32_t connection),
+                  void *posted_arg);
 void journal_finish(struct journal *j); /* after the last sync has ended */
 
 /* Log the lease of the task's rows, if it lends any, and post it to the mailbox once
@@ -46,7 +53,9 @@ void journal_settled(struct journal *j, uint32_t entry);
 /* Once a turn: write what was appended, begin a sync if there is need. False: the log
  * failed
  * (-20 in j->fault), nothing may be sent any more. */
-bool journal_turn(struct journal *j);
+/* *again_us: call again then at the latest (INT64_MAX: no need): syncs are begun at
+ * most every JOURNAL_PAUSE_US, a few lines more a sync cost nobody anything. */
+bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us);
 /* The run is over before its time: post what is held. The workers were told before to
  * begin nothing any more, and give the rows back. */
 void journal_let_go(struct journal *j);

@@ -5,6 +5,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -70,6 +71,12 @@ bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *ip,
     s->polled = 0;
     stream_want(s, UV_WRITABLE);
     return true;
+}
+
+bool stream_decided(const struct stream *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+    return poll(&p, 1, 0) > 0;
 }
 
 int stream_connected(struct stream *s)

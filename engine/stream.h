@@ -26,6 +26,8 @@ void stream_init(struct stream *s);
 bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *ip,
                     uint16_t port, uv_poll_cb on_event, void *arg, int *error,
                     bool *ours);
+/* Is it decided already? Then on_event comes soon. */
+bool stream_decided(const struct stream *s);
 int stream_connected(struct stream *s); /* 0, or the errno why not */
 
 /* Encrypt from now on; takes the pipe. */

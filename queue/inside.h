@@ -47,8 +47,9 @@ struct scheduler {
     struct site **sites;
     uint32_t sites_n, sites_cap;
     struct map site_by_key;
-    struct link work;
-    struct fifo round; /* rows of a failed round, to be settled */
+    struct link work;    /* sites that may get an order */
+    struct link starved; /* sites that only lack a connection of the whole job */
+    struct fifo round;   /* rows of a failed round, to be settled */
 
     struct connection_record *connections;
     uint32_t *free_connections;
@@ -56,7 +57,8 @@ struct scheduler {
     uint32_t room; /* connections that our machine has sockets for, as far as we know */
     int64_t room_until_us;   /* then it is tried again with all; INT64_MAX: it is all */
     int64_t opening_from_us; /* no connection is opened before */
-    int64_t stall_check_us;
+    int64_t stall_check_us;  /* when stalled connections are looked for again */
+    uint32_t stall_at;       /* how far the present search has come */
 
     uint64_t pending, lent, ready, asking;
 };

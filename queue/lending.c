@@ -19,8 +19,7 @@ void lending_offer(struct scheduler *s, struct connection_record *c)
     if (!wants_rows(c))
         return;
     link_append(&c->site->hungry, &c->hungry);
-    if (link_alone(&c->site->work))
-        wake_site(s, c->site);
+    wake_site(s, c->site);
 }
 
 /* Rows from the site's FIFO into the order. */
@@ -130,16 +129,22 @@ static bool order_for(struct scheduler *s, struct site *site, struct order *out,
 {
     if (feed(s, site, out, now_us))
         return true;
-    if (site->ready.n == 0 || !may_open(s) ||
-        !site_admits(site, s->params.policy.connections, now_us))
+    if (site->ready.n == 0 || !site_admits(site, s->params.policy.connections, now_us))
         return false;
+    if (!may_open(s)) { /* one that closes makes room for the first of these */
+        link_append(&s->starved, &site->work);
+        return false;
+    }
     open_connection(s, site, out, now_us);
     return true;
 }
 
-static bool recall(struct scheduler *s, struct order *out, int64_t now_us)
+bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us)
 {
-    for (uint32_t i = 0; i < s->connections_used; i++) {
+    if (s->stopped || now_us < s->stall_check_us)
+        return false;
+    while (s->stall_at < s->connections_used) {
+        uint32_t i = s->stall_at++;
         struct connection_record *c = &s->connections[i];
         if (!c->site || c->recalled || c->lent < 2 ||
             now_us - c->progress_us < STALL_US)
@@ -149,7 +154,20 @@ static bool recall(struct scheduler *s, struct order *out, int64_t now_us)
             .kind = ORDER_RECALL, .connection = i, .site = c->site->name};
         return true;
     }
+    s->stall_at = 0;
+    s->stall_check_us = now_us + STALL_CHECK_US;
     return false;
+}
+
+/* The next site that may get an order. */
+static struct site *next_site(struct scheduler *s)
+{
+    struct link *ring = !link_alone(&s->work) ? &s->work : &s->starved;
+    if (link_alone(ring) || (ring == &s->starved && !may_open(s)))
+        return NULL;
+    struct site *site = CONTAINER_OF(ring->next, struct site, work);
+    link_remove(&site->work);
+    return site;
 }
 
 enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us)
@@ -157,18 +175,10 @@ enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t n
     out->kind = ORDER_NONE;
     if (s->stopped)
         return ORDER_NONE;
-    while (!link_alone(&s->work)) {
-        struct site *site = CONTAINER_OF(s->work.next, struct site, work);
-        link_remove(&site->work);
+    for (struct site *site; (site = next_site(s));)
         if (order_for(s, site, out, now_us)) {
             wake_site(s, site); /* to the end: the others first */
             return out->kind;
         }
-    }
-    if (now_us >= s->stall_check_us) {
-        if (recall(s, out, now_us))
-            return out->kind;
-        s->stall_check_us = now_us + STALL_CHECK_US;
-    }
     return ORDER_NONE;
 }

@@ -146,6 +146,7 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->room = params->connections_total;
     s->room_until_us = s->opening_from_us = INT64_MAX;
     link_init(&s->work);
+    link_init(&s->starved);
     wheel_init(&s->wheel, 0);
     for (uint32_t index = 1; index <= s->rows_n; index++)
         if (domain_of(s, index) != RECIPIENTS_NO_DOMAIN)
@@ -265,14 +266,6 @@ int64_t scheduler_wake(const struct scheduler *s)
     return s->room_until_us < wake ? s->room_until_us : wake;
 }
 
-/* Sites that may have waited for what the whole job shares. */
-static void wake_all(struct scheduler *s)
-{
-    for (uint32_t i = 0; i < s->sites_n; i++)
-        if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
-            wake_site(s, s->sites[i]);
-}
-
 static void no_socket(struct scheduler *s, int64_t now_us)
 {
     s->room = s->connections_n ? s->connections_n : 1;
@@ -285,12 +278,9 @@ static void try_sockets_again(struct scheduler *s, int64_t now_us)
     if (now_us >= s->room_until_us) {
         s->room = s->params.connections_total;
         s->room_until_us = INT64_MAX;
-        wake_all(s);
     }
-    if (now_us >= s->opening_from_us) {
+    if (now_us >= s->opening_from_us)
         s->opening_from_us = INT64_MAX;
-        wake_all(s);
-    }
 }
 
 void scheduler_advance(struct scheduler *s, int64_t now_us)
@@ -400,6 +390,11 @@ static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
     site->ready = (struct fifo){0};
 }
 
+void scheduler_posted(struct scheduler *s, uint32_t connection, int64_t now_us)
+{
+    s->connections[connection].progress_us = now_us;
+}
+
 uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection)
 {
     return s->connections[connection].lent;
@@ -419,7 +414,7 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     link_remove(&c->hungry);
     c->site = NULL;
     s->free_connections[s->connections_free++] = connection;
-    bool was_full = s->connections_n-- >= s->room;
+    s->connections_n--;
     site->connections--;
     site->group = site->group || group;
     bool round = how == CLOSED_FAILED && site->connections == 0;
@@ -431,8 +426,6 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         site_bad(site, now_us);
     if (site->ready.n)
         wake_site(s, site);
-    if (was_full)
-        wake_all(s);
     return round;
 }
 

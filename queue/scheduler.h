@@ -91,7 +91,7 @@ enum order_kind {
     ORDER_NONE,
     ORDER_OPEN,   /* make a new connection with these targets and lend it these rows */
     ORDER_MORE,   /* lend these rows too */
-    ORDER_RECALL, /* give back what is not begun */
+    ORDER_RECALL, /* give back what is not begun: scheduler_recall alone */
 };
 
 struct order {
@@ -111,6 +111,11 @@ struct order {
 
 /* The next order, or ORDER_NONE when nothing may be done now. */
 enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us);
+/* A connection that has stalled must give back what it has not begun: an order RECALL.
+ * False: none for now. */
+bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us);
+/* A lease was on its way for long (to the disk): its connection did not stall. */
+void scheduler_posted(struct scheduler *s, uint32_t connection, int64_t now_us);
 /* When to call scheduler_advance (and then scheduler_next, scheduler_ask) again at the
  * latest. */
 int64_t scheduler_wake(const struct scheduler *s);

@@ -55,7 +55,9 @@ static void prove(struct site *site, uint32_t connections_max)
 void site_good(struct site *site, uint32_t connections_max, int64_t now_us)
 {
     prove(site, connections_max);
-    if (++site->good < site->window)
+    /* Without bad news so far each good one opens it by one: it doubles in a round
+     * trip. */
+    if (++site->good < site->window && site->troubled)
         return;
     site->good = 0;
     uint32_t max = connections_max;
@@ -69,6 +71,7 @@ void site_good(struct site *site, uint32_t connections_max, int64_t now_us)
 void site_bad(struct site *site, int64_t now_us)
 {
     site->good = 0;
+    site->troubled = true;
     site->ceiling = site->connections ? site->connections : 1;
     site->ceiling_until_us = now_us + CEILING_US;
     if (site->window > site->ceiling)

@@ -4,10 +4,11 @@
  *
  * The window follows Postfix's SCHEDULER_README in small: an unproven site gets one
  * connection, a probe; once a connection has settled a row the site is proven and the
- * window opens to WINDOW_FIRST; it grows by one after a whole window of good news,
- * shrinks at the first bad news, and a connection that is refused while others work
- * sets a ceiling for CEILING_US. A round that fails (no connection works and none can
- * be made) closes the site until the retry interval is over; then one probe follows. */
+ * window opens to WINDOW_FIRST; it grows with each good row until the first bad news,
+ * later by one after a whole window of good news, shrinks at bad news, and a connection
+ * that is refused while others work sets a ceiling for CEILING_US. A round that fails
+ * (no connection works and none can be made) closes the site until the retry interval
+ * is over; then one probe follows. */
 #ifndef QUEUE_SITE_H
 #define QUEUE_SITE_H
 
@@ -31,6 +32,7 @@ struct site {
     uint32_t ceiling; /* of the window until ceiling_until_us */
     int64_t ceiling_until_us;
     int64_t closed_until_us; /* after a failed round */
+    bool troubled;           /* there was bad news */
     bool proven;             /* a connection has worked since the last failed round */
     bool group;              /* pipelining = group */
     struct link work;   /* in the scheduler's ring of sites that may get an order */
