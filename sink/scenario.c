@@ -20,8 +20,8 @@ static const struct verb {
 };
 
 /* Lines for whoever runs the scenario and compares the log (docs/scenarios.md). */
-static const char *const others[] = {"=",      "epilogue", "rcpt", "mx",  "body",
-                                     "number", "drop",     "code", "hold"};
+static const char *const others[] = {"=",    "epilogue", "rcpt", "mx",
+                                     "body", "drop",     "wire"};
 
 struct reader {
     struct scenario *scenario;

@@ -2,11 +2,13 @@
 
 scenarios.py prepare WORK BASE FILE...   zone.conf, list.tsv and scenario.args in WORK; each
                                          scenario has its own domain and the address BASE + i
-scenarios.py compare WORK ATTEMPTS FILE...  the attempts log against the files' `=` lines
+scenarios.py compare WORK ATTEMPTS BASE FILE...  the log against the files' `=` lines
+scenarios.py rules BASE PORT FILE...     nft rules for their `drop` lines
+scenarios.py pad WORK RECORD BASE FILE...  list.tsv anew, so that messages have the size that
+                                         `wire` lines ask for; RECORD tells what they had
 """
 import ipaddress
 import os
-import re
 import sys
 
 REFUSED = "127.0.2.1"  # nobody listens there
@@ -19,7 +21,7 @@ class Scenario:
         self.domain = self.name.replace("_", "-") + ".test"
         self.address = address
         self.rows, self.expected, self.epilogues, self.mx = ["user"], {}, [], ["SELF"]
-        self.body, given = 0, []
+        self.body, self.wire, self.drops, given = 0, 0, [], []
         for line in open(path, encoding="utf-8", errors="surrogateescape"):
             words = line.split()
             if line.startswith("= "):
@@ -32,6 +34,10 @@ class Scenario:
                 given.append(words[1])
             elif line.startswith("body "):
                 self.body = int(words[1])
+            elif line.startswith("wire "):
+                self.wire = int(words[1])
+            elif line.startswith("drop "):
+                self.drops.append(words[1])
         self.rows = given or self.rows
 
 
@@ -40,11 +46,47 @@ def scenarios(files, base):
     return [Scenario(path, str(base + i)) for i, path in enumerate(files)]
 
 
+def write_list(work, plays, pads):
+    with open(work + "/list.tsv", "w") as rows:
+        rows.write("email\ttext\tpad\n")
+        for s in plays:
+            for row in s.rows:
+                email = f"{row}@{s.domain}"
+                rows.write(f"{email}\t{'x' * s.body}\t{'y' * pads.get(email, 0)}\n")
+
+
+def pad(work, record, base, files):
+    plays = scenarios(files, base)
+    wires = {f"{row}@{s.domain}": s.wire for s in plays for row in s.rows if s.wire}
+    pads = {}
+    for line in open(record):
+        words = line.split("\t")
+        if words[1] in wires:
+            pads[words[1]] = wires[words[1]] - int(words[4])
+    assert set(pads) == set(wires) and all(0 < n < 990 for n in pads.values()), pads
+    write_list(work, plays, pads)
+
+
+def rules(base, port, files):
+    """Segments that begin with a word are lost: TCP headers here have 32 bytes, for
+    timestamps are on. SYN: the connection's first one; REJECT: refused by a router."""
+    for s in scenarios(files, base):
+        for word in s.drops:
+            to = f"add rule inet lost in ip daddr {s.address} tcp dport {port}"
+            text = word.encode().decode("unicode_escape").encode()
+            if word == "SYN":
+                print(f"{to} tcp flags syn drop")
+            elif word == "REJECT":
+                print(f"{to} tcp flags syn reject with icmp type admin-prohibited")
+            else:
+                print(f"{to} @th,256,{8 * len(text)} 0x{text.hex()} drop")
+
+
 def prepare(work, base, files):
     plays = scenarios(files, base)
     by_name = {s.name: s.address for s in plays}
-    with open(work + "/zone.conf", "w") as zone, open(work + "/list.tsv", "w") as rows:
-        rows.write("email\ttext\n")
+    write_list(work, plays, {})
+    with open(work + "/zone.conf", "w") as zone:
         for s in plays:
             zone.write(f'    local-zone: "{s.domain}." static\n')
             for i, host in enumerate(s.mx):
@@ -54,8 +96,6 @@ def prepare(work, base, files):
                 ipaddress.ip_address(address)
                 zone.write(f'    local-data: "{s.domain}. 300 IN MX {i + 1} mx{i + 1}.{s.domain}."\n')
                 zone.write(f'    local-data: "mx{i + 1}.{s.domain}. 300 IN A {address}"\n')
-            for row in s.rows:
-                rows.write(f"{row}@{s.domain}\t{'x' * s.body}\n")
     with open(work + "/scenario.args", "w") as out:
         out.write("".join(f"--scenario\n{s.path}\n" for s in plays))
 
@@ -117,7 +157,11 @@ def compare(work, log, base, files):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "prepare":
-        prepare(sys.argv[2], sys.argv[3], sys.argv[4:])
-    else:
+    if sys.argv[1] == "compare":
         sys.exit(compare(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:]))
+    elif sys.argv[1] == "prepare":
+        prepare(sys.argv[2], sys.argv[3], sys.argv[4:])
+    elif sys.argv[1] == "pad":
+        pad(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+    else:
+        rules(sys.argv[2], sys.argv[3], sys.argv[4:])
