@@ -14,6 +14,7 @@ typedef int command_fn(int argc, char **argv);
     X(send,     "send a newsletter to every recipient of a list")                          \
     X(check,    "dry run: parse all, resolve every domain, show the plan, send nothing")   \
     X(rehearse, "the whole blast against the built-in receiver; nothing leaves the machine") \
+    X(resume,   "go on with a job that was stopped or killed")                             \
     X(results,  "one result for every row of a job's list")                                \
     X(codes,    "the code table")                                                          \
     X(sink,     "the built-in receiver by itself")

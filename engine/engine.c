@@ -390,8 +390,10 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
     uv_run(&e->loop, UV_RUN_DEFAULT);
     join_workers(e);
     e->state = e->totals.pending ? ENGINE_STOPPED : ENGINE_FINISHED;
-    if (!e->fault.code && attempts_write(params->attempts, &e->fault))
-        attempts_sync(params->attempts, &e->fault);
+    if (!e->fault.code)
+        attempts_end(params->attempts, engine_wall_ms(e, engine_now_us()),
+                     e->state == ENGINE_FINISHED ? RUN_FINISHED : RUN_STOPPED,
+                     &e->fault);
     close_signals(e);
     *stats = (struct engine_stats){
         .state = e->state,
