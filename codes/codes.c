@@ -72,7 +72,7 @@ const char *code_class_word(enum code_class c)
 
 const char *outcome_word(enum outcome o)
 {
-    assert(o <= OUTCOME_LEASE);
+    assert(o > OUTCOME_NONE && o <= OUTCOME_LEASE);
     return outcome_words[o];
 }
 

@@ -19,6 +19,7 @@ enum code_class {
 /* What a line of attempts.tsv says, and what `results` prints. EVENT is the table's
  * "keep": an event that never changes a recipient. */
 enum outcome {
+    OUTCOME_NONE, /* not decided: no result may ever be this */
     OUTCOME_DELIVERED,
     OUTCOME_ERROR,
     OUTCOME_ABSENT,

@@ -63,9 +63,10 @@ void record_count(struct totals *totals, const struct verdict *verdict, int ende
         ended ? verdict_of_code(ended, ended == 606 ? "deadline" : "retry-limit", true)
                     .outcome
               : verdict->outcome;
-    if (outcome == OUTCOME_DELIVERED)
+    if (outcome == OUTCOME_DELIVERED) {
+        assert(verdict->code >= 200 && verdict->code < 300);
         totals->delivered++;
-    else if (outcome == OUTCOME_ABSENT)
+    } else if (outcome == OUTCOME_ABSENT)
         totals->absent++;
     else if (outcome == OUTCOME_ERROR)
         totals->error++;

@@ -46,7 +46,7 @@ static void test_task_has_its_own_copy(void **state)
             .targets_n = round % 2 ? 1 + (int)rng_below(&rng, MX_TARGETS_MAX) : 0,
             .rows_n = (int)rng_below(&rng, LEASE_MAX + 1),
         };
-        char hosts[MX_TARGETS_MAX][64];
+        char hosts[MX_TARGETS_MAX][80];
         for (int i = 0; i < order.targets_n; i++) {
             snprintf(hosts[i], sizeof hosts[i], "mx%d.%.*s.example", i,
                      (int)rng_below(&rng, 40),
@@ -76,7 +76,7 @@ static void test_task_has_its_own_copy(void **state)
         }
         assert_int_equal(task->targets_n, was.targets_n);
         for (int i = 0; i < was.targets_n; i++) {
-            char host[64];
+            char host[80];
             memcpy(host, hosts[i], sizeof host);
             memset(hosts[i], 'x', sizeof hosts[i] - 1);
             assert_string_equal(task->targets[i].host, host);

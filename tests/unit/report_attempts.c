@@ -258,7 +258,7 @@ static void make_attempt(uint64_t seed, struct attempt *a, char (*texts)[HOSTILE
     a->last_code = (int)rng_below(&rng, 700);
     a->class = (enum code_class)rng_below(&rng, CLASS_EITHER);
     a->stage = rng_below(&rng, 2) ? "wait-end" : NULL;
-    a->outcome = (enum outcome)rng_below(&rng, OUTCOME_LEASE + 1);
+    a->outcome = (enum outcome)(rng_below(&rng, OUTCOME_LEASE) + 1);
     if (rng_below(&rng, 2))
         a->next_attempt_ms = a->time_ms + rng_below(&rng, 100000000) + 1;
     a->flags = rng_below(&rng, 32);
