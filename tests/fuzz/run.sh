@@ -1,25 +1,41 @@
 #!/bin/sh
-# Run each fuzz target of a build folder for some seconds, with the seeds that belong to it.
+# Run each fuzz target of a build folder for some seconds, two at a time, with the seeds that
+# belong to it.
 set -eu
 cd "$(dirname "$0")/../.."
 folder=$1
 seconds=$2
-failed=0
-for target in "$folder"/tests/fuzz_*; do
-    [ -x "$target" ] || continue
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+
+run_target() {
+    target=$1
     name=${target##*/fuzz_}
     seeds=tests/fuzz/seeds/$name
-    found=$(mktemp -d)
-    log=$(mktemp)
+    log=$results/$name.log
+    mkdir "$results/$name"
     [ -d "$seeds" ] || seeds=
     if timeout $((seconds + 60)) "$target" -max_total_time="$seconds" -max_len=20000 -timeout=20 \
-        -rss_limit_mb=2048 -artifact_prefix="$folder/crash-$name-" "$found" $seeds >"$log" 2>&1; then
+        -rss_limit_mb=2048 -artifact_prefix="$folder/crash-$name-" "$results/$name" $seeds \
+        >"$log" 2>&1; then
         echo "fuzz $name: $(sed -n 's/^Done \([0-9]*\) runs.*/\1 runs/p' "$log"), nothing found"
     else
         tail -40 "$log"
         echo "fuzz $name: FAILED"
-        failed=1
+        touch "$results/failed"
     fi
-    rm -rf "$found" "$log"
+}
+
+waiting=
+for target in "$folder"/tests/fuzz_*; do
+    [ -x "$target" ] || continue
+    run_target "$target" &
+    if [ -n "$waiting" ]; then
+        wait
+        waiting=
+    else
+        waiting=yes
+    fi
 done
-exit $failed
+wait
+[ ! -e "$results/failed" ]
