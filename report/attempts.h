@@ -168,10 +168,10 @@ void attempts_reader_close(struct attempts_reader *r); /* NULL is allowed */
  * After a failed sync the kernel shows lines that may never reach the disk, and a
  * second sync of the same pages proves nothing. So unless the last line is a clean end,
  * the whole log is copied to a new file beside it (without a torn tail), which is
- * synced and renamed over it, and the directory is synced: about a second a gigabyte,
- * and nothing has to be known of what was synced when. A kill at any point leaves the
- * one or the other. *renewed_out (may be NULL): was there need. False: -20, the log is
- * as it was. */
+ * synced and renamed over it, and the directory is synced: about three seconds a
+ * gigabyte, and nothing has to be known of what was synced when. A kill at any point
+ * leaves the one or the other. *renewed_out (may be NULL): was there need. False: -20,
+ * the log is as it was. */
 bool attempts_renew(const char *path, bool *renewed_out, struct fault *f);
 
 #endif

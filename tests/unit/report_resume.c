@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -543,6 +545,59 @@ static void a_log_is_renewed_unless_it_ended(void **state)
     buf_finish(&before);
 }
 
+/* From now on, files of this process may have so many bytes. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+static void no_room_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    struct fault f = {0};
+    bool renewed = true;
+    uint64_t n;
+    struct attempts *a = begin();
+    lease(a, "1-3");
+    for (uint32_t row = 1; row <= 3; row++)
+        tried(a, row, 1, 250, 0);
+    finish(a);
+    flip(2, 30, 0);
+    struct buf before = slurp(path);
+    ino_t old = inode();
+    struct results *r = load(3);
+    a = reopen();
+    tried(a, 4, 1, 250, 0);
+    limit_files(before.n - 1);
+    assert_false(attempts_renew(path, &renewed, &f));
+    assert_false(renewed);
+    assert_int_equal(f.code, -20);
+    assert_int_equal(access(fresh, F_OK), -1);
+    assert_int_equal(inode(), old);
+    f.code = 0; /* what cannot be written does not end cleanly */
+    assert_false(attempts_end(a, 7000, RUN_STOPPED, &f));
+    assert_int_equal(f.code, -20);
+    limit_files(20);
+    f.code = 0;
+    assert_false(results_set_aside(r, aside, &n, &f));
+    assert_int_equal(f.code, -20);
+    limit_files(RLIM_INFINITY);
+    f.code = 0;
+    assert_false(attempts_end(a, 7000, RUN_STOPPED, &f)); /* nor later */
+    attempts_close(a);
+    struct buf after = slurp(path);
+    assert_true(span_equal(buf_span(&before), buf_span(&after)));
+    assert_true(results_set_aside(r, aside, &n, &f));
+    assert_int_equal(n, 1);
+    results_free(r);
+    buf_finish(&after);
+    buf_finish(&before);
+}
+
 static void what_is_no_log_is_not_renewed(void **state)
 {
     (void)state;
@@ -723,6 +778,7 @@ int main(void)
         cmocka_unit_test_teardown(a_damaged_cancel_is_obeyed, remove_files),
         cmocka_unit_test_teardown(damage_is_set_aside_once, remove_files),
         cmocka_unit_test_teardown(a_log_is_renewed_unless_it_ended, remove_files),
+        cmocka_unit_test_teardown(no_room_leaves_all_as_it_was, remove_files),
         cmocka_unit_test_teardown(what_is_no_log_is_not_renewed, remove_files),
         cmocka_unit_test_teardown(torn_anywhere, remove_files),
         cmocka_unit_test_teardown(flipped_anywhere, remove_files),
