@@ -59,7 +59,7 @@ start_unbound
 probe=$(free_port)
 "$hikyaku" sink --listen 127.0.0.1:"$probe" --record "$work/record" >"$work/probe.out" 2>&1 &
 pids="$pids $!"
-wait_for_line "$work/probe.out" '^listening at'
+until_true grep -qs '^listening at' "$work/probe.out" || die "nobody listens: $(cat "$work/probe.out")"
 write_conf "$probe"
 "$hikyaku" send --config "$work/hikyaku.conf" --list "$work/list.tsv" \
     --message "$work/message.eml" --job probe --quiet >"$work/sum"
@@ -75,7 +75,7 @@ python3 "$here/scenarios.py" rules "$first" $port "$scenarios"/*.txt | in_far nf
     exec ip netns exec "$far" "$hikyaku" sink --listen "$first:$port" "$@" >"$work/sink.out" 2>&1
 ) &
 pids="$pids $!"
-wait_for_line "$work/sink.out" '^listening at'
+until_true grep -qs '^listening at' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
 dns_port=53
 sed "s/@[0-9]*\$/@$dns_port/" "$work/unbound.conf" | awk -v zone="$work/zone.far" '
     /local-(zone|data)/ { next }

@@ -25,7 +25,7 @@ play_all() {
     ) &
     sink=$!
     pids="$pids $sink"
-    wait_for_line "$work/sink.out" '^listening at'
+    until_true grep -qs '^listening at' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
     write_conf "$port" "$policy"
     sed -i "s/retry_interval = .*/retry_interval = {'100ms'}/; s/lifetime = .*/lifetime = '1h'/" \
         "$work/hikyaku.conf"
