@@ -78,6 +78,11 @@ struct conf_resolver { /* servers, timeout … */
 #include "conf/settings.def"
 };
 
+struct conf_storm { /* window, min … */
+#define STORM MEMBER
+#include "conf/settings.def"
+};
+
 struct conf_timeout { /* connect, greeting … */
 #define TIMEOUT MEMBER
 #include "conf/settings.def"
@@ -101,6 +106,7 @@ struct conf { /* hostname, spool … */
 #define TOP MEMBER
 #include "conf/settings.def"
     struct conf_resolver resolver;
+    struct conf_storm storm;
     struct conf_policy policy;
     struct conf_job job;
 };

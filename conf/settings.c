@@ -11,6 +11,14 @@ const struct section sections[SECTION_COUNT] = {
     [SECTION_TOP] = {"", SECTION_TOP, "Everywhere", "These stand outside any section."},
     [SECTION_RESOLVER] = {"resolver", SECTION_TOP, "resolver { }",
                           "How names are looked up."},
+    [SECTION_STORM] =
+        {"storm", SECTION_TOP, "storm { }",
+         "When going on would make it worse: the job ends, and all rows "
+         "that are left become -11. Bad are replies that are about the "
+         "sender (to the connection, EHLO or MAIL, and any 5xx with x.7.x) "
+         "and addresses that are refused; they must come from three sites "
+         "at least. Other temporary replies (greylisting), DNS, and "
+         "connections that fail or break count for nothing."},
     [SECTION_POLICY] = {"policy", SECTION_TOP, "policy { }",
                         "How every destination is treated."},
     [SECTION_TIMEOUT] = {"timeout", SECTION_POLICY, "policy { timeout { } }",

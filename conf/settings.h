@@ -7,6 +7,7 @@
 enum conf_section {
     SECTION_TOP,
     SECTION_RESOLVER,
+    SECTION_STORM,
     SECTION_POLICY,
     SECTION_TIMEOUT,
     SECTION_JOB,

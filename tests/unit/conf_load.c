@@ -89,6 +89,10 @@ static void defaults(void **state)
     assert_int_equal(c->resolver.timeout, 5000);
     assert_int_equal(c->resolver.tries, 3);
     assert_int_equal(c->resolver.in_flight, 200);
+    assert_int_equal(c->storm.window, 1000);
+    assert_int_equal(c->storm.min, 100);
+    assert_int_equal(c->storm.failures, 50);
+    assert_int_equal(c->storm.consecutive, 200);
     assert_int_equal(c->policy.retry_interval.n, 1);
     assert_int_equal(c->policy.retry_interval.ms[0], 30 * 60000);
     assert_int_equal(c->policy.lifetime, 24 * 3600000);

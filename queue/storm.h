@@ -1,0 +1,36 @@
+/* The storm breaker: when receivers everywhere refuse us, or every second address does
+ * not exist, going on makes it worse. It sees results that came as replies and says
+ * when to stop: `failures` percent of the last `window` bad, once there are `min` of
+ * them, or `consecutive` bad ones in a row; both only with bad ones of STORM_SITES
+ * sites, for one site's anger is that site's. Pure. What is bad, and what is no reply,
+ * the engine knows. */
+#ifndef QUEUE_STORM_H
+#define QUEUE_STORM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum { STORM_SITES = 3 };
+
+struct storm_params {
+    uint32_t window;
+    uint32_t min;         /* more than window means window */
+    uint32_t failures;    /* percent; 0: never for this reason */
+    uint32_t consecutive; /* 0: never for this reason */
+};
+
+struct storm;
+
+/* NULL when params say that it never trips. */
+struct storm *storm_create(const struct storm_params *params);
+void storm_destroy(struct storm *s); /* NULL is allowed */
+
+/* A result came from this site. True: it is a storm now. NULL never is one. */
+bool storm_note(struct storm *s, struct span site, bool bad);
+
+/* What trips it, in words; after storm_note was true. */
+void storm_reason(const struct storm *s, struct buf *out);
+
+#endif
