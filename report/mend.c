@@ -34,11 +34,10 @@ static bool tail_value(const char *tail, uint32_t *out)
 {
     *out = 0;
     for (int i = 1; i < TAIL; i++) {
-        const char *digit = memchr("0123456789abcdef", tail[i], 16);
-        if (!digit)
+        char c = tail[i];
+        if ((c < '0' || c > '9') && (c < 'a' || c > 'f'))
             return false;
-        *out =
-            *out << 4 | (uint32_t)(tail[i] <= '9' ? tail[i] - '0' : tail[i] - 'a' + 10);
+        *out = *out << 4 | (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10);
     }
     return tail[0] == '\t';
 }
