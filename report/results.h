@@ -71,7 +71,7 @@ struct row_history {
     int64_t first_ms, next_ms; /* Unix; 0: none */
     int64_t last_ms;
     bool leased;    /* it was lent and has no line since; also with a row that was
-                       cancelled    on its way, never with another final one */
+                       cancelled on its way, never with another final one */
     bool damaged;   /* it was lent when a damaged line came, and has no line since: that
                        line may have been its result. Otherwise like leased */
     bool cancelled; /* ERROR by -11 alone: pending again after RUN_RETRY */
