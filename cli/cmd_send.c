@@ -129,6 +129,7 @@ static int make_job(struct making *m)
     if (status < 0)
         status = begin_log(m);
     if (status < 0) {
+        run_hold_signals();
         r = job_commit(&m->job, &f);
         status = r == JOB_DONE ? -1 : job_fault(&f, r);
     }

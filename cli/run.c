@@ -1,5 +1,6 @@
 #include "cli/run.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -135,8 +136,18 @@ static struct rehearsal *start_rehearsal(const struct run *run, struct fault *f)
     return rehearsal;
 }
 
+void run_hold_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int run_job(const struct run *run)
 {
+    run_hold_signals();
     struct fault f = {0};
     char boot_id[FLIGHT_BOOT_ID_MAX];
     flight_boot_id(boot_id);

@@ -5,47 +5,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "engine/lent.h"
-#include "engine/slot.h"
-#include "engine/stream.h"
-
-enum {
-    IDLE_US = 2 * 1000 * 1000, /* a connection without rows waits so long for more */
-    SLOTS = 2,                 /* a transaction in flight and the next one behind it */
-};
-
-struct connection {
-    struct worker *worker;
-    struct task *task; /* the targets live in it */
-    uint32_t number;
-    int target;    /* the one being tried or talked to */
-    bool in_clear; /* TLS failed with this target, and it may be done without */
-    struct stream stream;
-    uv_timer_t timer;
-    int64_t timer_us;         /* when it fires; INT64_MAX: not started */
-    int64_t connect_began_us; /* while connecting, else 0 */
-    int32_t connect_us;
-    int64_t idle_until_us;     /* INT64_MAX: not idle */
-    struct smtp_params params; /* the session's */
-    struct smtp_session *session;
-    struct lent_queue rows; /* not begun */
-    uint32_t left;          /* messages it may still begin; UINT32_MAX: no limit */
-    bool last;              /* no more rows will come */
-    bool finishing;
-    bool broken_off; /* we ended the session before its time */
-    int64_t
-        finish_until_us; /* finishing: then it is broken off, unless a dot has left */
-    bool trouble;        /* a transaction was lost or cut short: no clean end */
-    bool group;          /* a session wished for pipelining = group */
-    bool begun_first;    /* the first row's timings have dns= and connect= */
-    struct slot slots[SLOTS];
-};
+#include "engine/dial.h"
 
 static void drive(struct connection *c);
-static void try_target(struct connection *c);
-static void on_event(uv_poll_t *poll, int status, int events);
 
-static int64_t now_us(void)
+int64_t connection_now_us(void)
 {
     return (int64_t)(uv_hrtime() / 1000);
 }
@@ -87,9 +51,8 @@ static int last_target(const struct connection *c)
 
 /* A result of the row in `slot`, or, with slot NULL, of the row that was to go first.
  */
-static void report_settled(struct connection *c, const struct slot *slot,
-                           struct lent lent, const struct verdict *verdict,
-                           struct span words)
+void connection_settled(struct connection *c, const struct slot *slot, struct lent lent,
+                        const struct verdict *verdict, struct span words)
 {
     /* What is not known to be taken stays as it stood: its dot may have left. */
     if (!verdict->in_doubt && !verdict->assumed)
@@ -141,7 +104,7 @@ static void on_timer_closed(uv_handle_t *handle)
     free(c);
 }
 
-static void end_session(struct connection *c)
+void connection_end_session(struct connection *c)
 {
     if (!c->session)
         return;
@@ -161,10 +124,10 @@ static void end_session(struct connection *c)
 
 /* why and words say what a CLOSED_FAILED or _OURS failed with; else NULL and nothing.
  */
-static void close_as(struct connection *c, enum close_kind how,
-                     const struct verdict *why, struct span words)
+void connection_close(struct connection *c, enum close_kind how,
+                      const struct verdict *why, struct span words)
 {
-    end_session(c);
+    connection_end_session(c);
     stream_close(&c->stream);
     return_rows(c);
     struct event e = {.kind = EVENT_CLOSED,
@@ -182,37 +145,7 @@ static void close_as(struct connection *c, enum close_kind how,
 
 static void close_connection(struct connection *c, enum close_kind how)
 {
-    close_as(c, how, NULL, (struct span){0});
-}
-
-/* No target let us send MAIL: the attempt of the one row that was to go first; the
- * others go back (codes rule 18). */
-static void fail(struct connection *c, const struct verdict *verdict, struct span words)
-{
-    if (c->finishing) { /* its rows are back: nobody's attempt, and no failed round */
-        close_connection(c, CLOSED_CLEAN);
-        return;
-    }
-    if (!lent_empty(&c->rows))
-        report_settled(c, NULL, lent_take_first(&c->rows), verdict, words);
-    close_as(c, CLOSED_FAILED, verdict, words);
-}
-
-/* This target failed before MAIL: the next one within the attempt, or the end. */
-static void target_failed(struct connection *c, const struct verdict *verdict,
-                          struct span words)
-{
-    bool more =
-        verdict->next_host && !c->finishing && c->target + 1 < c->task->targets_n;
-    if (!more) {
-        fail(c, verdict, words);
-        return;
-    }
-    end_session(c);
-    stream_close(&c->stream);
-    c->target++;
-    c->in_clear = false;
-    try_target(c);
+    connection_close(c, how, NULL, (struct span){0});
 }
 
 /* ---- time ---- */
@@ -221,7 +154,7 @@ static void on_timer(uv_timer_t *timer);
 static void expire(struct connection *c, int64_t now);
 
 /* The timer is moved only to an earlier time: when it fires early it looks again. */
-static void set_timer(struct connection *c, int64_t now)
+void connection_set_timer(struct connection *c, int64_t now)
 {
     int64_t deadline = c->idle_until_us;
     if (c->connect_began_us)
@@ -236,16 +169,6 @@ static void set_timer(struct connection *c, int64_t now)
     int64_t wait_ms = deadline > now ? (deadline - now + 999) / 1000 : 0;
     uv_update_time(c->worker->loop);
     uv_timer_start(&c->timer, on_timer, (uint64_t)wait_ms, 0);
-}
-
-static void connect_failed(struct connection *c, bool timed_out, const char *words)
-{
-    c->connect_us = (int32_t)(now_us() - c->connect_began_us);
-    c->connect_began_us = 0;
-    struct verdict v =
-        verdict_of_code(601, timed_out ? "connect-timeout" : "connect", true);
-    v.next_host = true;
-    target_failed(c, &v, span_of(words));
 }
 
 /* We end the session. What had not left is nobody's attempt, the rest is in doubt. */
@@ -269,15 +192,15 @@ static void break_off_idle(struct connection *c, int64_t now)
 static void on_timer(uv_timer_t *timer)
 {
     struct connection *c = timer->data;
-    int64_t now = now_us();
+    int64_t now = connection_now_us();
     c->timer_us = INT64_MAX;
     if (c->connect_began_us) {
         if (now - c->connect_began_us >= c->worker->params->connect_limit_us) {
             /* After a suspend the answer may be there, and nobody has looked yet. */
             if (stream_decided(&c->stream))
-                on_event(c->stream.poll, 0, UV_WRITABLE);
+                connection_on_event(c->stream.poll, 0, UV_WRITABLE);
             else
-                connect_failed(c, true, "connection timed out");
+                dial_refused(c, true, "connection timed out");
             return;
         }
     } else if (c->session) {
@@ -290,7 +213,7 @@ static void on_timer(uv_timer_t *timer)
         drive(c);
         return;
     }
-    set_timer(c, now);
+    connection_set_timer(c, now);
 }
 
 /* ---- rows ---- */
@@ -312,8 +235,17 @@ static bool prepare_row(struct connection *c, struct slot *slot, struct lent len
     if (slot_prepare(slot, c->worker->params, lent, &code, &f))
         return true;
     struct verdict v = verdict_of_code(code, code == 800 ? "addr" : "queue", false);
-    report_settled(c, code == 800 ? slot : NULL, lent, &v, span_of(f.words));
+    connection_settled(c, code == 800 ? slot : NULL, lent, &v, span_of(f.words));
     return false;
+}
+
+/* A 5xx to MAIL is about us, and another host may see us otherwise: once the next one
+ * within the attempt (codes rule 8). */
+static bool moves_on(const struct connection *c, const struct smtp_result *r,
+                     const struct verdict *v)
+{
+    return v->next_host && r->how == SMTP_HOW_REPLY && r->stage == SMTP_MAIL &&
+           !c->moved && !c->finishing && c->target + 1 < c->task->targets_n;
 }
 
 static void settle(struct connection *c)
@@ -327,11 +259,20 @@ static void settle(struct connection *c)
             slot->lent.row = 0;
             continue;
         }
+        if (moves_on(c, r, &v)) {
+            c->moving = true;
+            lent_put_first(&c->rows, slot->lent);
+            if (c->left != UINT32_MAX)
+                c->left++;
+            slot->lent.row = 0;
+            smtp_session_stop(c->session, connection_now_us());
+            continue;
+        }
         if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
             c->trouble = true;
-        report_settled(c, slot, slot->lent, &v, host_words(r));
+        connection_settled(c, slot, slot->lent, &v, host_words(r));
         slot->lent.row = 0;
     }
 }
@@ -364,7 +305,7 @@ static void lost(struct connection *c, int error)
 {
     const char *words = error ? stream_words(error) : "connection closed by the peer";
     smtp_session_lost(c->session, words, error == ETIMEDOUT, stream_wire(&c->stream),
-                      now_us());
+                      connection_now_us());
 }
 
 /* TLS failed where it only may be used: once more to the same target, in clear, on a
@@ -378,10 +319,16 @@ static void session_over(struct connection *c)
 {
     const struct smtp_result *fate = smtp_session_fate(c->session);
     if (falls_back(c, fate)) {
-        end_session(c);
+        connection_end_session(c);
         stream_close(&c->stream);
         c->in_clear = true;
-        try_target(c);
+        dial_target(c);
+        return;
+    }
+    if (c->moving && !c->finishing) {
+        c->moving = false;
+        c->moved = true;
+        dial_next(c);
         return;
     }
     if (smtp_session_greeted(c->session) || fate->how == SMTP_HOW_NONE ||
@@ -392,10 +339,10 @@ static void session_over(struct connection *c)
     struct verdict v = judge(c, fate, NULL);
     char words[REPLY_TEXT_MAX + 1]; /* the fate goes with its session */
     memcpy(words, fate->reply.text, sizeof words);
-    target_failed(c, &v, (struct span){words, fate->reply.text_n});
+    dial_failed(c, &v, (struct span){words, fate->reply.text_n});
 }
 
-static void begin_tls(struct connection *c)
+void connection_begin_tls(struct connection *c)
 {
     const struct worker *w = c->worker;
     stream_secure(&c->stream, tls_client(w->tls, c->task->targets[c->target].host,
@@ -420,7 +367,7 @@ static void mark_bodies(struct connection *c)
  * where a session ends. */
 static void drive(struct connection *c)
 {
-    int64_t now = now_us();
+    int64_t now = connection_now_us();
     unsigned signals;
     do {
         signals = smtp_session_take(c->session);
@@ -431,13 +378,13 @@ static void drive(struct connection *c)
             return;
         }
         if (signals & SMTP_WANTS_TLS)
-            begin_tls(c);
+            connection_begin_tls(c);
         begin_rows(c, now);
     } while (signals);
     mark_bodies(c);
     bool written = stream_write(&c->stream, c->session, now);
     stream_want(&c->stream, written ? UV_READABLE : UV_READABLE | UV_WRITABLE);
-    set_timer(c, now);
+    connection_set_timer(c, now);
 }
 
 /* The handshake may have ended with what was just read. */
@@ -447,9 +394,10 @@ static void watch_handshake(struct connection *c)
         return;
     enum tls_state state = tls_state(c->stream.tls);
     if (state == TLS_OPEN && !smtp_session_is_secured(c->session))
-        smtp_session_secured(c->session, now_us());
+        smtp_session_secured(c->session, connection_now_us());
     else if (state == TLS_FAILED)
-        smtp_session_tls_failed(c->session, tls_words(c->stream.tls), now_us());
+        smtp_session_tls_failed(c->session, tls_words(c->stream.tls),
+                                connection_now_us());
 }
 
 /* Read what is there. False: nothing will come any more; *error: errno, 0 for EOF.
@@ -467,7 +415,8 @@ static bool read_in(struct connection *c, int *error)
             return true;
         if (smtp_session_asks_wire(c->session))
             smtp_session_wire(c->session, stream_wire(&c->stream));
-        smtp_session_receive(c->session, w->read_buffer, (size_t)n, now_us());
+        smtp_session_receive(c->session, w->read_buffer, (size_t)n,
+                             connection_now_us());
         if (!c->stream.tls) /* what is left wakes us again, after the others */
             return true;
     }
@@ -483,22 +432,7 @@ static void expire(struct connection *c, int64_t now)
     smtp_session_expire(c->session, now, stream_wire(&c->stream));
 }
 
-static void connected(struct connection *c)
-{
-    int64_t now = now_us();
-    c->connect_us = (int32_t)(now - c->connect_began_us);
-    c->connect_began_us = 0;
-    c->params = c->worker->params->smtp;
-    if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
-        c->params.pipelining = SMTP_PIPELINING_GROUP;
-    if (c->in_clear)
-        c->params.tls = SMTP_TLS_NONE;
-    c->session = smtp_session_create(&c->params, now);
-    if (c->params.secured)
-        begin_tls(c);
-}
-
-static void on_event(uv_poll_t *poll, int status, int events)
+void connection_on_event(uv_poll_t *poll, int status, int events)
 {
     struct connection *c = poll->data;
     int error = status < 0 ? -status : 0;
@@ -507,47 +441,15 @@ static void on_event(uv_poll_t *poll, int status, int events)
         if (why) /* libuv itself says EBADF to all that goes wrong */
             error = why;
         if (error) {
-            connect_failed(c, error == ETIMEDOUT, stream_words(error));
+            dial_refused(c, error == ETIMEDOUT, stream_words(error));
             return;
         }
-        connected(c);
+        dial_connected(c);
     } else if (events & UV_READABLE || status < 0) {
         if (!read_in(c, &error))
             lost(c, error);
     }
     drive(c);
-}
-
-/* ---- connecting ---- */
-
-/* Our own machine has no socket for it: nobody's attempt. */
-static void no_socket(struct connection *c, int error)
-{
-    c->connect_began_us = 0;
-    struct verdict v = verdict_of_code(609, "socket", false);
-    close_as(c, CLOSED_OURS, &v, span_of(stream_words(error)));
-}
-
-static void try_target(struct connection *c)
-{
-    const struct worker_params *p = c->worker->params;
-    const struct target *target = &c->task->targets[c->target];
-    c->connect_began_us = now_us();
-    if (deny_match(p->deny, &target->address)) { /* the last look before connect() */
-        connect_failed(c, false, "address is in deny_destinations");
-        return;
-    }
-    int error;
-    bool ours;
-    if (!stream_connect(&c->stream, c->worker->loop, &target->address, p->port,
-                        on_event, c, &error, &ours)) {
-        if (ours)
-            no_socket(c, error);
-        else
-            connect_failed(c, error == ETIMEDOUT, stream_words(error));
-        return;
-    }
-    set_timer(c, c->connect_began_us);
 }
 
 /* ---- verbs ---- */
@@ -567,7 +469,7 @@ void connection_open(struct worker *w, struct task *task)
     w->connections[c->number] = c;
     c->last = task->last;
     lent_add(&c->rows, task->rows, task->rows_n);
-    try_target(c);
+    dial_target(c);
 }
 
 void connection_lend(struct connection *c, const struct task *task)
@@ -600,7 +502,7 @@ void connection_finish(struct connection *c)
     c->last = true;
     return_rows(c);
     if (c->session && smtp_session_greeted(c->session)) {
-        int64_t now = now_us();
+        int64_t now = connection_now_us();
         c->finish_until_us = now + c->params.limit_us[SMTP_QUIT];
         smtp_session_stop(c->session, now);
         drive(c);
@@ -614,7 +516,7 @@ void connection_abort(struct connection *c)
     c->finishing = true;
     return_rows(c);
     if (c->session) {
-        break_off(c, now_us());
+        break_off(c, connection_now_us());
         drive(c);
     } else {
         close_connection(c, CLOSED_CLEAN);

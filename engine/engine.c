@@ -315,6 +315,17 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
     };
 }
 
+/* The handlers stand: what was held back until now (cli/run.h) comes in. Workers
+ * inherit the mask as it is here. */
+static void let_signals_in(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void on_posted(void *arg, uint32_t connection)
 {
     struct engine *e = arg;
@@ -360,6 +371,7 @@ static void start(struct engine *e)
         e->terminate.data = e;
     uv_signal_start(&e->interrupt, on_signal, SIGINT);
     uv_signal_start(&e->terminate, on_signal, SIGTERM);
+    let_signals_in();
     uv_prepare_start(&e->prepare, on_prepare);
     if (p->tick)
         uv_timer_start(&e->tick, on_tick, 0, (uint64_t)p->tick_ms);

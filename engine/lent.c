@@ -28,6 +28,17 @@ void lent_add(struct lent_queue *q, const struct lent *rows, int n)
     q->end += (uint32_t)n;
 }
 
+void lent_put_first(struct lent_queue *q, struct lent lent)
+{
+    if (q->head == 0) {
+        lent_add(q, &lent, 1); /* makes room */
+        memmove(q->rows + 1, q->rows, (q->end - 1) * sizeof *q->rows);
+        q->rows[0] = lent;
+    } else {
+        q->rows[--q->head] = lent;
+    }
+}
+
 struct lent lent_take_first(struct lent_queue *q)
 {
     assert(!lent_empty(q));

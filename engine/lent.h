@@ -15,6 +15,7 @@ static inline bool lent_empty(const struct lent_queue *q)
     return q->head == q->end;
 }
 void lent_add(struct lent_queue *q, const struct lent *rows, int n);
+void lent_put_first(struct lent_queue *q, struct lent lent);
 struct lent lent_take_first(struct lent_queue *q); /* not of an empty one */
 struct lent lent_take_last(struct lent_queue *q);
 

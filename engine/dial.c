@@ -1,0 +1,94 @@
+#include "engine/dial.h"
+
+#include <errno.h>
+
+/* No target let us send MAIL: the attempt of the one row that was to go first; the
+ * others go back (codes rule 18). */
+static void fail(struct connection *c, const struct verdict *verdict, struct span words)
+{
+    if (c->finishing) { /* its rows are back: nobody's attempt, and no failed round */
+        connection_close(c, CLOSED_CLEAN, NULL, (struct span){0});
+        return;
+    }
+    if (!lent_empty(&c->rows))
+        connection_settled(c, NULL, lent_take_first(&c->rows), verdict, words);
+    connection_close(c, CLOSED_FAILED, verdict, words);
+}
+
+void dial_next(struct connection *c)
+{
+    connection_end_session(c);
+    stream_close(&c->stream);
+    c->target++;
+    c->in_clear = false;
+    dial_target(c);
+}
+
+void dial_failed(struct connection *c, const struct verdict *verdict, struct span words)
+{
+    bool more =
+        verdict->next_host && !c->finishing && c->target + 1 < c->task->targets_n;
+    if (!more) {
+        fail(c, verdict, words);
+        return;
+    }
+    dial_next(c);
+}
+
+void dial_refused(struct connection *c, bool timed_out, const char *words)
+{
+    c->connect_us = (int32_t)(connection_now_us() - c->connect_began_us);
+    c->connect_began_us = 0;
+    struct verdict v =
+        verdict_of_code(601, timed_out ? "connect-timeout" : "connect", true);
+    v.next_host = true;
+    dial_failed(c, &v, span_of(words));
+}
+
+/* Our own machine has no socket for it: nobody's attempt. */
+static void no_socket(struct connection *c, int error)
+{
+    c->connect_began_us = 0;
+    struct verdict v = verdict_of_code(609, "socket", false);
+    connection_close(c, CLOSED_OURS, &v, span_of(stream_words(error)));
+}
+
+void dial_target(struct connection *c)
+{
+    const struct worker_params *p = c->worker->params;
+    const struct target *target = &c->task->targets[c->target];
+    c->connect_began_us = connection_now_us();
+    if (deny_match(p->deny, &target->address)) { /* the last look before connect() */
+        c->connect_began_us = 0;
+        struct verdict v = verdict_of_code(730, "dns", false);
+        v.next_host = true;
+        dial_failed(c, &v, span_of("address is in deny_destinations"));
+        return;
+    }
+    int error;
+    bool ours;
+    if (!stream_connect(&c->stream, c->worker->loop, &target->address, p->port,
+                        connection_on_event, c, &error, &ours)) {
+        if (ours)
+            no_socket(c, error);
+        else
+            dial_refused(c, error == ETIMEDOUT, stream_words(error));
+        return;
+    }
+    connection_set_timer(c, c->connect_began_us);
+}
+
+void dial_connected(struct connection *c)
+{
+    int64_t now = connection_now_us();
+    c->connect_us = (int32_t)(now - c->connect_began_us);
+    c->connect_began_us = 0;
+    c->params = c->worker->params->smtp;
+    if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
+        c->params.pipelining = SMTP_PIPELINING_GROUP;
+    if (c->in_clear)
+        c->params.tls = SMTP_TLS_NONE;
+    c->session = smtp_session_create(&c->params, now);
+    if (c->params.secured)
+        connection_begin_tls(c);
+}
