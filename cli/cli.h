@@ -16,6 +16,7 @@ typedef int command_fn(int argc, char **argv);
     X(rehearse, "the whole blast against the built-in receiver; nothing leaves the machine") \
     X(resume,   "go on with a job that was stopped or killed")                             \
     X(results,  "one result for every row of a job's list")                                \
+    X(why,      "the whole story of one recipient, and what it waits for now")             \
     X(codes,    "the code table")                                                          \
     X(sink,     "the built-in receiver by itself")
 /* clang-format on */

@@ -7,10 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/find.h"
-#include "conf/conf.h"
-#include "queue/job.h"
-#include "queue/recipients.h"
-#include "report/results.h"
+#include "cli/past.h"
 
 static void help(void)
 {
@@ -145,23 +142,6 @@ static struct span email_of(void *arg, uint32_t row)
     return span_trim(a->row.raw);
 }
 
-static struct recipients *open_list(const char *dir, const struct conf_job *job,
-                                    struct fault *f)
-{
-    struct buf path = {0};
-    buf_printf(&path, "%s/list.tsv", dir);
-    struct recipients_params params = {
-        .path = buf_cstr(&path),
-        .address_column = job->address_column[0] ? job->address_column : NULL,
-        .allow_duplicates = true, /* they have their lines already */
-        .first_row = (uint32_t)job->first_row,
-        .last_row = (uint32_t)job->last_row,
-    };
-    struct recipients *list = recipients_open(&params, f);
-    buf_finish(&path);
-    return list;
-}
-
 static int print(struct results *results, const struct recipients *list,
                  const struct conf_job *job, const struct results_print *choice)
 {
@@ -184,31 +164,13 @@ static int print(struct results *results, const struct recipients *list,
     return status;
 }
 
-/* All that can go wrong before the first line is printed means: no such job. */
 static int show(const char *dir, const struct results_print *choice)
 {
-    struct fault f = {0};
-    struct buf path = {0};
-    struct recipients *list = NULL;
-    struct results *results = NULL;
-    buf_printf(&path, "%s/job.conf", dir);
-    struct conf *conf = conf_load(buf_cstr(&path), true, &f);
-    if (conf)
-        list = open_list(dir, &conf->job, &f);
-    buf_reset(&path);
-    buf_printf(&path, "%s/attempts.tsv", dir);
-    if (list)
-        results = results_load(buf_cstr(&path), recipients_first(list),
-                               recipients_last(list), &f);
-    int status = EX_NOINPUT;
-    if (results)
-        status = print(results, list, &conf->job, choice);
-    else
-        complain(&f);
-    results_free(results);
-    recipients_free(list);
-    conf_free(conf);
-    buf_finish(&path);
+    struct past past;
+    int status = past_open(&past, dir);
+    if (status < 0)
+        status = print(past.results, past.list, &past.conf->job, choice);
+    past_close(&past);
     return status;
 }
 

@@ -546,6 +546,19 @@ enum job_result job_lock(struct job *job, const char *path, struct fault *f)
     return result;
 }
 
+bool job_held(const char *path)
+{
+    struct buf name = {0};
+    buf_printf(&name, "%s/%s", path, lock_name);
+    int lock = open(buf_cstr(&name), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    buf_finish(&name);
+    bool held =
+        lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (lock >= 0)
+        close(lock);
+    return held;
+}
+
 void job_unlock(struct job *job)
 {
     assert(!job->aside);

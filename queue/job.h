@@ -93,6 +93,9 @@ enum job_result job_newest(const char *spool, struct buf *name_out, struct fault
 /* Take an existing job. JOB_BUSY: another process (its number is in the words) holds
  * it. */
 enum job_result job_lock(struct job *job, const char *path, struct fault *f);
+/* Does a process hold the job now? It is not disturbed; but who wants to take the job
+ * in this very moment may find it busy. */
+bool job_held(const char *path);
 /* Let go. A zeroed job is allowed. */
 void job_unlock(struct job *job);
 

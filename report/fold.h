@@ -38,6 +38,7 @@ enum { DAMAGES_KEPT = 1 << 16 };
 
 struct results {
     struct attempts_reader *reader;
+    uint64_t size; /* of the log, up to the last whole line */
     uint32_t first, last;
     struct row *rows;
     struct leases leases;

@@ -269,9 +269,11 @@ struct results *results_load(const char *attempts_path, uint32_t first, uint32_t
         struct attempt_line line;
         switch (attempts_reader_next(reader, &line)) {
         case ATTEMPTS_LINE:
+            r->size = line.offset + line.size + 1;
             fold(r, &line);
             break;
         case ATTEMPTS_DAMAGED:
+            r->size = line.offset + line.size + 1;
             fold_damaged(r, &line);
             break;
         case ATTEMPTS_TORN:
@@ -303,6 +305,11 @@ void results_free(struct results *r)
 uint64_t results_damaged(const struct results *r)
 {
     return r->damaged;
+}
+
+uint64_t results_size(const struct results *r)
+{
+    return r->size;
 }
 
 static void assert_sum(const struct totals *t)

@@ -47,6 +47,8 @@ struct totals {
 };
 struct totals results_totals(const struct results *r);
 uint64_t results_damaged(const struct results *r); /* lines, also those of other rows */
+/* Bytes of the log that were read: a running job writes on. */
+uint64_t results_size(const struct results *r);
 /* "rows 100000 = delivered 99120 + error 310 + absent 570 + pending 0 (in-doubt 2,
  * assumed 0)", no newline. */
 void totals_line(struct buf *out, const struct totals *t);
