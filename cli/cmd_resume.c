@@ -114,6 +114,11 @@ static int restore_options(struct resuming *r)
     struct fault f = {0};
     r->options.list = run_path(&r->job, "list.tsv");
     r->options.message = run_path(&r->job, "message.eml");
+    char *exclude = run_path(&r->job, "exclude.tsv");
+    if (access(exclude, F_OK) == 0)
+        r->options.exclude = exclude;
+    else
+        free(exclude);
     r->options.address_column = j->address_column;
     r->options.first_row = (uint32_t)j->first_row;
     r->options.last_row = (uint32_t)j->last_row;
@@ -219,6 +224,7 @@ int cmd_resume(int argc, char **argv)
     replay_finish(&r.replay);
     free((char *)(uintptr_t)r.options.list);
     free((char *)(uintptr_t)r.options.message);
+    free((char *)(uintptr_t)r.options.exclude);
     blast_close(&r.blast);
     return status;
 }

@@ -47,6 +47,25 @@ static int copy_list(struct making *m, struct job_file *out)
     return r == JOB_DONE ? -1 : job_fault(&f, r);
 }
 
+/* Excluded addresses must stay so when the job goes on later. */
+static int copy_exclude(struct making *m)
+{
+    struct fault f = {0};
+    struct job_file ignored;
+    const char *exclude = m->blast.options->exclude;
+    if (!exclude)
+        return -1;
+    int fd = open(exclude, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fault_set(&f, -8, "cannot open exclude file \"%s\": %s", exclude,
+                  strerror(errno));
+        return complain(&f);
+    }
+    enum job_result r = job_put_copy(&m->job, "exclude.tsv", fd, exclude, &ignored, &f);
+    close(fd);
+    return r == JOB_DONE ? -1 : job_fault(&f, r);
+}
+
 static void hex(const uint8_t *bytes, size_t n, char *out)
 {
     for (size_t i = 0; i < n; i++)
@@ -95,8 +114,8 @@ static int begin_log(struct making *m)
     struct attempts *log = attempts_create(path, &f);
     free(path);
     bool good = log &&
-                engine_intake(m->blast.list, log, m->blast.created_ms, m->rehearsing,
-                              &m->totals, &f) &&
+                engine_intake(m->blast.list, NULL, log, m->blast.created_ms,
+                              m->rehearsing, &m->totals, &f) &&
                 attempts_write(log, &f);
     attempts_close(log);
     return good ? -1 : complain(&f);
@@ -120,6 +139,8 @@ static int make_job(struct making *m)
     }
     if (status < 0)
         status = blast_compile(b);
+    if (status < 0)
+        status = copy_exclude(m);
     if (status < 0) {
         r = job_put_text(&m->job, "message.eml", buf_span(&b->message), &message, &f);
         status = r == JOB_DONE ? -1 : job_fault(&f, r);

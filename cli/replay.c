@@ -102,6 +102,20 @@ static bool record_row(struct attempts *log, const struct results *results,
     return v.in_doubt;
 }
 
+/* A row that was final from the start, and whose line is damaged, gets it again: nobody
+ * else would end it. */
+static void record_unmailable(struct attempts *log, const struct results *results,
+                              const struct blast *b, int64_t now_ms, struct fault *f)
+{
+    uint32_t last = recipients_last(b->list);
+    for (uint64_t n = recipients_first(b->list); n && n <= last; n++) {
+        uint32_t row = (uint32_t)n;
+        if (recipients_domain(b->list, row) == RECIPIENTS_NO_DOMAIN &&
+            results_row(results, row).outcome == OUTCOME_EVENT)
+            engine_intake_again(b->list, log, row, now_ms, b->conf->job.rehearsal, f);
+    }
+}
+
 /* Every row in doubt gets its line, then RUN_RESUMED says that no other row had left. A
  * row may be named twice, by flight and by damage: its second line would be a lie. */
 static bool record_lent(struct replay *r, const struct blast *b, const char *path,
@@ -118,6 +132,10 @@ static bool record_lent(struct replay *r, const struct blast *b, const char *pat
                                       l->rows[i].state, now_ms, f);
         last = l->rows[i].row;
     }
+    struct totals ignored; /* the log is folded anew */
+    if (log)
+        engine_intake(b->list, r->results, log, now_ms, b->conf->job.rehearsal,
+                      &ignored, f);
     if (log)
         attempts_event(log, now_ms, RUN_RESUMED, (struct span){0});
     bool good = log && attempts_write(log, f) && attempts_sync(log, f);
@@ -161,6 +179,11 @@ static bool open_log(struct replay *r, const struct job *job, const struct blast
                 "hikyaku: %llu damaged lines of the log were set aside in \"%s\"; rows "
                 "that they may concern are treated as in doubt\n",
                 (unsigned long long)fresh, aside);
+    uint64_t hidden = results_hidden_leases(r->results);
+    if (good && hidden)
+        fprintf(stderr,
+                "hikyaku: %llu of them may have lent rows that nothing else tells of\n",
+                (unsigned long long)hidden);
     free(aside);
     return good;
 }
@@ -171,7 +194,8 @@ int replay_job(struct replay *r, const struct job *job, const struct blast *b)
     struct lent_rows l = {0};
     char *path = run_path(job, "attempts.tsv");
     bool good = open_log(r, job, b, path, &f);
-    if (good && results_end(r->results) == RUN_NONE) {
+    /* After a clean end only damage leaves something to judge. */
+    if (good && (results_end(r->results) == RUN_NONE || results_damaged(r->results))) {
         find_lent(&l, r->results, job, b);
         if (l.n)
             qsort(l.rows, l.n, sizeof *l.rows, by_row);

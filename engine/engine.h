@@ -85,10 +85,11 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
                 struct fault *f);
 
 /* Append a line for each row that is final from the start (611, 800, 801), before the
- * job begins; count them and the pending ones in *totals. False with *f when the list
- * cannot be read. */
-bool engine_intake(const struct recipients *list, struct attempts *attempts,
-                   int64_t time_ms, bool rehearsal, struct totals *totals,
-                   struct fault *f);
+ * job begins; count them and the pending ones in *totals. known: of a job that goes on,
+ * rows with a final result there are passed over (they lost no line); NULL: it is new.
+ * False with *f when the list cannot be read. */
+bool engine_intake(const struct recipients *list, const struct results *known,
+                   struct attempts *attempts, int64_t time_ms, bool rehearsal,
+                   struct totals *totals, struct fault *f);
 
 #endif
