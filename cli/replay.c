@@ -102,20 +102,6 @@ static bool record_row(struct attempts *log, const struct results *results,
     return v.in_doubt;
 }
 
-/* A row that was final from the start, and whose line is damaged, gets it again: nobody
- * else would end it. */
-static void record_unmailable(struct attempts *log, const struct results *results,
-                              const struct blast *b, int64_t now_ms, struct fault *f)
-{
-    uint32_t last = recipients_last(b->list);
-    for (uint64_t n = recipients_first(b->list); n && n <= last; n++) {
-        uint32_t row = (uint32_t)n;
-        if (recipients_domain(b->list, row) == RECIPIENTS_NO_DOMAIN &&
-            results_row(results, row).outcome == OUTCOME_EVENT)
-            engine_intake_again(b->list, log, row, now_ms, b->conf->job.rehearsal, f);
-    }
-}
-
 /* Every row in doubt gets its line, then RUN_RESUMED says that no other row had left. A
  * row may be named twice, by flight and by damage: its second line would be a lie. */
 static bool record_lent(struct replay *r, const struct blast *b, const char *path,

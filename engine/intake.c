@@ -21,9 +21,15 @@ static bool take_in(const struct recipients *list, struct attempts *attempts,
     return true;
 }
 
-bool engine_intake(const struct recipients *list, struct attempts *attempts,
-                   int64_t time_ms, bool rehearsal, struct totals *totals,
-                   struct fault *f)
+static bool is_final(const struct results *known, uint32_t row)
+{
+    enum outcome outcome = results_row(known, row).outcome;
+    return outcome != OUTCOME_RETRY && outcome != OUTCOME_EVENT;
+}
+
+bool engine_intake(const struct recipients *list, const struct results *known,
+                   struct attempts *attempts, int64_t time_ms, bool rehearsal,
+                   struct totals *totals, struct fault *f)
 {
     struct recipient row = {0};
     bool good = true;
@@ -31,23 +37,13 @@ bool engine_intake(const struct recipients *list, struct attempts *attempts,
     uint32_t first = recipients_first(list), last = recipients_last(list);
     for (uint32_t n = first; good && n != 0 && n <= last; n++) {
         totals->rows++;
-        if (recipients_domain(list, n) == RECIPIENTS_NO_DOMAIN)
-            good = take_in(list, attempts, n, &row, time_ms, rehearsal, totals, f);
-        else
+        if (recipients_domain(list, n) != RECIPIENTS_NO_DOMAIN)
             totals->pending++;
+        else if (!known || !is_final(known, n))
+            good = take_in(list, attempts, n, &row, time_ms, rehearsal, totals, f);
         if (n == UINT32_MAX)
             break;
     }
     recipient_finish(&row);
-    return good;
-}
-
-bool engine_intake_again(const struct recipients *list, struct attempts *attempts,
-                         uint32_t row, int64_t time_ms, bool rehearsal, struct fault *f)
-{
-    struct recipient text = {0};
-    struct totals uncounted = {0};
-    bool good = take_in(list, attempts, row, &text, time_ms, rehearsal, &uncounted, f);
-    recipient_finish(&text);
     return good;
 }
