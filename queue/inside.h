@@ -34,7 +34,9 @@ struct domain_queue {
 struct scheduler {
     struct scheduler_params params;
     struct rng rng;
-    bool stopped;
+    bool stopped, standing, network_down, expiring;
+    int64_t still_us;   /* since when; with standing or network_down */
+    uint32_t expire_at; /* how far scheduler_expire has come */
 
     struct row *rows; /* 1 … rows_n: row number minus first_row plus 1 */
     uint32_t rows_n, first_row;

@@ -121,7 +121,8 @@ static bool feed(struct scheduler *s, struct site *site, struct order *out,
 /* Our own machine allows one more. */
 static bool may_open(const struct scheduler *s)
 {
-    return s->opening_from_us == INT64_MAX && s->connections_n < s->room;
+    return s->opening_from_us == INT64_MAX &&
+           s->connections_n < (s->network_down ? 1 : s->room);
 }
 
 static bool order_for(struct scheduler *s, struct site *site, struct order *out,
@@ -173,7 +174,7 @@ static struct site *next_site(struct scheduler *s)
 enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us)
 {
     out->kind = ORDER_NONE;
-    if (s->stopped)
+    if (s->stopped || s->standing)
         return ORDER_NONE;
     for (struct site *site; (site = next_site(s));)
         if (order_for(s, site, out, now_us)) {

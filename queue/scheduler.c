@@ -177,7 +177,7 @@ void scheduler_destroy(struct scheduler *s)
 
 uint32_t scheduler_ask(struct scheduler *s)
 {
-    if (s->stopped)
+    if (s->stopped || s->standing)
         return RECIPIENTS_NO_DOMAIN;
     uint32_t domain = dequeue(s, &s->ask);
     if (domain != RECIPIENTS_NO_DOMAIN)
@@ -231,7 +231,7 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
 
 uint32_t scheduler_unresolvable(struct scheduler *s, const struct mx_set **set_out)
 {
-    while (s->failed.head) {
+    while (s->failed.head && !s->expiring) {
         struct domain *d = &s->domains[s->failed.head - 1];
         uint32_t index = fifo_pop(&d->rows, s->rows);
         if (index) {
@@ -312,7 +312,8 @@ static int ended(const struct scheduler *s, const struct row *row, int64_t next_
         row->attempts == ROW_ATTEMPTS_MAX)
         return 607;
     int64_t first_us = s->params.epoch_us + ((int64_t)row->first_s - 1) * 1000000;
-    return next_us > first_us + p->lifetime_ms * 1000 ? 606 : 0;
+    bool late = s->params.until_us && next_us > s->params.until_us;
+    return late || next_us > first_us + p->lifetime_ms * 1000 ? 606 : 0;
 }
 
 static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
@@ -422,6 +423,8 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         fail_round(s, site, now_us);
     else if (how == CLOSED_OURS)
         no_socket(s, now_us);
+    else if (how == CLOSED_NETWORK)
+        s->opening_from_us = now_us + PROBE_US;
     else if (how != CLOSED_CLEAN)
         site_bad(site, now_us);
     if (site->ready.n)

@@ -30,6 +30,8 @@ enum {
         10 * 1000 * 1000,        /* pause before a domain is asked again after 608 */
     NO_SOCKET_US = 1000 * 1000,  /* nothing is opened so long after CLOSED_OURS */
     FEWER_US = 60 * 1000 * 1000, /* and so long not more than were open then */
+    PROBE_US =
+        5 * 1000 * 1000, /* from one probe of a network that is down to the next */
 };
 
 struct scheduler_policy {
@@ -59,6 +61,7 @@ struct scheduler_params {
     uint64_t seed;
     int64_t now_us;    /* monotonic */
     int64_t epoch_us;  /* the job's beginning on the same clock, at most now_us */
+    int64_t until_us;  /* no row is tried later; 0: there is no such end */
     row_past_fn *past; /* NULL: every row is new */
     void *past_arg;
 };
@@ -149,10 +152,11 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
                         int64_t now_us);
 
 enum close_kind {
-    CLOSED_CLEAN,  /* QUIT, limit of messages, idle */
-    CLOSED_LOST,   /* broke off after it had worked */
-    CLOSED_FAILED, /* no target let us send MAIL */
-    CLOSED_OURS,   /* our machine had no socket for it (609): nobody's attempt */
+    CLOSED_CLEAN,   /* QUIT, limit of messages, idle */
+    CLOSED_LOST,    /* broke off after it had worked */
+    CLOSED_FAILED,  /* no target let us send MAIL */
+    CLOSED_OURS,    /* our machine had no socket for it (609): nobody's attempt */
+    CLOSED_NETWORK, /* no host connected while the network is down: nobody's attempt */
 };
 /* Rows with this connection. */
 uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
@@ -173,6 +177,20 @@ uint32_t scheduler_round(struct scheduler *s);
 /* Give out no orders any more, ask nothing; what is lent is being settled or returned.
  */
 void scheduler_stop(struct scheduler *s);
+
+/* ---- standing still ---- */
+
+/* The same until it is called with false. Whoever calls it with true tells every
+ * connection to end. The time between does not count for the lifetime of rows. */
+void scheduler_pause(struct scheduler *s, bool pause, int64_t now_us);
+/* While the network is down one connection at a time is opened, after a pause: a probe
+ * of one site after the other. Neither does this time count. */
+void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
+/* Other settings from now on; what waits already waits for as long as it was told. */
+void scheduler_set_policy(struct scheduler *s, const struct scheduler_policy *policy);
+/* After scheduler_stop, when every row that was lent is back: the next row without a
+ * result, which is final from now on (606). Row 0: none is left. */
+uint32_t scheduler_expire(struct scheduler *s, uint32_t *attempts_out);
 
 /* ---- figures ---- */
 

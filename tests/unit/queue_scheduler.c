@@ -517,6 +517,134 @@ static void test_stop_orders_nothing(void **state)
     free(w);
 }
 
+/* Rows that are lent come back, nothing goes out, and the time does not count. */
+static void test_pause(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 150000, .connections = 2});
+    uint32_t domain = scheduler_ask(w->s);
+    scheduler_resolved(w->s, domain, make_set("a", INT64_MAX), w->now);
+    struct order *o = next_order(w);
+    uint32_t rows[2] = {o->rows[0], o->rows[1]}, connection = o->connection;
+    struct settlement later = {OUTCOME_RETRY, true, false, false};
+    struct decision d = scheduler_settle(w->s, connection, rows[0], &later, w->now);
+    assert_true(d.next_us == w->now + intervals[0] * 1000);
+    scheduler_pause(w->s, true, w->now);
+    assert_null(next_order(w));
+    assert_int_equal(scheduler_ask(w->s), RECIPIENTS_NO_DOMAIN);
+    for (int i = 1; i < o->rows_n; i++)
+        scheduler_returned(w->s, connection, o->rows[i], w->now);
+    assert_null(next_order(w)); /* not to the one that ends either */
+    w->now += 1000000000;
+    scheduler_advance(w->s, w->now);
+    assert_null(next_order(w));
+    scheduler_pause(w->s, false, w->now);
+    assert_null(next_order(w)); /* the only connection is told to end still */
+    scheduler_closed(w->s, connection, CLOSED_CLEAN, false, w->now);
+    bool tried = false;
+    while (!tried && (o = next_order(w)))
+        for (int i = 0; i < o->rows_n; i++) {
+            d = scheduler_settle(w->s, o->connection, o->rows[i], &later, w->now);
+            if (o->rows[i] == rows[0]) { /* 1000 s later it is young */
+                assert_int_equal(d.attempt, 2);
+                assert_false(d.final);
+                tried = true;
+            }
+        }
+    assert_true(tried);
+    finish(w);
+    free(w);
+}
+
+/* One probe at a time, each to another site; nobody's attempt, and nobody's time. */
+static void test_network_down(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 80000, .connections = 2});
+    uint32_t domain;
+    while ((domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN)
+        scheduler_resolved(w->s, domain,
+                           make_set(recipients_domain_name(w->list, domain), INT64_MAX),
+                           w->now);
+    uint64_t pending = scheduler_stats(w->s).pending;
+    scheduler_network(w->s, true, w->now);
+    char before[32] = "";
+    for (int i = 0; i < 30; i++) {
+        assert_null(next_order(w));
+        assert_true(scheduler_wake(w->s) <= w->now + PROBE_US);
+        w->now += PROBE_US;
+        scheduler_advance(w->s, w->now);
+        struct order *o = next_order(w);
+        assert_non_null(o);
+        assert_string_not_equal(o->site, before);
+        snprintf(before, sizeof before, "%s", o->site);
+        struct order probe = *o;
+        assert_null(next_order(w)); /* one */
+        struct settlement nobodys = {OUTCOME_RETRY, false, false, false};
+        for (int r = 0; r < probe.rows_n; r++) {
+            struct decision d = scheduler_settle(w->s, probe.connection, probe.rows[r],
+                                                 &nobodys, w->now);
+            assert_int_equal(d.attempt, 0);
+        }
+        assert_false(
+            scheduler_closed(w->s, probe.connection, CLOSED_NETWORK, false, w->now));
+    }
+    assert_int_equal(scheduler_stats(w->s).pending, pending);
+    scheduler_network(w->s, false, w->now);
+    int opened = 0;
+    while (next_order(w))
+        opened++;
+    assert_true(opened > 3); /* all sites at once */
+    finish(w);
+    free(w);
+}
+
+static void test_the_end_that_was_set(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    *w = (struct world){.now = 1000000};
+    w->list = make_list(ROWS, 3);
+    struct scheduler_params params = {
+        .list = w->list,
+        .policy = {.retry_interval_ms = intervals,
+                   .retry_intervals = 2,
+                   .lifetime_ms = 86400000,
+                   .connections = 1},
+        .connections_total = TOTAL,
+        .now_us = w->now,
+        .until_us = w->now + intervals[0] * 1000 + 1,
+    };
+    w->s = scheduler_create(&params);
+    uint32_t domain = scheduler_ask(w->s), attempts;
+    scheduler_resolved(w->s, domain, make_set("a", INT64_MAX), w->now);
+    struct order *o = next_order(w);
+    struct settlement later = {OUTCOME_RETRY, true, false, false};
+    struct decision d =
+        scheduler_settle(w->s, o->connection, o->rows[0], &later, w->now);
+    assert_int_equal(d.ended, 0);
+    uint32_t tried = o->rows[0];
+    d = scheduler_settle(w->s, o->connection, o->rows[1], &later, w->now + 1000);
+    assert_int_equal(d.ended, 606); /* the next attempt would come too late */
+    uint32_t over = o->rows[1];
+    scheduler_stop(w->s);
+    for (int i = 2; i < o->rows_n; i++)
+        scheduler_returned(w->s, o->connection, o->rows[i], w->now);
+    scheduler_closed(w->s, o->connection, CLOSED_CLEAN, false, w->now);
+    int n = 0;
+    for (uint32_t row; (row = scheduler_expire(w->s, &attempts)); n++) {
+        assert_int_not_equal(row, over);
+        assert_int_equal(w->finals[row]++, 0);
+        assert_int_equal(attempts, row == tried);
+    }
+    assert_int_equal(n, ROWS - 1);
+    assert_true(scheduler_done(w->s));
+    finish(w);
+    free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +656,9 @@ int main(void)
         cmocka_unit_test(test_doubt_counts_once),
         cmocka_unit_test(test_past_is_restored),
         cmocka_unit_test(test_stop_orders_nothing),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_network_down),
+        cmocka_unit_test(test_the_end_that_was_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

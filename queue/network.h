@@ -1,0 +1,41 @@
+/* Is it our own network? When hosts that could be connected to a while ago cannot any
+ * more, at NETWORK_SITES sites at least, and none has answered for NETWORK_SILENCE_US,
+ * the trouble is ours, and no row should pay for it.
+ *
+ * Only sites that did connect in this run are witnesses: the tail of every job consists
+ * of hosts that never answer, and would look like a network that is down for ever. For
+ * the same reason it is believed to be down for `patience_us` at most; then it must
+ * have worked again before it can be down again. Pure, time is an argument. */
+#ifndef QUEUE_NETWORK_H
+#define QUEUE_NETWORK_H
+
+#include "base/map.h"
+
+enum { NETWORK_SITES = 3, NETWORK_SILENCE_US = 60 * 1000 * 1000 };
+
+struct network {
+    int64_t patience_us;
+    int64_t heard_us; /* when a host last said anything */
+    int64_t down_us;  /* since when it is down */
+    bool down;
+    bool given_up;     /* it was down for too long */
+    struct map sites;  /* that connected once; the value is an index of silence */
+    uint32_t *silence; /* the spell of silence in which it last failed */
+    uint32_t silence_cap;
+    uint32_t spell;     /* number of this spell of silence */
+    uint32_t witnesses; /* sites that failed in it */
+};
+
+void network_init(struct network *n, int64_t patience_us, int64_t now_us);
+void network_finish(struct network *n);
+
+/* A host of the site connected. True: the network was down and is up again. */
+bool network_connected(struct network *n, struct span site, int64_t now_us);
+/* A connection that stands was heard; the same. */
+bool network_heard(struct network *n, int64_t now_us);
+/* No host of the site could be connected to. True: the network is down from now on. */
+bool network_failed(struct network *n, struct span site, int64_t now_us);
+/* It was down for too long: count as ever. True once. */
+bool network_give_up(struct network *n, int64_t now_us);
+
+#endif

@@ -1,0 +1,82 @@
+/* Standing still: pauses, a network that is down, other settings, and the end that was
+ * set for the job. */
+#include "queue/inside.h"
+
+static void stand(struct scheduler *s, int64_t now_us)
+{
+    if (!s->standing && !s->network_down)
+        s->still_us = now_us;
+}
+
+/* We made the rows wait: their lifetime goes on from here. Their first attempt moves
+ * with it, which nobody sees: the log has it. */
+static void go_on(struct scheduler *s, int64_t now_us)
+{
+    if (s->standing || s->network_down)
+        return;
+    uint32_t stood = (uint32_t)((now_us - s->still_us) / 1000000);
+    uint32_t now_s = (uint32_t)((now_us - s->params.epoch_us) / 1000000) + 1;
+    for (uint32_t i = 1; stood && i <= s->rows_n; i++) {
+        struct row *r = &s->rows[i];
+        if (r->first_s)
+            r->first_s = r->first_s + stood < now_s ? r->first_s + stood : now_s;
+    }
+}
+
+void scheduler_pause(struct scheduler *s, bool pause, int64_t now_us)
+{
+    if (pause == s->standing)
+        return;
+    if (!pause) {
+        s->standing = false;
+        go_on(s, now_us);
+        return;
+    }
+    stand(s, now_us);
+    s->standing = true;
+    /* They are ending: what they were lent in between would come back at once. */
+    for (uint32_t i = 0; i < s->connections_used; i++) {
+        struct connection_record *c = &s->connections[i];
+        if (c->site) {
+            c->last = true;
+            link_remove(&c->hungry);
+        }
+    }
+}
+
+void scheduler_network(struct scheduler *s, bool down, int64_t now_us)
+{
+    if (down == s->network_down)
+        return;
+    if (down)
+        stand(s, now_us);
+    s->network_down = down;
+    s->opening_from_us = down ? now_us + PROBE_US : INT64_MAX;
+    if (!down)
+        go_on(s, now_us);
+}
+
+void scheduler_set_policy(struct scheduler *s, const struct scheduler_policy *policy)
+{
+    s->params.policy = *policy;
+    /* A site may have more connections now than it could. */
+    for (uint32_t i = 0; i < s->sites_n; i++)
+        if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
+            wake_site(s, s->sites[i]);
+}
+
+uint32_t scheduler_expire(struct scheduler *s, uint32_t *attempts_out)
+{
+    assert(s->stopped && s->lent == 0);
+    s->expiring = true;
+    while (s->expire_at < s->rows_n) {
+        struct row *r = &s->rows[++s->expire_at];
+        if (r->state == ROW_FINAL)
+            continue;
+        r->state = ROW_FINAL;
+        s->pending--;
+        *attempts_out = r->attempts;
+        return s->expire_at + s->first_row - 1;
+    }
+    return 0;
+}
