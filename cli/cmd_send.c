@@ -125,7 +125,7 @@ static int begin_log(struct making *m)
 static int make_job(struct making *m)
 {
     struct fault f = {0};
-    struct job_file list, message;
+    struct job_file list = {0}, message = {0};
     struct blast *b = &m->blast;
     enum job_result r =
         job_begin(&m->job, b->conf->spool, b->options->job, b->created_ms, &f);

@@ -35,7 +35,7 @@ static void where_target(struct engine *e, struct record_where *where,
 /* Settle a row, log it, count it. connection: NO_CONNECTION for rows that none carried.
  */
 static void settle(struct engine *e, uint32_t connection, uint32_t row,
-                   const struct verdict *v, struct record_where *where,
+                   const struct verdict *v, const struct record_where *where,
                    struct span words, const int32_t *timings, bool worked)
 {
     int64_t now = engine_now_us();
@@ -48,10 +48,11 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
         last.outcome = OUTCOME_ERROR; /* in doubt again: this code is final */
     e->attempts++;
     struct recipient fields = {0};
-    if (where->email.n == 0) {
+    struct record_where at = *where;
+    if (at.email.n == 0) {
         struct fault f = {0};
         if (recipients_read(e->params->list, row, &fields, &f))
-            where->email = (struct span){fields.address.text, fields.address.n};
+            at.email = (struct span){fields.address.text, fields.address.n};
     }
     struct record r = {.now_ms = engine_wall_ms(e, now),
                        .next_ms = d.final ? 0 : engine_wall_ms(e, d.next_us),
@@ -60,7 +61,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                        .decision = d,
                        .words = words,
                        .timings_us = timings};
-    record_attempt(e->params->attempts, &r, where);
+    record_attempt(e->params->attempts, &r, &at);
     if (d.first_doubt)
         e->totals.in_doubt++;
     if (v->assumed)

@@ -37,9 +37,7 @@ static char *put_plain(const struct smtp_params *params, char *p)
 
 static char *put_words(char *p, const char *words)
 {
-    size_t n = strlen(words);
-    memcpy(p, words, n);
-    return p + n;
+    return mempcpy(p, words, strlen(words));
 }
 
 static bool is_short(const struct smtp_params *params)

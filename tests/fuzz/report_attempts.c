@@ -184,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct attempt more;
     attempt_init(&more);
     more.row = 4242;
+    more.outcome = OUTCOME_RETRY;
     more.email = more.message = input;
     attempts_append(a, &more);
     assert(attempts_write(a, &f));
