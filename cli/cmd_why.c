@@ -1,4 +1,5 @@
 /* why: the whole story of one recipient. */
+#include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -109,6 +110,7 @@ static bool is_proof_to(const struct question *q, const struct conf_job *job)
 /* -1, or the exit status after one line on standard error. */
 static int find_rows(struct question *q, const struct past *past)
 {
+    assert(q->who);
     struct fault f = {0};
     uint64_t first = recipients_first(past->list), last = recipients_last(past->list);
     if (q->who[0] && q->who[strspn(q->who, "0123456789")] == '\0') {

@@ -1,4 +1,5 @@
-/* What results.c keeps of the log and results_print.c prints. Only for these two. */
+/* What results.c keeps of the log and results_print.c prints. Only for these two; the
+ * codes of decisions also for story.c. */
 #ifndef REPORT_FOLD_H
 #define REPORT_FOLD_H
 

@@ -1,5 +1,5 @@
-/* Row ranges of a lease line, and which rows are lent while a log is replayed. Only for
- * results.c. */
+/* Row ranges of a lease line, for report/; and which rows are lent while a log is
+ * replayed, only for results.c. */
 #ifndef REPORT_LEASES_H
 #define REPORT_LEASES_H
 
