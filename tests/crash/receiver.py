@@ -1,0 +1,145 @@
+"""The receiver that remembers: an SMTP server on several loopback addresses, one thread, that
+writes down for each recipient what came and what was answered, and behaves as the first letters
+of the local part say: ok, grey (451 at first), no (550), late (451 to the dot at first), bad (554
+to the dot), slow (the reply to the dot takes up to 30 ms)."""
+import asyncio
+import collections
+import random
+import threading
+
+
+class Record:
+    """What is known of one recipient of one job. The words of events:
+    begun   354 was sent
+    taken   the dot came, 250 was sent
+    denied  the dot came, something else was sent
+    died    the connection ended between 354 and the dot"""
+
+    def __init__(self):
+        self.events = collections.Counter()
+        self.asked = 0
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, server, site):
+        self.server, self.site = server, site
+        self.buffer, self.rcpt, self.in_body = b"", None, False
+        self.messages, self.waiting = 0, False
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.server.open += 1
+        transport.write(b"220 receiver.example\r\n")
+
+    def connection_lost(self, error):
+        self.server.open -= 1
+        if self.in_body:
+            self.note("died")
+
+    def note(self, word):
+        self.server.records[self.rcpt].events[word] += 1
+
+    def data_received(self, data):
+        self.buffer += data
+        self.go_on()
+
+    def go_on(self):
+        while not self.waiting and not self.transport.is_closing():
+            if self.in_body:
+                # The dot alone at once, or behind a line.
+                end = 0 if self.buffer.startswith(b".\r\n") else self.buffer.find(b"\r\n.\r\n")
+                if end < 0:
+                    return
+                self.buffer = self.buffer[end + (3 if end == 0 else 5):]
+                self.dot()
+            else:
+                line, newline, rest = self.buffer.partition(b"\r\n")
+                if not newline:
+                    return
+                self.buffer = rest
+                self.command(line.decode())
+
+    def say(self, text):
+        self.transport.write(text.encode() + b"\r\n")
+
+    def command(self, line):
+        verb = line[:4].upper()
+        if verb == "EHLO":
+            self.say("250 receiver.example" if self.site == 2 else
+                     "250-receiver.example\r\n250 PIPELINING")
+        elif verb == "RCPT":
+            self.rcpt = line[line.index("<") + 1:line.index(">")]
+            record = self.server.records[self.rcpt]
+            record.asked += 1
+            if self.rcpt.startswith("no"):
+                self.rcpt = None
+                self.say("550 5.1.1 nobody")
+            elif self.rcpt.startswith("grey") and record.asked == 1:
+                self.rcpt = None
+                self.say("451 4.7.1 come back")
+            else:
+                self.say("250 ok")
+        elif verb == "DATA":
+            if not self.rcpt:
+                self.say("503 5.5.1 no recipient")
+                return
+            self.in_body = True
+            self.note("begun")
+            self.say("354 go on")
+        elif verb == "QUIT":
+            self.say("221 bye")
+            self.transport.close()
+        elif verb in ("MAIL", "RSET", "NOOP"):
+            self.rcpt = None
+            self.say("250 ok")
+        else:
+            self.say("500 5.5.1 what")
+
+    def dot(self):
+        self.in_body = False
+        self.messages += 1
+        record = self.server.records[self.rcpt]
+        first = record.events["begun"] == 1
+        if self.rcpt.startswith("bad"):
+            answer = "554 5.7.1 not that"
+        elif self.rcpt.startswith("late") and first:
+            answer = "451 4.3.0 later"
+        else:
+            answer = "250 2.0.0 taken"
+        self.note("taken" if answer[0] == "2" else "denied")
+        if self.rcpt.startswith("slow"):
+            self.waiting = True
+            asyncio.get_running_loop().call_later(self.server.rng.uniform(0, 0.03),
+                                                  self.answer, answer)
+        else:
+            self.answer(answer)
+
+    def answer(self, text):
+        self.waiting = False
+        if self.transport.is_closing():
+            return
+        self.say(text)
+        if self.site == 1 and self.messages == 7:
+            self.transport.close()  # some do
+            return
+        self.go_on()
+
+
+class Receiver:
+    """Listens on 127.0.0.1, .2, … at one port; a site an address."""
+
+    def __init__(self, sites, seed):
+        self.rng, self.open = random.Random(seed), 0
+        self.records = collections.defaultdict(Record)
+        self.loop = asyncio.new_event_loop()
+        self.port = self.loop.run_until_complete(self.listen(sites))
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    async def listen(self, sites):
+        port = 0
+        for site in range(sites):
+            server = await self.loop.create_server(
+                lambda site=site: Connection(self, site), f"127.0.0.{site + 1}", port,
+                backlog=512)
+            port = server.sockets[0].getsockname()[1]
+        return port

@@ -1,0 +1,333 @@
+"""Kill a job in every way, go on with it, and compare what it says with what was received.
+
+run.py BINARY LIBINJECT WORK DNS-PORT [short|long|PART…]
+
+PARTS: kill (at random moments), calls (at the n-th call), power (unsynced data is lost), damage
+(a flipped bit in the log), fail (the n-th call fails), room (a full disk), other (second
+process, changed files). SEED=N repeats; RUNS=N says how many of kill, calls, power, damage.
+
+What must hold after all of it is in check()."""
+import collections
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+from receiver import Receiver
+
+binary, library, work, dns_port = sys.argv[1:5]
+parts = sys.argv[5:] or ["short"]
+LONG = parts == ["long"]
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**9))
+RUNS = int(os.environ.get("RUNS") or (75 if LONG else 4))
+ROWS = 300
+SITES = 4
+rng = random.Random(SEED)
+receiver = Receiver(SITES, SEED)
+FINAL = ("delivered", "error", "absent")
+FILES = {"attempts.tsv", "job.conf", "list.tsv", "lock", "message.eml"}
+HEADER = b"#hikyaku-attempts 1\n"
+figures = collections.Counter()
+
+
+class Case:
+    """One job, from its first start to its last result."""
+    number = 0
+
+    def __init__(self, part, rows=ROWS, spool=None, retry="200ms"):
+        Case.number += 1
+        self.part, self.name, self.rows = part, f"{part}{Case.number}", rows
+        self.folder = f"{work}/{self.name}"
+        self.spool = spool or f"{self.folder}/spool"
+        self.job = f"{self.spool}/{self.name}"
+        os.mkdir(self.folder)
+        self.boot, self.story = 0, []
+        self.strict = True  # flags only where the dot may have arrived
+        self.make_list()
+        with open(f"{self.folder}/message.eml", "w") as f:
+            f.write("From: a@sender.example\nSubject: hello {{name}}\n\nDear {{name}}\n.\n")
+        with open(f"{self.folder}/hikyaku.conf", "w") as f:
+            f.write(f'hostname = "sender.example"\nspool = "{self.spool}"\n'
+                    f'workers = {rng.randrange(3)}\ndeny_destinations = {{}}\n'
+                    f'resolver {{ servers = {{"127.0.0.1:{dns_port}"}} }}\n'
+                    f'policy {{ port = {receiver.port}  retry_interval = {{"{retry}"}}\n'
+                    f'  lifetime = "60s"  connections = {rng.choice((1, 3, 20))}\n'
+                    f'  messages_per_connection = {rng.choice((0, 5, 20))}\n'
+                    f'  pipelining = {rng.choice(("auto", "auto", "group", "off"))} }}\n')
+
+    def make_list(self):
+        kinds = ["ok"] * 8 + ["slow"] * 4 + ["grey", "late", "no", "bad"]
+        self.email, before = {}, None
+        for row in range(1, self.rows + 1):
+            self.email[row] = (f"{rng.choice(kinds)}{row}.{self.name}"
+                               f"@d{rng.randrange(SITES) + 1}.example")
+            if row % 97 == 50:
+                self.email[row] = "nonsense"
+            if row % 97 == 70:
+                self.email[row] = self.email[row - 1]
+        with open(f"{self.folder}/list.tsv", "w") as f:
+            f.write("email\tname\n" +
+                    "".join(f"{e}\tName {row}\n" for row, e in self.email.items()))
+
+    def say(self, *words):
+        self.story.append(" ".join(str(w) for w in words))
+
+    def start(self, inject=None, environment=None):
+        """send, or, when there is a job, resume."""
+        base = [binary, "resume" if os.path.exists(self.job) else "send", "--quiet",
+                "--config", f"{self.folder}/hikyaku.conf"]
+        if base[1] == "send":
+            base += ["--list", f"{self.folder}/list.tsv", "--message",
+                     f"{self.folder}/message.eml", "--job", self.name]
+        else:
+            base.append(self.name)
+        env = dict(os.environ)
+        if self.part == "power":  # the same machine all the time, or another boot
+            inject = inject or "socket:0:EIO"
+            with open(f"{self.folder}/boot", "w") as f:
+                f.write(f"00000000-0000-0000-0000-{self.boot:012}\n")
+            env["INJECT_BOOT_ID"] = f"{self.folder}/boot"
+        if inject:
+            env |= {"LD_PRELOAD": library, "INJECT": inject, "INJECT_ROOT": self.spool,
+                    "INJECT_COUNT": f"{self.folder}/count",
+                    "INJECT_SHADOW": f"{self.folder}/shadow",
+                    "INJECT_SEED": str(rng.randrange(2**32))}
+        self.say(base[1], inject or "")
+        self.process = subprocess.Popen(base, env=env, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+
+    def end(self, timeout=60):
+        try:
+            self.out, self.err = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise AssertionError(f"it hangs after {timeout} s")
+        self.status = self.process.returncode
+        self.say("->", self.status, self.err.strip())
+        return self.status
+
+    def calls(self):
+        with open(f"{self.folder}/count", "rb") as f:
+            return struct.unpack("Q", f.read(8))[0]
+
+    def whole_or_nothing(self):
+        """Only whole jobs have a name."""
+        if os.path.exists(self.job):
+            missing = FILES - set(os.listdir(self.job))
+            assert not missing, f"a job without {missing}"
+            for file in "list.tsv", "message.eml":
+                with open(f"{self.job}/{file}") as a, open(f"{self.folder}/{file}") as b:
+                    assert a.read() == b.read(), f"{file} is no copy"
+
+    def finish(self):
+        """Without trouble to the end."""
+        for _ in range(3):
+            self.start()
+            if self.end() == 0:
+                break
+        assert self.status == 0, f"it does not end: {self.status}"
+        self.check()
+
+    def results(self):
+        done = subprocess.run([binary, "results", "--config", f"{self.folder}/hikyaku.conf",
+                               self.name], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert done.returncode == 0, ("results", done.returncode, done.stderr)
+        lines = [line.split("\t") for line in done.stdout.decode().splitlines()]
+        return [dict(zip(lines[0], line)) for line in lines[1:]]
+
+    def leased(self):
+        rows = set()
+        with open(f"{self.job}/attempts.tsv", "rb") as f:
+            for line in f:
+                fields = line.decode(errors="replace").split("\t")
+                if len(fields) > 20 and fields[7] == "lease":
+                    for part in fields[20].split(","):
+                        low, _, high = part.partition("-")
+                        if low.isascii() and low.isdigit() and (high or low).isdigit():
+                            rows.update(range(int(low), int(high or low) + 1))
+        return rows
+
+    def check(self):
+        """The promises."""
+        for _ in range(200):  # what a dead sender left in the sockets is read to its end
+            if receiver.open == 0:
+                break
+            time.sleep(0.01)
+        rows = self.results()
+        assert [int(r["row"]) for r in rows] == list(range(1, self.rows + 1)), "rows are missing"
+        count = collections.Counter(r["outcome"] for r in rows)
+        doubt = [r for r in rows if "in-doubt" in r["flags"]]
+        want = (f"rows {self.rows} = delivered {count['delivered']} + error {count['error']} + "
+                f"absent {count['absent']} + pending 0 (in-doubt {len(doubt)}, assumed 0)")
+        assert self.out.strip() == want, (self.out, want)
+        leased = set() if self.strict else self.leased()
+        for r in rows:
+            row, flagged = int(r["row"]), "in-doubt" in r["flags"]
+            email = self.email[row]
+            twin = email == self.email.get(row - 1)
+            seen = receiver.records[email].events if "@" in email and not twin else {}
+            taken = seen["taken"] if seen else 0
+            assert r["outcome"] in FINAL, ("pending at the end", r)
+            if r["outcome"] == "delivered":
+                assert taken, ("delivered, and nobody took it", r)
+            assert taken <= 1 or flagged, ("taken twice, and nobody says so", r, seen)
+            assert taken == 0 or flagged or r["outcome"] == "delivered", \
+                ("taken, and nobody says so", r, seen)
+            arrived = seen and (seen["taken"] or seen["denied"] or seen["died"])
+            assert not flagged or arrived or row in leased, ("flagged without reason", r, seen)
+            if email.startswith("no") and "@" in email:
+                assert r["outcome"] == "absent" or flagged, r
+            if not flagged and "@" in email and not twin and email[:2] in ("ok", "gr", "la", "sl"):
+                assert r["outcome"] == "delivered", ("not delivered", r, seen)
+            if "@" not in email:
+                assert r["code"] == "611", r
+            figures["twice"] += taken > 1
+        left = [name for name in os.listdir(self.spool) if name.startswith(".new-")]
+        assert not left, f"left in the spool: {left}"
+        figures["jobs"] += 1
+        figures["rows"] += self.rows
+        figures["in doubt"] += len(doubt)
+        shutil.rmtree(self.folder)
+        if os.path.exists(self.job):
+            shutil.rmtree(self.job)
+
+    def kill_at_random(self):
+        self.start()
+        # Starting takes some 30 ms, all of it some 300 ms and the retries.
+        try:
+            self.process.wait(rng.choice((0.03, 0.1, 0.3, 0.6)) * rng.random() * 2)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+        return self.end()
+
+
+def kill_random(_):
+    case = Case("kill")
+    for _ in range(rng.randrange(1, 6)):
+        status = case.kill_at_random()
+        assert status in (0, -9), status
+        figures["kills"] += status == -9
+        case.whole_or_nothing()
+    case.finish()
+
+
+CALLS = ("write", "sync", "rename", "send", "open", "write,sync,rename,truncate,send",
+         "write,sync,rename,truncate,mmap,open")
+USUAL = {"write": 60, "sync": 40, "rename": 2, "send": 500, "open": 14}
+
+
+def spoil_flight(path):
+    """It was never synced: after a power failure anything may be in it."""
+    if os.path.exists(path) and rng.random() < 0.7:
+        size = os.path.getsize(path)
+        with open(path, "r+b") as f:
+            if rng.random() < 0.5:
+                f.truncate(rng.randrange(size + 1))
+            f.seek(rng.choice((0, 400)))
+            f.write(bytes(rng.choice((0, 2, 255)) for _ in range(200)))
+
+
+def hit_calls(number, part, action):
+    """Each class of calls in turn; the numbers are spread so that the first ones, which are the
+    making of the job, are hit often."""
+    case = Case(part)
+    classes = CALLS[number % len(CALLS)]
+    most = USUAL.get(classes, 120)
+    for _ in range(rng.randrange(1, 5)):
+        at = 1 + int(most ** rng.random() - 1) if rng.random() < 0.5 else rng.randrange(1, most + 1)
+        case.start(f"{classes}:{at}:{action}")
+        status = case.end()
+        assert status in (0, -9), status
+        figures["kills"] += status == -9
+        case.whole_or_nothing()
+        if action == "forget" and status == -9:
+            case.boot += 1
+            case.strict = False
+            spoil_flight(f"{case.job}/flight")
+    case.finish()
+
+
+def kill_calls(number):
+    hit_calls(number, "calls", "kill")
+
+
+def lose_power(number):
+    hit_calls(number, "power", "forget")
+
+
+def flip(path, wanted=None):
+    """One bit of one line behind the header lines. Gives the line."""
+    with open(path, "r+b") as f:
+        text = f.read()
+        lines = text.split(b"\n")
+        places, at = [], 0
+        for i, line in enumerate(lines[:-1]):
+            if i >= 2 and i < len(lines) - 2 and (not wanted or wanted(line)):
+                places.append((at, line))
+            at += len(line) + 1
+        if not places:
+            return None
+        start, line = rng.choice(places)
+        where = start + rng.randrange(len(line))
+        f.seek(where)
+        f.write(bytes([text[where] ^ 1 << rng.randrange(8)]))
+        return line
+
+
+def damage(number):
+    case = Case("damage")
+    case.strict = False
+    damaged = 0
+    for _ in range(rng.randrange(1, 4)):
+        case.kill_at_random()
+        case.whole_or_nothing()
+        log = f"{case.job}/attempts.tsv"
+        if case.status == -9 and os.path.exists(log):
+            wanted = (lambda line: b"\t611\t" in line) if number % 4 == 3 else None
+            line = flip(log, wanted)
+            if line:
+                damaged += 1
+                case.say("damaged", line)
+    was = case.job
+    case.start()
+    # Every damaged line but those that earlier resumes saw is told, and set aside.
+    case.end()
+    if damaged:
+        assert os.path.exists(f"{was}/attempts.damaged"), "nothing was set aside"
+        with open(f"{was}/attempts.damaged") as f:
+            aside = f.read()
+        assert len(aside.splitlines()) >= 1, aside
+    figures["damaged lines"] += damaged
+    assert case.status == 0, case.status
+    case.check()
+
+
+def all_parts():
+    return {"kill": kill_random, "calls": kill_calls, "power": lose_power, "damage": damage}
+
+
+def main():
+    print(f"SEED={SEED}")
+    wanted = list(all_parts()) + ["fail", "room", "other"] if parts[0] in ("short", "long") else parts
+    for part in wanted:
+        if part not in all_parts():
+            continue
+        began = time.time()
+        figures.clear()
+        for number in range(RUNS):
+            state = rng.getstate()
+            try:
+                all_parts()[part](number)
+            except AssertionError as e:
+                print(f"FAILED: {part} run {number}, SEED={SEED}: {e}")
+                raise
+        print(f"{part}: {RUNS} runs, {dict(figures)}, {time.time() - began:.1f} s", flush=True)
+
+
+main()
