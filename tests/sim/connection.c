@@ -1,0 +1,469 @@
+/* What engine/connection.c does with libuv, over a wire of this world: the decisions
+ * are the same, line by line, so that what is promised here holds there. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "world.h"
+
+enum {
+    IDLE_US = 2 * 1000 * 1000,
+    WRITE_PIECES_MAX = 128,
+};
+
+static void drive(struct connection *c);
+static void try_target(struct connection *c);
+
+/* ---- rows that are not begun ---- */
+
+static bool queue_empty(const struct row_queue *q)
+{
+    return q->head == q->end;
+}
+
+static void queue_add(struct row_queue *q, const uint32_t *rows, int n)
+{
+    if (queue_empty(q))
+        q->head = q->end = 0;
+    if (q->end + (uint32_t)n > q->cap) {
+        q->cap = 2 * (q->end + (uint32_t)n);
+        q->rows = mem_resize(q->rows, q->cap, sizeof *q->rows);
+    }
+    if (n)
+        memcpy(q->rows + q->end, rows, (size_t)n * sizeof *rows);
+    q->end += (uint32_t)n;
+}
+
+static uint32_t take_first(struct row_queue *q)
+{
+    assert(!queue_empty(q));
+    return q->rows[q->head++];
+}
+
+/* ---- reports ---- */
+
+static void report_returned(struct connection *c, uint32_t row)
+{
+    c->w->stories[row].flight = FLIGHT_OTHER;
+    desk_report(c->w, &(struct news){
+                          .kind = NEWS_RETURNED, .connection = c->number, .row = row});
+}
+
+static void return_rows(struct connection *c)
+{
+    while (!queue_empty(&c->rows))
+        report_returned(c, c->rows.rows[--c->rows.end]);
+}
+
+static struct verdict judge(const struct connection *c, const struct smtp_result *r)
+{
+    return verdict_of_result(r, true, &c->w->plan->verdict);
+}
+
+static void report_settled(struct connection *c, const struct slot *slot, uint32_t row,
+                           const struct verdict *v)
+{
+    struct story *story = &c->w->stories[row];
+    if (!v->in_doubt && !v->assumed)
+        story->flight = v->outcome == OUTCOME_DELIVERED ? FLIGHT_TAKEN : FLIGHT_OTHER;
+    else
+        promise(slot && story->dots > slot->dots_before, c->w,
+                "row %u is in doubt (%d), so its dot has left", row, v->code);
+    desk_report(
+        c->w,
+        &(struct news){.kind = NEWS_SETTLED,
+                       .connection = c->number,
+                       .row = row,
+                       .verdict = *v,
+                       .worked = slot && slot->transaction.timings.us[SMTP_MAIL] >= 0});
+}
+
+/* ---- the end ---- */
+
+void connection_free(struct connection *c)
+{
+    c->w->connections[c->number] = NULL;
+    smtp_session_destroy(c->session);
+    free(c->rows.rows);
+    free(c->order);
+    free(c);
+}
+
+static void end_session(struct connection *c)
+{
+    if (c->session) {
+        c->group = c->group || smtp_session_wants_group(c->session);
+        smtp_session_destroy(c->session);
+        c->session = NULL;
+    }
+    if (c->wire) {
+        wire_close(c->w, c->wire, c->w->plan->lingers);
+        c->wire = NULL;
+    }
+}
+
+static void close_as(struct connection *c, enum close_kind how,
+                     const struct verdict *why)
+{
+    end_session(c);
+    return_rows(c);
+    struct news news = {
+        .kind = NEWS_CLOSED, .connection = c->number, .closed = how, .group = c->group};
+    if (why)
+        news.verdict = *why;
+    desk_report(c->w, &news);
+    connection_free(c);
+}
+
+static void fail(struct connection *c, const struct verdict *v)
+{
+    if (c->finishing) {
+        close_as(c, CLOSED_CLEAN, NULL);
+        return;
+    }
+    if (!queue_empty(&c->rows))
+        report_settled(c, NULL, take_first(&c->rows), v);
+    close_as(c, CLOSED_FAILED, v);
+}
+
+static void target_failed(struct connection *c, const struct verdict *v)
+{
+    bool more = v->next_host && !c->finishing && c->target + 1 < c->order->targets_n;
+    if (!more) {
+        fail(c, v);
+        return;
+    }
+    end_session(c);
+    c->target++;
+    try_target(c);
+}
+
+/* ---- time ---- */
+
+static void set_timer(struct connection *c)
+{
+    int64_t at = c->idle_until_us;
+    if (c->connect_began_us)
+        at = c->connect_at_us;
+    else if (c->session && smtp_session_deadline(c->session) < at)
+        at = smtp_session_deadline(c->session);
+    if (c->finish_until_us < at)
+        at = c->finish_until_us;
+    if (at >= c->wake_us)
+        return;
+    c->wake_us = at;
+    events_add(&c->w->events, at, EVENT_CONNECTION, c->number, c->generation);
+}
+
+static void connect_failed(struct connection *c, bool timed_out)
+{
+    c->connect_began_us = 0;
+    struct verdict v =
+        verdict_of_code(601, timed_out ? "connect-timeout" : "connect", true);
+    v.next_host = true;
+    target_failed(c, &v);
+}
+
+static void break_off(struct connection *c)
+{
+    c->broken_off = true;
+    smtp_session_lost(c->session, "stopped by us", false, wire_where(c->wire),
+                      c->w->now_us);
+}
+
+static void break_off_idle(struct connection *c)
+{
+    c->finish_until_us = NEVER;
+    for (int i = 0; i < SLOTS; i++)
+        if (c->slots[i].row && c->slots[i].marked)
+            return;
+    break_off(c);
+}
+
+/* ---- rows ---- */
+
+static struct slot *free_slot(struct connection *c)
+{
+    for (int i = 0; i < SLOTS; i++)
+        if (!c->slots[i].row)
+            return &c->slots[i];
+    abort();
+}
+
+static void prepare_row(struct connection *c, struct slot *slot, uint32_t row)
+{
+    const struct recipients *list = c->w->plan->list;
+    int address_n =
+        snprintf(slot->address, sizeof slot->address, "r%u@%s", row,
+                 recipients_domain_name(list, recipients_domain(list, row)));
+    int n = snprintf(slot->body, sizeof slot->body,
+                     "From: <news@example.com>\r\nMessage-ID: <%u@sim>\r\nSubject: "
+                     "news\r\n\r\n..a line with a dot\r\n%.*s\r\n",
+                     row, (int)(row % 100),
+                     "text text text text text text text text text text text text text "
+                     "text text text text text text text text text ");
+    slot->row = row;
+    slot->marked = false;
+    slot->dots_before = c->w->stories[row].dots;
+    slot->piece = (struct iovec){slot->body, (size_t)n};
+    slot->recipient = (struct smtp_recipient){.address = slot->address,
+                                              .address_n = (uint16_t)address_n};
+    slot->transaction = (struct smtp_transaction){.sender = "bounce@example.com",
+                                                  .recipients = &slot->recipient,
+                                                  .recipients_n = 1,
+                                                  .body = &slot->piece,
+                                                  .body_n = 1,
+                                                  .body_size = (size_t)n};
+    link_init(&slot->transaction.link);
+}
+
+static void settle(struct connection *c)
+{
+    for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
+        struct slot *slot = CONTAINER_OF(t, struct slot, transaction);
+        const struct smtp_result *r = &slot->recipient.result;
+        uint32_t row = slot->row;
+        if (c->broken_off && r->how == SMTP_HOW_LOST && !r->dot_left) {
+            report_returned(c, row);
+            slot->row = 0;
+            continue;
+        }
+        if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
+            r->how == SMTP_HOW_GARBAGE ||
+            (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
+            c->trouble = true;
+        struct verdict v = judge(c, r);
+        report_settled(c, slot, row, &v);
+        slot->row = 0;
+    }
+}
+
+static void begin_rows(struct connection *c)
+{
+    int64_t now = c->w->now_us;
+    while (smtp_session_ready(c->session) && c->left > 0 && !queue_empty(&c->rows)) {
+        struct slot *slot = free_slot(c);
+        prepare_row(c, slot, take_first(&c->rows));
+        if (c->left != UINT32_MAX)
+            c->left--;
+        c->begun++;
+        smtp_session_submit(c->session, &slot->transaction, now);
+        settle(c);
+    }
+    bool empty = queue_empty(&c->rows);
+    if ((empty && c->last) || c->left == 0)
+        smtp_session_finish(c->session, now);
+    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].row == 0 &&
+                c->slots[1].row == 0;
+    if (!idle)
+        c->idle_until_us = NEVER;
+    else if (c->idle_until_us == NEVER)
+        c->idle_until_us = now + IDLE_US;
+}
+
+/* ---- bytes ---- */
+
+static void session_over(struct connection *c)
+{
+    const struct smtp_result *fate = smtp_session_fate(c->session);
+    if (smtp_session_greeted(c->session) || fate->how == SMTP_HOW_NONE ||
+        fate->how == SMTP_HOW_UNTRIED) {
+        close_as(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN, NULL);
+        return;
+    }
+    struct verdict v = judge(c, fate);
+    target_failed(c, &v);
+}
+
+static void mark_bodies(struct connection *c)
+{
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &c->slots[i];
+        if (slot->row && !slot->marked &&
+            slot->transaction.timings.us[SMTP_DATA] >= 0) {
+            slot->marked = true;
+            c->w->stories[slot->row].flight = FLIGHT_DOT;
+        }
+    }
+}
+
+static void write_out(struct connection *c)
+{
+    struct iovec pieces[WRITE_PIECES_MAX];
+    for (;;) {
+        int n = smtp_session_output(c->session, pieces, WRITE_PIECES_MAX, c->w->now_us);
+        size_t taken = n ? wire_write(c->w, c->wire, pieces, n) : 0;
+        if (taken == 0)
+            return;
+        smtp_session_sent(c->session, taken, c->w->now_us);
+    }
+}
+
+static void drive(struct connection *c)
+{
+    unsigned signals;
+    do {
+        signals = smtp_session_take(c->session);
+        if (signals & SMTP_SETTLED)
+            settle(c);
+        if (signals & SMTP_OVER) {
+            session_over(c);
+            return;
+        }
+        begin_rows(c);
+    } while (signals);
+    mark_bodies(c);
+    write_out(c);
+    promise(smtp_session_deadline(c->session) > c->w->now_us, c->w,
+            "connection %u: no session outlives its deadline", c->number);
+    set_timer(c);
+}
+
+void connection_read(struct connection *c, const char *data, size_t n)
+{
+    if (smtp_session_asks_wire(c->session))
+        smtp_session_wire(c->session, wire_where(c->wire));
+    smtp_session_receive(c->session, data, n, c->w->now_us);
+    drive(c);
+}
+
+void connection_lost(struct connection *c, bool timed_out, const char *words)
+{
+    smtp_session_lost(c->session, words, timed_out, wire_where(c->wire), c->w->now_us);
+    drive(c);
+}
+
+void connection_writable(struct connection *c)
+{
+    drive(c);
+}
+
+static void connected(struct connection *c, struct machine *m)
+{
+    c->connect_began_us = 0;
+    c->params = c->w->plan->smtp;
+    if (c->order->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
+        c->params.pipelining = SMTP_PIPELINING_GROUP;
+    c->session = smtp_session_create(&c->params, c->w->now_us);
+    c->session_began_us = c->w->now_us;
+    c->wire = wire_open(c->w, m, c);
+    drive(c);
+}
+
+static void expire(struct connection *c)
+{
+    int64_t limit = c->params.session_limit_us;
+    promise(!limit || c->w->now_us - c->session_began_us <=
+                          limit + c->params.limit_us[SMTP_QUIT],
+            c->w, "connection %u: the whole session has its limit", c->number);
+    smtp_session_expire(c->session, c->w->now_us, wire_where(c->wire));
+}
+
+void connection_timer(struct connection *c)
+{
+    int64_t now = c->w->now_us;
+    c->wake_us = NEVER;
+    if (c->connect_began_us) {
+        if (now >= c->connect_at_us) {
+            struct machine *m =
+                plan_machine(c->w->plan, &c->order->targets[c->target].address);
+            if (c->reach == REACH_WORKS)
+                connected(c, m);
+            else
+                connect_failed(c, c->reach == REACH_DROPPED);
+            return;
+        }
+    } else if (c->session) {
+        if (now >= smtp_session_deadline(c->session))
+            expire(c);
+        if (now >= c->idle_until_us)
+            c->last = true;
+        if (now >= c->finish_until_us)
+            break_off_idle(c);
+        drive(c);
+        return;
+    }
+    set_timer(c);
+}
+
+static void try_target(struct connection *c)
+{
+    struct world *w = c->w;
+    struct machine *m = plan_machine(w->plan, &c->order->targets[c->target].address);
+    c->connect_began_us = w->now_us;
+    c->reach = w->now_us < m->reach_until_us ? m->reach : REACH_WORKS;
+    if (c->reach == REACH_SPEECHLESS)
+        c->reach = REACH_WORKS;
+    if ((int)rng_below(&m->rng, 100) < m->refuse_percent)
+        c->reach = REACH_REFUSED;
+    c->connect_at_us =
+        w->now_us +
+        (c->reach == REACH_DROPPED ? w->plan->connect_limit_us : 2 * m->latency_us);
+    set_timer(c);
+}
+
+/* ---- verbs ---- */
+
+void connection_open(struct world *w, struct order *order)
+{
+    struct connection *c = mem_zero(1, sizeof *c);
+    c->w = w;
+    c->order = order;
+    c->number = order->connection;
+    c->generation = ++w->connection_generations;
+    c->wake_us = c->idle_until_us = c->finish_until_us = NEVER;
+    c->left = order->messages ? order->messages : UINT32_MAX;
+    w->connections[c->number] = c;
+    c->last = order->last;
+    queue_add(&c->rows, order->rows, order->rows_n);
+    try_target(c);
+}
+
+void connection_lend(struct connection *c, const struct order *order)
+{
+    queue_add(&c->rows, order->rows, order->rows_n);
+    c->last = c->last || order->last;
+    if (c->finishing)
+        return_rows(c);
+    else if (c->session)
+        drive(c);
+}
+
+void connection_recall(struct connection *c)
+{
+    bool greeted = c->session && smtp_session_greeted(c->session);
+    if (!greeted && !queue_empty(&c->rows)) {
+        uint32_t first = take_first(&c->rows);
+        return_rows(c);
+        queue_add(&c->rows, &first, 1);
+        return;
+    }
+    return_rows(c);
+}
+
+void connection_finish(struct connection *c)
+{
+    c->finishing = true;
+    c->last = true;
+    return_rows(c);
+    if (c->session && smtp_session_greeted(c->session)) {
+        c->finish_until_us = c->w->now_us + c->params.limit_us[SMTP_QUIT];
+        smtp_session_stop(c->session, c->w->now_us);
+        drive(c);
+    } else {
+        close_as(c, CLOSED_CLEAN, NULL);
+    }
+}
+
+void connection_abort(struct connection *c)
+{
+    c->finishing = true;
+    return_rows(c);
+    if (c->session) {
+        break_off(c);
+        drive(c);
+    } else {
+        close_as(c, CLOSED_CLEAN, NULL);
+    }
+}

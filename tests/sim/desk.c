@@ -1,0 +1,514 @@
+/* What engine/engine.c, settle.c and journal.c do around the scheduler. Orders wait for
+ * a sync of the log, news take a while from thread to thread, and a run may be ended
+ * anywhere: politely, at once, or by the death of the process. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "world.h"
+
+enum { LOOKUPS_MAX = 100, IDLE_CHECK_EVERY = 61 };
+
+void world_log(struct world *w, const char *format, ...)
+{
+    buf_reset(&w->line);
+    buf_printf(&w->line, "%" PRId64 " ", w->now_us);
+    char text[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    buf_add_str(&w->line, text);
+    w->hash = (w->hash ^ hash_bytes(w->line.p, w->line.n)) * 0x9e3779b97f4a7c15u;
+    if (w->plan->trace)
+        printf("%.*s\n", (int)w->line.n, w->line.p);
+}
+
+/* ---- settling ---- */
+
+static void settle(struct world *w, uint32_t connection, uint32_t row,
+                   const struct verdict *v, bool worked)
+{
+    struct story *story = &w->stories[row];
+    struct settlement what = {v->outcome, v->counted, worked, v->in_doubt};
+    struct decision d =
+        scheduler_settle(w->scheduler, connection, row, &what, w->now_us);
+    story->lent = false;
+    story->due_us = d.next_us;
+    if (!v->counted && !d.final) {
+        promise(!v->in_doubt, w, "row %u: nobody's attempt leaves no doubt", row);
+        return;
+    }
+    bool delivered = v->outcome == OUTCOME_DELIVERED;
+    world_log(w, "settle %u %d %s attempt %u%s%s ended %d", row, v->code,
+              outcome_word(d.given_up ? OUTCOME_ERROR : v->outcome), d.attempt,
+              v->in_doubt ? " in-doubt" : "", v->assumed ? " assumed" : "", d.ended);
+    w->attempts++;
+    promise(v->code != 0, w, "row %u: an attempt has a code", row);
+    promise(!delivered || v->assumed || story->accepted, w,
+            "row %u is delivered, so its own dot got a 250", row);
+    promise(d.attempt == story->attempts + (v->counted ? 1u : 0u), w,
+            "row %u: attempt %u follows %u", row, d.attempt, story->attempts);
+    promise(!d.given_up || story->flagged, w, "row %u: it was in doubt before", row);
+    story->attempts = (uint16_t)d.attempt;
+    story->flagged = story->flagged || v->in_doubt || v->assumed;
+    story->assumed = story->assumed || v->assumed;
+    story->outcome = (uint8_t)(d.given_up ? OUTCOME_ERROR : v->outcome);
+    story->last_code = v->code;
+    story->ended = d.ended;
+    story->settled_us = w->now_us;
+    if (!story->first_us)
+        story->first_us = w->now_us;
+    if (!d.final)
+        return;
+    story->finals++;
+    w->pending--;
+    if (w->plan->places[w->plan->names[row_name(w, row)].place].good)
+        w->good_done_us = w->now_us;
+}
+
+static void close_lane(struct world *w, const struct news *news)
+{
+    struct lane *lane = &w->lanes[news->connection];
+    world_log(w, "closed %u %d%s", news->connection, (int)news->closed,
+              news->group ? " group" : "");
+    bool round = scheduler_closed(w->scheduler, news->connection, news->closed,
+                                  news->group, w->now_us);
+    if (round) {
+        struct verdict v = news->verdict;
+        v.outcome = OUTCOME_RETRY;
+        v.counted = true;
+        for (uint32_t row; (row = scheduler_round(w->scheduler));)
+            settle(w, NO_CONNECTION, row, &v, false);
+    }
+    *lane = (struct lane){0};
+    w->lanes_open--;
+}
+
+static void on_news(struct world *w, const struct news *news)
+{
+    struct lane *lane = &w->lanes[news->connection];
+    lane->progress_us = w->now_us;
+    switch (news->kind) {
+    case NEWS_SETTLED:
+        lane->lent--;
+        settle(w, news->connection, news->row, &news->verdict, news->worked);
+        break;
+    case NEWS_RETURNED:
+        lane->lent--;
+        w->stories[news->row].lent = false;
+        w->stories[news->row].due_us = w->now_us;
+        scheduler_returned(w->scheduler, news->connection, news->row, w->now_us);
+        if (lane->has_closed && scheduler_lent(w->scheduler, news->connection) == 0) {
+            struct news closed = lane->closed;
+            close_lane(w, &closed);
+        }
+        break;
+    case NEWS_CLOSED:
+        if (scheduler_lent(w->scheduler, news->connection) == 0) {
+            close_lane(w, news);
+            break;
+        }
+        scheduler_ending(w->scheduler, news->connection);
+        lane->closed = *news;
+        lane->has_closed = true;
+        break;
+    }
+}
+
+void desk_report(struct world *w, const struct news *news)
+{
+    int64_t at = w->now_us;
+    if (w->plan->news_us)
+        at += rng_below(&w->rng, (uint32_t)w->plan->news_us);
+    at = at > w->news_last_us ? at : w->news_last_us;
+    w->news_last_us = at;
+    if (w->news_n == w->news_cap) {
+        w->news_cap = w->news_cap ? 2 * w->news_cap : 256;
+        w->news = mem_resize(w->news, w->news_cap, sizeof *w->news);
+    }
+    w->news[w->news_n] = *news;
+    w->news[w->news_n++].at_us = at;
+    events_add(&w->events, at, EVENT_REPORTS, 0, 0);
+}
+
+void desk_news(struct world *w)
+{
+    if (w->news_first == w->news_n || w->news[w->news_first].at_us > w->now_us)
+        return;
+    while (w->news_first < w->news_n && w->news[w->news_first].at_us <= w->now_us) {
+        struct news news = w->news[w->news_first++];
+        on_news(w, &news);
+    }
+    if (w->news_first == w->news_n)
+        w->news_first = w->news_n = 0;
+    desk_turn(w);
+}
+
+/* ---- orders ---- */
+
+static void give_back(struct world *w, const struct order *order)
+{
+    for (int i = 0; i < order->rows_n; i++)
+        desk_report(w, &(struct news){.kind = NEWS_RETURNED,
+                                      .connection = order->connection,
+                                      .row = order->rows[i]});
+}
+
+/* A synced order reaches its worker. */
+static void deliver(struct world *w, struct order *order)
+{
+    struct connection *c = w->connections[order->connection];
+    switch (order->kind) {
+    case ORDER_OPEN:
+        if (!w->finishing) {
+            assert(!c);
+            connection_open(w, order);
+            return;
+        }
+        give_back(w, order);
+        desk_report(w, &(struct news){.kind = NEWS_CLOSED,
+                                      .connection = order->connection,
+                                      .closed = CLOSED_CLEAN});
+        break;
+    case ORDER_MORE:
+        if (c)
+            connection_lend(c, order);
+        else
+            give_back(w, order);
+        break;
+    case ORDER_RECALL:
+        if (c)
+            connection_recall(c);
+        break;
+    case ORDER_NONE:
+        abort();
+    }
+    free(order);
+}
+
+void desk_tasks(struct world *w)
+{
+    while (w->tasks_first < w->tasks_n && w->tasks[w->tasks_first].at_us <= w->now_us) {
+        struct order *order = w->tasks[w->tasks_first++].order;
+        scheduler_posted(w->scheduler, order->connection, w->now_us);
+        w->lanes[order->connection].progress_us = w->now_us;
+        deliver(w, order);
+    }
+    if (w->tasks_first == w->tasks_n)
+        w->tasks_first = w->tasks_n = 0;
+}
+
+static void carry_out(struct world *w, const struct order *order)
+{
+    struct lane *lane = &w->lanes[order->connection];
+    promise_order(w, order);
+    if (order->kind == ORDER_OPEN) {
+        assert(!lane->open);
+        *lane = (struct lane){.open = true, .site = order->site};
+        w->lanes_open++;
+    }
+    for (int i = 0; i < order->rows_n; i++) {
+        struct story *story = &w->stories[order->rows[i]];
+        story->lent = true;
+        story->lent_us = w->now_us;
+        story->flight = FLIGHT_LENT;
+    }
+    lane->lent += (uint32_t)order->rows_n;
+    world_log(w, "order %d %u %s rows %d", (int)order->kind, order->connection,
+              order->site, order->rows_n);
+    size_t size = offsetof(struct order, rows) + (size_t)order->rows_n * 4;
+    struct order *copy = mem_alloc(sizeof *copy > size ? size : sizeof *copy);
+    memcpy(copy, order, size);
+    int64_t at = w->now_us;
+    if (w->plan->sync_us)
+        at += rng_below(&w->rng, (uint32_t)w->plan->sync_us);
+    if ((int)rng_below(&w->rng, 1000) < w->plan->slow_syncs)
+        at += (1 + rng_below(&w->rng, 5)) * SECOND_US;
+    at = at > w->tasks_last_us ? at : w->tasks_last_us;
+    w->tasks_last_us = at;
+    if (w->tasks_n == w->tasks_cap) {
+        w->tasks_cap = w->tasks_cap ? 2 * w->tasks_cap : 256;
+        w->tasks = mem_resize(w->tasks, w->tasks_cap, sizeof *w->tasks);
+    }
+    w->tasks[w->tasks_n++] = (struct held_order){at, copy};
+    events_add(&w->events, at, EVENT_TASKS, 0, 0);
+}
+
+/* ---- names ---- */
+
+static void ask(struct world *w)
+{
+    uint32_t domain;
+    while (w->lookups < LOOKUPS_MAX &&
+           (domain = scheduler_ask(w->scheduler)) != RECIPIENTS_NO_DOMAIN) {
+        w->lookups++;
+        int64_t took = 1000 + rng_below(&w->rng, 400 * 1000);
+        events_add(&w->events, w->now_us + took, EVENT_ANSWER, domain, 0);
+    }
+}
+
+void desk_answer(struct world *w, uint32_t domain)
+{
+    const char *name = recipients_domain_name(w->plan->list, domain);
+    uint32_t number = (uint32_t)strtoul(name + 1, NULL, 10);
+    struct mx_set *set = plan_resolve(w->plan, number, w->now_us, 1000);
+    world_log(w, "name %u %d %s", number, set->code, set->key);
+    w->lookups--;
+    scheduler_resolved(w->scheduler, domain, set, w->now_us);
+    desk_turn(w);
+}
+
+static void settle_unresolvable(struct world *w)
+{
+    const struct mx_set *set;
+    for (uint32_t row; (row = scheduler_unresolvable(w->scheduler, &set));) {
+        struct verdict v = verdict_of_code(set->code, "dns", false);
+        settle(w, NO_CONNECTION, row, &v, false);
+    }
+}
+
+/* ---- turns ---- */
+
+void desk_turn(struct world *w)
+{
+    int64_t now = w->now_us;
+    scheduler_advance(w->scheduler, now);
+    ask(w);
+    settle_unresolvable(w);
+    while (scheduler_recall(w->scheduler, &w->order, now))
+        carry_out(w, &w->order);
+    while (scheduler_next(w->scheduler, &w->order, now) != ORDER_NONE)
+        carry_out(w, &w->order);
+    if (w->taken % IDLE_CHECK_EVERY == 0)
+        promise_idle(w);
+    int64_t wake = scheduler_wake(w->scheduler);
+    if (wake < w->wake_us || w->wake_us <= now) {
+        promise(wake > now, w, "the scheduler is not woken for nothing");
+        w->wake_us = wake;
+        if (wake != NEVER)
+            events_add(&w->events, wake, EVENT_WAKE, 0, 0);
+    }
+}
+
+static void past_of(void *arg, uint32_t row, struct row_past *out)
+{
+    const struct world *w = arg;
+    const struct story *story = &w->stories[row];
+    *out = (struct row_past){.final = story->finals > 0,
+                             .attempts = story->attempts,
+                             .first_us = story->first_us,
+                             .due_us = story->due_us,
+                             .doubted = story->flagged};
+}
+
+void desk_start(struct world *w)
+{
+    struct plan *p = w->plan;
+    w->stopping = w->finishing = w->killed = false;
+    w->wake_us = NEVER;
+    struct scheduler_params params = {.list = p->list,
+                                      .policy = p->policy,
+                                      .connections_total = p->connections_total,
+                                      .seed = p->seed,
+                                      .now_us = w->now_us,
+                                      .epoch_us = 0,
+                                      .past = past_of,
+                                      .past_arg = w};
+    w->scheduler = scheduler_create(&params);
+    desk_turn(w);
+}
+
+/* The process dies. Its kernel closes what was open, and flight says what each row was
+ * doing (cli/replay.c). */
+static void die(struct world *w)
+{
+    for (uint32_t i = 0; i < w->plan->connections_total; i++)
+        if (w->connections[i]) {
+            struct wire *wire = w->connections[i]->wire;
+            connection_free(w->connections[i]);
+            if (wire)
+                wire_close(w, wire, true);
+        }
+    while (w->tasks_first < w->tasks_n)
+        free(w->tasks[w->tasks_first++].order);
+    w->tasks_first = w->tasks_n = w->news_first = w->news_n = 0;
+    memset(w->lanes, 0, w->plan->connections_total * sizeof *w->lanes);
+    w->lanes_open = 0;
+    for (uint32_t row = 1; row <= w->plan->rows; row++) {
+        struct story *story = &w->stories[row];
+        if (!story->lent)
+            continue;
+        story->lent = false;
+        story->due_us = w->now_us;
+        if (story->flight != FLIGHT_DOT && story->flight != FLIGHT_TAKEN)
+            continue;
+        bool taken = story->flight == FLIGHT_TAKEN;
+        bool again = !taken && !story->flagged;
+        promise(!taken || story->accepted, w, "row %u: 250 was read for it", row);
+        story->attempts++;
+        story->last_code = taken ? 250 : 625;
+        story->outcome = taken   ? OUTCOME_DELIVERED
+                         : again ? OUTCOME_RETRY
+                                 : OUTCOME_ERROR;
+        story->flagged = story->flagged || !taken;
+        if (!story->first_us)
+            story->first_us = w->now_us;
+        if (!again) {
+            story->finals++;
+            w->pending--;
+        }
+    }
+}
+
+enum way { WAY_FINISH, WAY_ABORT, WAY_KILL };
+
+void desk_stop(struct world *w)
+{
+    enum way way = rng_below(&w->rng, 3);
+    world_log(w, "stop %d", (int)way);
+    if (way == WAY_KILL) {
+        w->killed = true;
+        die(w);
+        return;
+    }
+    scheduler_stop(w->scheduler);
+    w->stopping = true;
+    w->finishing = true;
+    for (uint32_t i = 0; i < w->plan->connections_total; i++)
+        if (w->connections[i])
+            (way == WAY_FINISH ? connection_finish
+                               : connection_abort)(w->connections[i]);
+}
+
+/* ---- the run ---- */
+
+static void happen(struct world *w, const struct event *e)
+{
+    switch (e->kind) {
+    case EVENT_WIRE: {
+        struct wire *wire = w->wires[e->who];
+        if (wire && wire->generation == e->generation && wire->wake_us == e->at_us)
+            wire_turn(w, wire);
+        break;
+    }
+    case EVENT_CONNECTION: {
+        struct connection *c = w->connections[e->who];
+        if (c && c->generation == e->generation && c->wake_us == e->at_us)
+            connection_timer(c);
+        break;
+    }
+    case EVENT_TASKS:
+        desk_tasks(w);
+        break;
+    case EVENT_REPORTS:
+        desk_news(w);
+        break;
+    case EVENT_ANSWER:
+        if (e->generation == 0 && w->scheduler)
+            desk_answer(w, e->who);
+        break;
+    case EVENT_WAKE:
+        if (e->at_us == w->wake_us)
+            desk_turn(w);
+        break;
+    case EVENT_STOP:
+        break;
+    }
+}
+
+/* Forget what belonged to a run that is over; the net goes on. */
+static void forget_run(struct world *w)
+{
+    scheduler_destroy(w->scheduler);
+    w->scheduler = NULL;
+    struct events old = w->events;
+    w->events = (struct events){.numbers = old.numbers};
+    for (struct event e; events_take(&old, &e);)
+        if (e.kind == EVENT_WIRE)
+            events_add(&w->events, e.at_us, e.kind, e.who, e.generation);
+    events_finish(&old);
+    w->lookups = 0;
+}
+
+static bool run_over(const struct world *w)
+{
+    if (w->killed)
+        return true;
+    return w->lanes_open == 0 && (scheduler_done(w->scheduler) || w->stopping);
+}
+
+/* One life of the process. */
+static void live(struct world *w)
+{
+    struct event e;
+    desk_start(w);
+    while (!run_over(w)) {
+        promise(events_take(&w->events, &e), w, "something is still to happen");
+        promise(e.at_us >= w->now_us, w, "time goes on");
+        w->now_us = e.at_us;
+        happen(w, &e);
+        if (++w->taken == w->stop_at && !w->stopping)
+            desk_stop(w);
+    }
+    promise(w->killed || w->stopping || w->pending == 0, w, "the run is over too soon");
+    forget_run(w);
+}
+
+/* Nobody sends, but what is under way goes on: until then, or until it is quiet. */
+static void let_time_pass(struct world *w, int64_t until_us)
+{
+    while (w->events.n && w->events.heap[0].at_us <= until_us) {
+        struct event e;
+        events_take(&w->events, &e);
+        w->now_us = e.at_us;
+        happen(w, &e);
+    }
+    if (until_us != NEVER)
+        w->now_us = until_us;
+}
+
+void world_run(struct world *w, struct plan *p)
+{
+    *w = (struct world){.plan = p, .rng = {p->seed ^ 0x5eed}, .now_us = SECOND_US};
+    w->record_fd = memfd_create("record", MFD_CLOEXEC);
+    w->sink = sink_world_create(w->record_fd, NULL);
+    w->stories = mem_zero(p->rows + 1, sizeof *w->stories);
+    w->lanes = mem_zero(p->connections_total, sizeof *w->lanes);
+    w->connections = mem_zero(p->connections_total, sizeof(struct connection *));
+    w->pending = p->rows;
+    for (int i = 0; i < p->stops && w->pending; i++) {
+        w->stop_at = w->taken + 1 + rng_below(&w->rng, 20 * p->rows);
+        live(w);
+        let_time_pass(w, w->now_us + rng_below(&w->rng, 600) * SECOND_US);
+    }
+    w->stop_at = 0;
+    while (w->pending)
+        live(w);
+    /* What is still on its way to a server is part of the truth. */
+    let_time_pass(w, NEVER);
+    promise_end(w);
+}
+
+void world_finish(struct world *w)
+{
+    for (uint32_t i = 0; i < w->wires_n; i++)
+        if (w->wires[i])
+            wire_free(w, w->wires[i]);
+    sink_world_destroy(w->sink);
+    close(w->record_fd);
+    events_finish(&w->events);
+    free(w->wires);
+    free(w->free_wires);
+    free(w->connections);
+    free(w->lanes);
+    free(w->tasks);
+    free(w->news);
+    free(w->stories);
+    buf_finish(&w->line);
+}

@@ -1,0 +1,365 @@
+/* What a seed makes of the world: servers of all characters, names that resolve or do
+ * not, settings, and a list. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "world.h"
+
+/* ---- drawing ---- */
+
+static int64_t between(struct rng *r, int64_t least, int64_t most)
+{
+    return least + (int64_t)(rng_next(r) % (uint64_t)(most - least + 1));
+}
+
+static bool chance(struct rng *r, uint32_t percent)
+{
+    return rng_below(r, 100) < percent;
+}
+
+void machine_calm(struct machine *m, uint64_t seed)
+{
+    *m = (struct machine){
+        .rng = {seed},
+        .mood = {.name = "calm", .pipelining = true},
+        .turn_us = NEVER,
+        .latency_us = 5000,
+        .window = 64 * 1024,
+        .receive_buffer = 64 * 1024,
+        .cut = 1460,
+    };
+    m->later_mood = m->mood;
+}
+
+/* Each character once; X(word, percent of places). The rest is calm. */
+/* clang-format off */
+#define CHARACTERS(X) \
+    X(PICKY, 6) X(DEFERRING, 4) X(FILTERING, 4) X(GREYLISTING, 8) X(CLOSING, 5)        \
+    X(LIMITING, 4) X(NARROW, 4) X(PLAIN, 3) X(OLD, 2) X(FAULTY, 14) X(STORMY, 4)       \
+    X(REFUSING, 2) X(DEAD, 3) X(DROPPED, 2) X(SPEECHLESS, 2) X(RECOVERING, 5)          \
+    X(TARPIT, 2) X(TINY, 4) X(DISTANT, 3) X(FLAKY, 3)
+/* clang-format on */
+enum character {
+#define X(name, percent) name,
+    CHARACTERS(X)
+#undef X
+        CALM
+};
+static const uint8_t percents[] = {
+#define X(name, percent) percent,
+    CHARACTERS(X)
+#undef X
+};
+
+static enum character draw_character(struct rng *r)
+{
+    uint32_t at = rng_below(r, 100);
+    for (int i = 0; i < CALM; i++) {
+        if (at < percents[i])
+            return (enum character)i;
+        at -= percents[i];
+    }
+    return CALM;
+}
+
+static void trouble_bytes(struct machine *m, struct rng *r, int percent)
+{
+    m->fault_percent = percent;
+    m->faults = (1u << FAULT_COUNT) - 2;
+    if (chance(r, 50)) /* one kind alone, so that it is met often */
+        m->faults = 1u << (1 + rng_below(r, FAULT_COUNT - 1));
+    m->fault_bytes = chance(r, 50) ? 600 : 6000;
+}
+
+static void take_character(struct machine *m, enum character character, struct rng *r)
+{
+    struct mood *mood = &m->mood;
+    int percent = (int)between(r, 1, 60);
+    switch (character) {
+    case PICKY:
+        mood->refuse_percent = percent;
+        mood->refuse_reply =
+            chance(r, 50) ? "550 5.1.1 no such user" : "552 5.2.2 mailbox full";
+        break;
+    case DEFERRING:
+        mood->defer_percent = percent;
+        mood->defer_reply = "451 4.3.0 try again later";
+        break;
+    case FILTERING:
+        mood->filter_percent = percent;
+        mood->filter_reply = chance(r, 50) ? "550 5.7.1 filtered" : "451 4.7.1 later";
+        break;
+    case GREYLISTING:
+        mood->greylist_s = (int)between(r, 60, 3600);
+        break;
+    case CLOSING:
+        mood->close_after = (int)between(r, 1, 20);
+        break;
+    case LIMITING:
+        mood->close_after = (int)between(r, 1, 20);
+        mood->close_reply = "421 4.7.0 too many messages";
+        break;
+    case NARROW:
+        mood->connections = (int)between(r, 1, 4);
+        break;
+    case PLAIN:
+        mood->pipelining = false;
+        break;
+    case OLD:
+        mood->helo_only = true;
+        break;
+    case FAULTY:
+        trouble_bytes(m, r, percent);
+        break;
+    case STORMY:
+        m->later_mood = *mood;
+        m->turn_us = between(r, 0, 5) * HOUR_US;
+        mood->greeting = "421 4.7.0 not now";
+        return;
+    case REFUSING:
+        mood->greeting = "554 5.7.1 no mail from you";
+        break;
+    case DEAD:
+    case DROPPED:
+    case SPEECHLESS:
+        m->reach = character == DEAD      ? REACH_REFUSED
+                   : character == DROPPED ? REACH_DROPPED
+                                          : REACH_SPEECHLESS;
+        m->reach_until_us = NEVER;
+        break;
+    case RECOVERING:
+        m->reach = (enum reach)between(r, REACH_REFUSED, REACH_SPEECHLESS);
+        m->reach_until_us = between(r, 0, 6 * 60) * MINUTE_US;
+        break;
+    case TARPIT:
+        m->slow_us = between(r, 1, 10) * SECOND_US;
+        break;
+    case TINY:
+        m->window = (uint32_t)between(r, 1, 200);
+        m->receive_buffer = (uint32_t)between(r, 1, 200);
+        trouble_bytes(m, r, chance(r, 50) ? percent : 0);
+        break;
+    case DISTANT:
+        mood->delay_ms = (int)between(r, 1, 3000);
+        break;
+    case FLAKY:
+        m->refuse_percent = percent;
+        break;
+    case CALM:
+        break;
+    }
+    m->later_mood = *mood;
+}
+
+static void draw_machine(struct machine *m, enum character character, struct rng *r)
+{
+    machine_calm(m, rng_next(r));
+    m->latency_us = chance(r, 20) ? between(r, 50000, 400000) : between(r, 100, 50000);
+    m->cut = (uint32_t)(chance(r, 30) ? between(r, 1, 40) : between(r, 40, 1460));
+    m->mood.pipelining = chance(r, 85);
+    take_character(m, character, r);
+}
+
+static void draw_places(struct plan *p, struct rng *r)
+{
+    p->places = mem_zero(p->places_n, sizeof *p->places);
+    p->machines =
+        mem_zero((size_t)p->places_n * SITE_MACHINES_MAX, sizeof *p->machines);
+    for (uint32_t i = 0; i < p->places_n; i++) {
+        struct place *place = &p->places[i];
+        enum character character = draw_character(r);
+        place->first = p->machines_n;
+        place->machines_n = 1 + rng_below(r, SITE_MACHINES_MAX);
+        place->good = character == CALM;
+        for (uint32_t k = 0; k < place->machines_n; k++) {
+            bool other = character != CALM && k > 0 && chance(r, 30);
+            draw_machine(&p->machines[p->machines_n++],
+                         other ? draw_character(r) : character, r);
+        }
+    }
+}
+
+static void draw_names(struct plan *p, struct rng *r)
+{
+    static const uint32_t ttls[] = {60, 300, 3600, 86400};
+    p->names = mem_zero(p->names_n, sizeof *p->names);
+    for (uint32_t i = 0; i < p->names_n; i++) {
+        struct name *name = &p->names[i];
+        name->place = i < p->places_n ? i : rng_below(r, p->places_n);
+        name->ttl_s = ttls[rng_below(r, 4)];
+        name->turn_us = between(r, 0, 5 * 60) * MINUTE_US;
+        if (chance(r, 15))
+            name->kind = (enum name_kind)between(r, NAME_UNKNOWN, NAME_UNUSABLE);
+    }
+}
+
+static void draw_settings(struct plan *p, struct rng *r)
+{
+    static const int64_t intervals[4][3] = {{1800000, 1800000, 1800000},
+                                            {300000, 900000, 1800000},
+                                            {60000, 300000, 3600000},
+                                            {1000, 60000, 600000}};
+    memcpy(p->intervals_ms, intervals[rng_below(r, 4)], sizeof p->intervals_ms);
+    p->policy = (struct scheduler_policy){
+        .retry_interval_ms = p->intervals_ms,
+        .retry_intervals = 3,
+        .lifetime_ms = between(r, 1, 24) * 3600 * 1000,
+        .max_attempts = chance(r, 30) ? (uint32_t)between(r, 1, 10) : 0,
+        .connections = (uint32_t)between(r, 1, 20),
+        .messages_per_connection = chance(r, 50) ? (uint32_t)between(r, 1, 100) : 0,
+    };
+    p->connections_total =
+        (uint32_t)(chance(r, 30) ? between(r, 5, 40) : between(r, 100, 600));
+    p->connect_limit_us = between(r, 5, 60) * SECOND_US;
+    p->smtp = (struct smtp_params){.helo_name = "sender.example.com"};
+    p->smtp.pipelining =
+        chance(r, 70) ? SMTP_PIPELINING_AUTO : (enum smtp_pipelining)between(r, 1, 2);
+    int64_t hurry = chance(r, 50) ? 1 : between(r, 2, 20);
+    for (int i = 0; i < SMTP_STAGE_COUNT; i++)
+        p->smtp.limit_us[i] = smtp_stages[i].limit_ms * INT64_C(1000) / hurry;
+    p->smtp.session_limit_us = chance(r, 60) ? between(r, 5, 120) * MINUTE_US : 0;
+    if (chance(r, 40)) {
+        p->verdict.end_timeout = (enum verdict_doubt)between(r, 0, 2);
+        p->verdict.in_doubt = (enum verdict_doubt)between(r, 0, 2);
+    }
+    if (chance(r, 20)) {
+        p->dead_from_us = between(r, 0, 120) * MINUTE_US;
+        p->dead_until_us = p->dead_from_us + between(r, 1, 600) * MINUTE_US;
+    }
+    p->sync_us = chance(r, 30) ? 0 : between(r, 1, 50000);
+    p->slow_syncs = chance(r, 20) ? 5 : 0;
+    p->news_us = chance(r, 30) ? 0 : between(r, 1, 5000);
+    p->stops = chance(r, 40) ? (int)between(r, 1, 4) : 0;
+}
+
+void plan_draw(struct plan *p, uint64_t seed)
+{
+    struct rng r = {seed};
+    *p = (struct plan){.seed = seed};
+    p->places_n = (uint32_t)between(&r, 1, chance(&r, 20) ? 5 : 300);
+    p->names_n = p->places_n + (uint32_t)between(&r, 0, p->places_n);
+    p->rows = (uint32_t)between(&r, 1, 6 * p->names_n);
+    draw_places(p, &r);
+    draw_names(p, &r);
+    draw_settings(p, &r);
+}
+
+void plan_make_list(struct plan *p)
+{
+    struct rng r = {p->seed + 1};
+    struct buf text = {0};
+    buf_add_str(&text, "email\n");
+    for (uint32_t row = 1; row <= p->rows; row++) {
+        /* Few names have most of the rows. */
+        uint32_t some = 1 + rng_below(&r, p->names_n);
+        buf_printf(&text, "r%u@d%u.example\n", row, rng_below(&r, some));
+    }
+    int fd = memfd_create("list", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n)
+        abort();
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    struct fault f = {0};
+    struct recipients_params params = {.path = path};
+    p->list = recipients_open(&params, &f);
+    if (!p->list) {
+        fprintf(stderr, "%s\n", f.words);
+        exit(1);
+    }
+    close(fd);
+    buf_finish(&text);
+}
+
+void plan_free(struct plan *p)
+{
+    recipients_free(p->list);
+    free(p->names);
+    free(p->places);
+    free(p->machines);
+}
+
+/* ---- names ---- */
+
+static void machine_address(uint32_t machine, struct ip *out)
+{
+    char text[32];
+    snprintf(text, sizeof text, "10.%u.%u.%u", machine >> 16 & 255, machine >> 8 & 255,
+             machine & 255);
+    bool good = ip_parse(text, out);
+    assert(good);
+    (void)good;
+}
+
+struct machine *plan_machine(struct plan *p, const struct ip *address)
+{
+    const uint8_t *b = address->bytes + 12;
+    uint32_t number = (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+    assert(number < p->machines_n);
+    return &p->machines[number];
+}
+
+static void answer_mx(const struct plan *p, const struct name *name, int64_t now_us,
+                      struct dns_answer *a)
+{
+    bool early = now_us < name->turn_us;
+    a->result = name->kind == NAME_UNKNOWN             ? DNS_NO_NAME
+                : name->kind == NAME_BARE              ? DNS_NO_DATA
+                : name->kind == NAME_FAILING && early  ? DNS_SERVFAIL
+                : name->kind == NAME_UNUSABLE && early ? DNS_UNUSABLE
+                                                       : DNS_FOUND;
+    a->null_mx = name->kind == NAME_NULL_MX;
+    if (a->result != DNS_FOUND || a->null_mx)
+        return;
+    const struct place *place = &p->places[name->place];
+    for (uint32_t i = 0; i < place->machines_n; i++) {
+        struct dns_mx *mx = &a->mx[a->n++];
+        mx->preference = (uint16_t)(10 * (1 + i / 2));
+        snprintf(mx->name, sizeof mx->name, "mx%u.p%u.example", place->first + i,
+                 name->place);
+    }
+}
+
+static void answer(const struct plan *p, const struct name *name,
+                   const struct mx_question *q, int64_t now_us, struct dns_answer *a)
+{
+    *a = (struct dns_answer){.result = DNS_NO_DATA, .why = "", .ttl_s = name->ttl_s};
+    snprintf(a->name, sizeof a->name, "%s", q->name);
+    if (now_us >= p->dead_from_us && now_us < p->dead_until_us) {
+        a->result = DNS_DEAD;
+        a->why = "no name server answers";
+        return;
+    }
+    if (q->type == DNS_MX) {
+        answer_mx(p, name, now_us, a);
+        if (a->result == DNS_SERVFAIL || a->result == DNS_UNUSABLE)
+            a->why = "the server says so";
+        return;
+    }
+    if (q->type != DNS_A)
+        return;
+    unsigned machine = p->places[name->place].first;
+    if (name->kind != NAME_BARE)
+        sscanf(q->name, "mx%u.", &machine);
+    a->result = DNS_FOUND;
+    machine_address(machine, &a->addresses[a->n++]);
+}
+
+struct mx_set *plan_resolve(const struct plan *p, uint32_t name, int64_t now_us,
+                            int64_t took_us)
+{
+    static struct dns_answer a;
+    char domain[40];
+    snprintf(domain, sizeof domain, "d%u.example", name);
+    struct mx_query *q = mx_query_create(domain, NULL);
+    struct mx_question question;
+    while (!mx_query_done(q))
+        while (mx_query_next(q, &question)) {
+            answer(p, &p->names[name], &question, now_us, &a);
+            mx_query_answer(q, question.id, &a, mx_answer_expires(&a, now_us));
+        }
+    return mx_query_finish(q, now_us, took_us);
+}

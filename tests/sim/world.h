@@ -1,0 +1,368 @@
+/* The world in a box: the real scheduler, sessions, verdicts and MX sets against seeded
+ * servers under a false clock, in one thread, without sockets and without sleeping. A
+ * seed is a whole world; the same seed is the same world, event for event.
+ *
+ *     events.c      what happens when
+ *     plan.c        what the world is like: list, names, machines, troubles
+ *     net.c         TCP as a sender sees it: windows, acknowledgements, resets
+ *     connection.c  what engine/connection.c does with libuv
+ *     desk.c        what engine/engine.c and settle.c do around the scheduler
+ *     promises.c    what must hold, in each moment and at the end */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <inttypes.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/rng.h"
+#include "queue/flight.h"
+#include "queue/scheduler.h"
+#include "sink/server.h"
+#include "smtp/session.h"
+#include "smtp/verdict.h"
+
+#define SECOND_US INT64_C(1000000)
+#define MINUTE_US (60 * SECOND_US)
+#define HOUR_US   (60 * MINUTE_US)
+#define NEVER     INT64_MAX
+
+struct world;
+
+/* ---- what happens when ---- */
+
+enum event_kind {
+    EVENT_WIRE,       /* a segment, an acknowledgement, a server that speaks */
+    EVENT_CONNECTION, /* a connection's timer */
+    EVENT_TASKS,      /* the log is synced: orders reach their connections */
+    EVENT_REPORTS,    /* news reach the scheduler */
+    EVENT_ANSWER,     /* of DNS */
+    EVENT_WAKE,       /* the scheduler's timer */
+    EVENT_STOP,       /* somebody ends the run */
+};
+
+struct event {
+    int64_t at_us;
+    uint64_t number; /* those of one moment in order */
+    enum event_kind kind;
+    uint32_t who;
+    uint32_t generation; /* of who: an older one means nothing any more */
+};
+
+struct events {
+    struct event *heap;
+    uint32_t n, cap;
+    uint64_t numbers;
+};
+
+void events_add(struct events *e, int64_t at_us, enum event_kind kind, uint32_t who,
+                uint32_t generation);
+bool events_take(struct events *e, struct event *out);
+void events_finish(struct events *e);
+
+/* ---- what the world is like ---- */
+
+enum reach {
+    REACH_WORKS,
+    REACH_REFUSED,    /* connect() is refused */
+    REACH_DROPPED,    /* connect() is never answered */
+    REACH_SPEECHLESS, /* connects, and never says a word */
+};
+
+enum blow {
+    FAULT_NONE,
+    FAULT_RESET,
+    FAULT_CLOSE,
+    FAULT_GONE,    /* the machine vanishes: nothing is acknowledged any more */
+    FAULT_FREEZE,  /* its program reads no more; its kernel goes on for a while */
+    FAULT_PAUSE,   /* the same, but it wakes up again */
+    FAULT_MUTE,    /* it takes everything and says nothing */
+    FAULT_GARBAGE, /* it says what is no SMTP, and goes on */
+    FAULT_COUNT
+};
+
+struct machine { /* what stands behind one address */
+    struct rng rng;
+    struct mood mood, later_mood; /* the second from turn_us on */
+    int64_t turn_us;
+    enum reach reach; /* until reach_until_us; then it works */
+    int64_t reach_until_us;
+    int refuse_percent; /* of connections */
+    int64_t latency_us; /* one way */
+    uint32_t window;    /* bytes on their way to it at once */
+    uint32_t receive_buffer;
+    uint32_t cut;         /* bytes of a segment at most */
+    int64_t slow_us;      /* between two bytes it says; 0: it is not slow */
+    int fault_percent;    /* of connections */
+    uint32_t fault_bytes; /* somewhere within so many */
+    unsigned faults;      /* a bit for each kind that may happen */
+    int open;
+};
+
+enum { SITE_MACHINES_MAX = 4 };
+
+struct place { /* an MX set and its machines */
+    uint32_t first, machines_n;
+    bool good; /* whatever comes is taken at once: what it gets may be measured */
+};
+
+enum name_kind {
+    NAME_GOOD,
+    NAME_UNKNOWN, /* NXDOMAIN */
+    NAME_NULL_MX,
+    NAME_BARE,     /* no MX but an address */
+    NAME_FAILING,  /* SERVFAIL until the turn, then good */
+    NAME_UNUSABLE, /* REFUSED until the turn, then good */
+};
+
+struct name {
+    uint32_t place;
+    enum name_kind kind;
+    int64_t turn_us;
+    uint32_t ttl_s;
+};
+
+struct plan {
+    uint64_t seed;
+    uint32_t rows, names_n, places_n, machines_n;
+    struct name *names;
+    struct place *places;
+    struct machine *machines;
+    struct recipients *list;
+    int64_t dead_from_us, dead_until_us; /* no name server answers anything */
+    int64_t intervals_ms[3];
+    struct scheduler_policy policy;
+    uint32_t connections_total;
+    struct smtp_params smtp;
+    struct verdict_policy verdict;
+    int64_t connect_limit_us;
+    int64_t sync_us; /* a sync of the log takes up to so long */
+    int slow_syncs;  /* of 1000: seconds */
+    int64_t news_us; /* from a worker to the scheduler at most */
+    int stops;       /* the run is ended so often and resumed */
+    bool lingers;    /* close() leaves what is unsent to the kernel, as it did */
+    bool trace;
+};
+
+/* Random worlds; changes to a plan are made between draw and make_list. */
+void plan_draw(struct plan *p, uint64_t seed);
+void plan_make_list(struct plan *p);
+void plan_free(struct plan *p);
+struct machine *plan_machine(struct plan *p, const struct ip *address);
+/* The answer of a lookup that ends now. */
+struct mx_set *plan_resolve(const struct plan *p, uint32_t name, int64_t now_us,
+                            int64_t took_us);
+
+/* A machine without troubles. */
+void machine_calm(struct machine *m, uint64_t seed);
+
+/* ---- TCP ---- */
+
+struct segment {
+    int64_t at_us;
+    uint64_t n; /* bytes; in acks: the stream up to here */
+    enum { SEGMENT_DATA, SEGMENT_FIN, SEGMENT_RST } kind;
+};
+
+struct flow { /* on its way, in order */
+    struct segment *segments;
+    uint32_t first, n, cap;
+    int64_t last_us;
+    struct buf bytes;
+    size_t taken;
+};
+
+struct connection;
+
+struct wire {
+    uint32_t number, generation;
+    struct machine *machine;
+    struct rng rng;
+    struct mood mood;
+    struct connection *connection; /* NULL: it has closed */
+    struct sink_server *server;    /* NULL: it is over there */
+    struct flow up, down, acks;
+    struct buf unsent; /* in our kernel */
+    uint64_t written, transmitted, acknowledged, arrived, consumed, told;
+    bool fin_due; /* behind what is unsent */
+    bool cut_off; /* reset or closed by us at once: nothing more leaves */
+    bool answers_reset;
+    bool gone, frozen, mute;
+    int64_t thaw_us, give_up_us; /* the kernel's own patience */
+    struct buf inbox;            /* arrived, not read by the program there */
+    bool inbox_end;              /* and our end behind it */
+    enum blow fault;
+    uint64_t fault_at; /* byte of the stream */
+    bool fault_down;
+    uint64_t fed, said;
+    int64_t wake_us; /* earliest event of it in the heap */
+    char line[32];   /* what leaves, as far as the line goes */
+    size_t line_n;
+    uint32_t line_row; /* of the message that leaves */
+};
+
+struct wire *wire_open(struct world *w, struct machine *m, struct connection *c);
+/* How many bytes our kernel takes. */
+size_t wire_write(struct world *w, struct wire *wire, const struct iovec *pieces,
+                  int n);
+struct smtp_wire wire_where(const struct wire *wire);
+void wire_close(struct world *w, struct wire *wire, bool linger);
+void wire_turn(struct world *w, struct wire *wire);
+void wire_free(struct world *w, struct wire *wire);
+
+/* ---- connections and the desk ---- */
+
+struct row_queue {
+    uint32_t *rows;
+    uint32_t head, end, cap;
+};
+
+struct slot {
+    uint32_t row; /* 0: free */
+    bool marked;
+    uint32_t dots_before; /* of the row, when it was begun */
+    struct smtp_transaction transaction;
+    struct smtp_recipient recipient;
+    char address[80];
+    char body[256];
+    struct iovec piece;
+};
+
+enum { SLOTS = 2 };
+
+struct connection {
+    struct world *w;
+    uint32_t number, generation;
+    struct order *order; /* the targets live in it */
+    int target;
+    struct wire *wire;
+    int64_t connect_began_us, connect_at_us; /* connecting: when it is decided */
+    enum reach reach;
+    int64_t idle_until_us, finish_until_us;
+    struct smtp_params params;
+    struct smtp_session *session;
+    int64_t session_began_us;
+    struct row_queue rows;
+    uint32_t left, begun;
+    bool last, finishing, broken_off, trouble, group;
+    struct slot slots[SLOTS];
+    int64_t wake_us;
+};
+
+/* The verbs of engine/connection.h. */
+void connection_open(struct world *w, struct order *order);
+void connection_lend(struct connection *c, const struct order *order);
+void connection_recall(struct connection *c);
+void connection_finish(struct connection *c);
+void connection_abort(struct connection *c);
+void connection_free(struct connection *c); /* as if the process died */
+/* What its wire brings. */
+void connection_read(struct connection *c, const char *data, size_t n);
+void connection_lost(struct connection *c, bool timed_out, const char *words);
+void connection_writable(struct connection *c);
+void connection_timer(struct connection *c);
+
+enum news_kind { NEWS_SETTLED, NEWS_RETURNED, NEWS_CLOSED };
+
+struct news {
+    int64_t at_us;
+    enum news_kind kind;
+    uint32_t connection, row;
+    struct verdict verdict;
+    bool worked, group;
+    enum close_kind closed;
+};
+
+void desk_report(struct world *w, const struct news *news);
+
+struct lane { /* a connection as the scheduler's thread sees it */
+    bool open, has_closed;
+    struct news closed;
+    const char *site;
+    uint32_t lent;
+    int64_t progress_us; /* rows came, or went */
+};
+
+struct held_order {
+    int64_t at_us;
+    struct order *order;
+};
+
+/* What is true of a row, whatever the engine believes. */
+struct story {
+    uint8_t finals;
+    bool lent, flagged, assumed;
+    uint8_t outcome; /* of the last attempt, enum outcome */
+    uint8_t flight;  /* enum flight_state */
+    uint16_t accepted;
+    uint16_t dots; /* left our machine */
+    uint16_t attempts;
+    int last_code, ended;
+    int64_t first_us, due_us, lent_us, settled_us;
+};
+
+struct world {
+    struct plan *plan;
+    int64_t now_us;
+    struct events events;
+    struct rng rng; /* of our own machine */
+    struct scheduler *scheduler;
+    struct sink_world *sink;
+    int record_fd;
+    uint64_t messages; /* read from the record */
+
+    struct connection **connections;
+    uint32_t connection_generations;
+    struct wire **wires;
+    uint32_t wires_n, wires_cap;
+    uint32_t *free_wires;
+    uint32_t free_wires_n;
+    uint32_t wire_generations;
+
+    struct lane *lanes;
+    uint32_t lanes_open;
+    struct order order;
+    struct held_order *tasks;
+    uint32_t tasks_first, tasks_n, tasks_cap;
+    int64_t tasks_last_us;
+    struct news *news;
+    uint32_t news_first, news_n, news_cap;
+    int64_t news_last_us;
+    uint32_t lookups;
+    int64_t wake_us;
+    bool stopping, finishing, killed;
+    uint64_t taken; /* events */
+    uint64_t stop_at;
+
+    struct story *stories; /* from 1 */
+    uint64_t pending;
+    uint64_t attempts, delivered, errors, doubts, twice;
+    int64_t good_done_us; /* the last row of a good place */
+    uint64_t hash;
+    struct buf line;
+};
+
+void world_run(struct world *w, struct plan *p);
+void world_finish(struct world *w);
+void desk_turn(struct world *w);
+void desk_start(struct world *w);
+void desk_tasks(struct world *w);
+void desk_news(struct world *w);
+void desk_answer(struct world *w, uint32_t domain);
+void desk_stop(struct world *w);
+
+/* A line of this world's log. */
+void world_log(struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- promises ---- */
+
+/* What does not hold ends the program, with the seed. */
+void promise(bool holds, const struct world *w, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void promise_order(struct world *w, const struct order *order);
+void promise_idle(struct world *w); /* no row waits while its path could take it */
+void promise_end(struct world *w);
+uint32_t row_name(const struct world *w, uint32_t row); /* its number in the plan */
+
+#endif
