@@ -209,11 +209,23 @@ static void on_closed(uv_handle_t *handle)
     free(handle);
 }
 
+/* What has not left must not leave any more. The kernel would go on sending it behind
+ * our back, and a dot that was judged unsent, whose row is tried again without a flag,
+ * would arrive after all when the peer opens its window. */
+static void drop_unsent(int fd)
+{
+    int unsent = 0;
+    struct linger at_once = {.l_onoff = 1};
+    if (ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && unsent > 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void stream_close(struct stream *s)
 {
     if (s->fd < 0)
         return;
     uv_close((uv_handle_t *)s->poll, on_closed);
+    drop_unsent(s->fd);
     close(s->fd);
     tls_free(s->tls);
     stream_init(s);

@@ -1,0 +1,78 @@
+/* What a stream leaves behind when it is closed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+
+#include "engine/stream.h"
+
+static int listen_narrowly(uint16_t *port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int small = 2048;
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t n = sizeof at;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    uv_poll_stop(poll);
+}
+
+/* A peer that does not read now may read later: what had not left when the row was
+ * judged must never reach it. */
+static void unsent_never_arrives(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    uint16_t port;
+    int listener = listen_narrowly(&port);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct stream s;
+    struct ip ip;
+    int error;
+    bool ours;
+    stream_init(&s);
+    assert_true(ip_parse("127.0.0.1", &ip));
+    assert_true(stream_connect(&s, &loop, &ip, port, on_event, NULL, &error, &ours));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    int peer = accept(listener, NULL, NULL);
+    assert_true(peer >= 0);
+
+    static char block[64 * 1024];
+    size_t written = 0;
+    for (ssize_t n; (n = send(s.fd, block, sizeof block, MSG_NOSIGNAL)) > 0;)
+        written += (size_t)n;
+    assert_true(stream_wire(&s).untransmitted > 0);
+    stream_close(&s);
+    uv_run(&loop, UV_RUN_DEFAULT);
+
+    size_t arrived = 0;
+    for (ssize_t n; (n = recv(peer, block, sizeof block, 0)) > 0;)
+        arrived += (size_t)n;
+    assert_true(arrived < written);
+    close(peer);
+    close(listener);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unsent_never_arrives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
