@@ -387,37 +387,42 @@ static void drive(struct connection *c)
     connection_set_timer(c, now);
 }
 
-/* The handshake may have ended with what was just read. */
-static void watch_handshake(struct connection *c)
+/* Plaintext that was read. What the kernel has sent is asked after reading: a reply
+ * that came before the peer had the dot is not about it. */
+static void receive(struct connection *c, size_t n)
 {
-    if (!c->stream.tls)
-        return;
-    enum tls_state state = tls_state(c->stream.tls);
-    if (state == TLS_OPEN && !smtp_session_is_secured(c->session))
-        smtp_session_secured(c->session, connection_now_us());
-    else if (state == TLS_FAILED)
-        smtp_session_tls_failed(c->session, tls_words(c->stream.tls),
-                                connection_now_us());
+    if (smtp_session_asks_wire(c->session))
+        smtp_session_wire(c->session, stream_wire(&c->stream));
+    smtp_session_receive(c->session, c->worker->read_buffer, n, connection_now_us());
 }
 
-/* Read what is there. False: nothing will come any more; *error: errno, 0 for EOF.
- */
+/* A reply in front of a broken record was a reply: this comes after receive. */
+static void tls_broke(struct connection *c)
+{
+    smtp_session_wire(c->session, stream_wire(&c->stream));
+    smtp_session_tls_failed(c->session, tls_words(c->stream.tls), connection_now_us());
+}
+
+/* Read what is there. False: nothing will come any more; *error: errno, 0 for EOF. */
 static bool read_in(struct connection *c, int *error)
 {
     const struct worker *w = c->worker;
     for (;;) {
         ssize_t n = stream_read(&c->stream, w->read_buffer, w->cipher_buffer,
                                 WORKER_READ_MAX, error);
-        watch_handshake(c);
+        const struct tls *tls = c->stream.tls;
+        if (tls && tls_state(tls) == TLS_OPEN && !smtp_session_is_secured(c->session))
+            smtp_session_secured(c->session, connection_now_us());
+        if (n > 0)
+            receive(c, (size_t)n);
+        if (tls && tls_state(tls) == TLS_FAILED) {
+            tls_broke(c);
+            return true;
+        }
         if (n == STREAM_END)
             return false;
-        if (n == STREAM_AGAIN)
-            return true;
-        if (smtp_session_asks_wire(c->session))
-            smtp_session_wire(c->session, stream_wire(&c->stream));
-        smtp_session_receive(c->session, w->read_buffer, (size_t)n,
-                             connection_now_us());
-        if (!c->stream.tls) /* what is left wakes us again, after the others */
+        if (n == STREAM_AGAIN ||
+            !tls) /* what is left wakes us again, after the others */
             return true;
     }
 }
