@@ -101,8 +101,7 @@ void journal_settled(struct journal *j, uint32_t entry)
     b->entries[b->entries_n++] = entry;
 }
 
-/* What waited for this sync is safe. */
-static void release(struct journal *j, struct journal_batch *b)
+static void post_tasks(struct journal *j, struct journal_batch *b)
 {
     struct held_task *next;
     for (struct held_task *h = b->tasks; h; h = next) {
@@ -113,6 +112,12 @@ static void release(struct journal *j, struct journal_batch *b)
     }
     b->tasks = NULL;
     b->tail = &b->tasks;
+}
+
+/* What waited for this sync is safe. */
+static void release(struct journal *j, struct journal_batch *b)
+{
+    post_tasks(j, b);
     for (uint32_t i = 0; i < b->entries_n; i++)
         flight_give_back(j->flight, b->entries[i]);
     b->entries_n = 0;
@@ -170,6 +175,6 @@ bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us)
 
 void journal_let_go(struct journal *j)
 {
-    release(j, &j->under_way);
-    release(j, &j->next);
+    post_tasks(j, &j->under_way);
+    post_tasks(j, &j->next);
 }

@@ -57,7 +57,8 @@ void journal_settled(struct journal *j, uint32_t entry);
  * most every JOURNAL_PAUSE_US, a few lines more a sync cost nobody anything. */
 bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us);
 /* The run is over before its time: post what is held. The workers were told before to
- * begin nothing any more, and give the rows back. */
+ * begin nothing any more, and give the rows back. Flight entries stay as they are:
+ * their lines may be lost, and then flight alone knows what became of those rows. */
 void journal_let_go(struct journal *j);
 
 #endif

@@ -8,7 +8,6 @@ process, changed files). SEED=N repeats; RUNS=N says how many of kill, calls, po
 
 What must hold after all of it is in check()."""
 import collections
-import json
 import os
 import random
 import shutil
@@ -29,9 +28,9 @@ ROWS = 300
 SITES = 4
 rng = random.Random(SEED)
 receiver = Receiver(SITES, SEED)
+KINDS = ["ok"] * 8 + ["slow"] * 4 + ["grey", "late", "no", "bad"]
 FINAL = ("delivered", "error", "absent")
 FILES = {"attempts.tsv", "job.conf", "list.tsv", "lock", "message.eml"}
-HEADER = b"#hikyaku-attempts 1\n"
 figures = collections.Counter()
 
 
@@ -39,7 +38,7 @@ class Case:
     """One job, from its first start to its last result."""
     number = 0
 
-    def __init__(self, part, rows=ROWS, spool=None, retry="200ms"):
+    def __init__(self, part, rows=ROWS, spool=None, kinds=KINDS):
         Case.number += 1
         self.part, self.name, self.rows = part, f"{part}{Case.number}", rows
         self.folder = f"{work}/{self.name}"
@@ -48,20 +47,19 @@ class Case:
         os.mkdir(self.folder)
         self.boot, self.story = 0, []
         self.strict = True  # flags only where the dot may have arrived
-        self.make_list()
+        self.make_list(kinds)
         with open(f"{self.folder}/message.eml", "w") as f:
             f.write("From: a@sender.example\nSubject: hello {{name}}\n\nDear {{name}}\n.\n")
         with open(f"{self.folder}/hikyaku.conf", "w") as f:
             f.write(f'hostname = "sender.example"\nspool = "{self.spool}"\n'
                     f'workers = {rng.randrange(3)}\ndeny_destinations = {{}}\n'
                     f'resolver {{ servers = {{"127.0.0.1:{dns_port}"}} }}\n'
-                    f'policy {{ port = {receiver.port}  retry_interval = {{"{retry}"}}\n'
+                    f'policy {{ port = {receiver.port}  retry_interval = {{"200ms"}}\n'
                     f'  lifetime = "60s"  connections = {rng.choice((1, 3, 20))}\n'
                     f'  messages_per_connection = {rng.choice((0, 5, 20))}\n'
                     f'  pipelining = {rng.choice(("auto", "auto", "group", "off"))} }}\n')
 
-    def make_list(self):
-        kinds = ["ok"] * 8 + ["slow"] * 4 + ["grey", "late", "no", "bad"]
+    def make_list(self, kinds):
         self.email, before = {}, None
         for row in range(1, self.rows + 1):
             self.email[row] = (f"{rng.choice(kinds)}{row}.{self.name}"
@@ -308,26 +306,221 @@ def damage(number):
     case.check()
 
 
-def all_parts():
-    return {"kill": kill_random, "calls": kill_calls, "power": lose_power, "damage": damage}
+# What fails, how, and the exit statuses that say so. A call that fails may also do no harm.
+FAILURES = [("malloc", "ENOMEM", (71,)), ("open", "EMFILE", (66, 73, 74)),
+            ("write", "EIO", (73, 74)), ("write", "ENOSPC+", (73, 74)), ("sync", "EIO", (73, 74)),
+            ("rename", "EIO", (73, 74)), ("truncate", "ENOSPC", (73, 74)),
+            ("mmap", "ENOMEM", (66, 71, 74)), ("socket", "EMFILE", (69, 71, 74))]
+
+
+def numbers(count):
+    """Which of the calls: all when they are few; the first ones, then some."""
+    wanted = 150 if LONG else 8
+    if count <= wanted:
+        return list(range(1, count + 1))
+    return sorted({int(1 + i * count / wanted + rng.random() * count / wanted) % count + 1
+                   for i in range(wanted)})
+
+
+def fail_call(again, classes, action, good, number, tried):
+    """The n-th call fails while the job is sent, or, with again, while it goes on."""
+    case = Case("fail", rows=12, kinds=["ok"])
+    if again:
+        case.start("send:9:kill")
+        case.end()
+    case.start(f"{classes}:{number}:{action}")
+    case.end(20)
+    what = f"{classes}:{number}:{action} of {'resume' if again else 'send'}"
+    status = case.status
+    tried[status] += 1
+    assert status == 0 or status in good, (what, status, case.err)
+    said = [line for line in case.err.splitlines() if line.startswith("hikyaku: ")]
+    assert status == 0 or len(said) == 1 and said[0].split()[1][0] in "-67", (what, case.err)
+    case.whole_or_nothing()
+    case.finish()
+
+
+def fail():
+    for again in False, True:
+        for classes, action, good in FAILURES:
+            case = Case("fail", rows=12, kinds=["ok"])
+            if again:
+                case.start("send:9:kill")
+                case.end()
+            case.start(f"{classes}:0:{action}")
+            assert case.end() == 0, case.status
+            count = case.calls()
+            case.check()
+            tried = collections.Counter()
+            for number in numbers(count):
+                fail_call(again, classes, action, good, number, tried)
+            words = ", ".join(f"{n} times {status}" for status, n in sorted(tried.items()))
+            print(f"fail: {'resume' if again else 'send'}, {classes} {action}, "
+                  f"{count} calls: exit {words}", flush=True)
+
+
+def room():
+    """A file system of its own that fills up, and then has room again."""
+    if os.geteuid() != 0:
+        print("room: skipped, only root can mount")
+        return
+    spool = f"{work}/small"
+    os.mkdir(spool)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", spool],
+                      stderr=subprocess.DEVNULL).returncode:
+        print("room: skipped, no mounts here")
+        return
+    try:
+        for left in (16 << 10, 600 << 10, 700 << 10, 800 << 10)[:4 if LONG else 3]:
+            case = Case("room", spool=spool)
+            with open(f"{spool}/filler", "wb") as f:
+                f.write(bytes((1 << 20) - left))
+            case.start()
+            case.end()
+            assert case.status in (0, 73, 74), case.status
+            assert case.status == 0 or "No space left" in case.err, case.err
+            case.whole_or_nothing()
+            print(f"room: {left >> 10} kB left: exit {case.status} {case.err.strip()}")
+            os.unlink(f"{spool}/filler")
+            case.finish()
+    finally:
+        subprocess.run(["umount", "-l", spool], check=True)
+
+
+def snapshot(folder):
+    files = {}
+    for name in sorted(os.listdir(folder)):
+        path = f"{folder}/{name}"
+        with open(path, "rb") as f:
+            files[name] = (os.stat(path).st_mtime_ns, os.stat(path).st_ino, f.read())
+    return files
+
+
+def begin_and_stop(case):
+    """A job in the middle of its work, asleep."""
+    case.start()
+    log = f"{case.job}/attempts.tsv"
+    for _ in range(2000):
+        if os.path.exists(log) and os.path.getsize(log) > 8000:
+            break
+        time.sleep(0.001)
+    case.process.send_signal(signal.SIGSTOP)
+    assert case.process.poll() is None, "it was over too soon"
+    return log
+
+
+def second_process():
+    case = Case("other", kinds=["slow"])
+    begin_and_stop(case)
+    first, before = case.process, snapshot(case.job)
+    case.start()
+    assert case.end() == 75, case.status
+    assert "another process" in case.err, case.err
+    assert snapshot(case.job) == before, "the second process touched something"
+    first.send_signal(signal.SIGCONT)
+    case.process = first
+    assert case.end() == 0, case.status
+    case.check()
+
+
+def moved(log):
+    os.rename(log, log + ".1")
+    return lambda: os.rename(log + ".1", log)
+
+
+def replaced(log):
+    shutil.copy(log, log + ".1")
+    os.rename(log + ".1", log)
+    return lambda: None
+
+
+def shortened(log):
+    with open(log, "r+b") as f:
+        text = f.read()
+        f.truncate(text.rindex(b"\n", 0, len(text) - 40) + 1)
+
+    def mend():
+        with open(log, "wb") as f:
+            f.write(text)
+    return mend
+
+
+def touch_log(how):
+    """The log is not the one that we write: nothing goes out any more, and when it is back the
+    job goes on."""
+    case = Case("other", kinds=["slow"])
+    log = begin_and_stop(case)
+    put_back = how(log)
+    case.process.send_signal(signal.SIGCONT)
+    assert case.end() == 74, (how.__name__, case.status, case.err)
+    assert case.err.startswith("hikyaku: -20 LE "), case.err
+    put_back()
+    case.finish()
+
+
+def touch_snapshot(file):
+    case = Case("other")
+    case.start("send:20:kill")
+    case.end()
+    path = f"{case.job}/{file}"
+    with open(path, "r+b") as f:
+        whole = f.read()
+        f.seek(20)
+        f.write(bytes([whole[20] ^ 1]))
+    case.start()
+    assert case.end() == 65, case.status
+    assert case.err.startswith("hikyaku: -21 LE "), case.err
+    with open(path, "wb") as f:
+        f.write(whole)
+    case.finish()
+
+
+def damaged_at_the_end():
+    """A job that is over, and then a result is damaged: its row is in doubt, and sent again."""
+    case = Case("other")
+    case.strict = False
+    case.start()
+    assert case.end() == 0, case.status
+    line = flip(f"{case.job}/attempts.tsv", lambda line: b"\t250\t" in line)
+    assert line
+    case.finish()
+
+
+def other():
+    second_process()
+    for how in moved, replaced, shortened:
+        touch_log(how)
+    touch_snapshot("list.tsv")
+    touch_snapshot("message.eml")
+    damaged_at_the_end()
+    print("other: second process, log moved, replaced, shortened, snapshots changed, "
+          "damage after the end")
+
+
+SERIES = {"kill": kill_random, "calls": kill_calls, "power": lose_power, "damage": damage}
+ONCE = {"fail": fail, "room": room, "other": other}
+
+
+def run_series(part):
+    began = time.time()
+    figures.clear()
+    for number in range(RUNS):
+        try:
+            SERIES[part](number)
+        except AssertionError:
+            print(f"FAILED: {part}, run {number}")
+            raise
+    print(f"{part}: {RUNS} runs, {dict(figures)}, {time.time() - began:.1f} s", flush=True)
 
 
 def main():
-    print(f"SEED={SEED}")
-    wanted = list(all_parts()) + ["fail", "room", "other"] if parts[0] in ("short", "long") else parts
+    print(f"SEED={SEED}", flush=True)
+    wanted = list(SERIES) + list(ONCE) if parts[0] in ("short", "long") else parts
     for part in wanted:
-        if part not in all_parts():
-            continue
-        began = time.time()
-        figures.clear()
-        for number in range(RUNS):
-            state = rng.getstate()
-            try:
-                all_parts()[part](number)
-            except AssertionError as e:
-                print(f"FAILED: {part} run {number}, SEED={SEED}: {e}")
-                raise
-        print(f"{part}: {RUNS} runs, {dict(figures)}, {time.time() - began:.1f} s", flush=True)
+        if part in SERIES:
+            run_series(part)
+        else:
+            ONCE[part]()
 
 
 main()
