@@ -127,3 +127,28 @@ C
 column() { # number of a column of results.tsv, by name
     head -1 "$1" | tr '\t' '\n' | grep -nx "$2" | cut -d: -f1
 }
+
+# Wait until the file $1 has a line that matches $2.
+wait_for_line() {
+    tries=0
+    until grep -q "$2" "$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 200 ] || die "$1 never said $2: $(cat "$1" 2>/dev/null)"
+        sleep 0.05
+    done
+}
+
+# authority NAME: makes $work/NAME.pem and NAME.key, which sign certificates.
+authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
+        -keyout "$work/$1.key" -out "$work/$1.pem" 2>>"$work/openssl.log"
+}
+# certificate FILE HOST DAYS AUTHORITY: makes $work/FILE.pem and FILE.key for that host.
+certificate() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
+        -keyout "$work/$1.key" -out "$work/$1.csr" 2>>"$work/openssl.log"
+    echo "subjectAltName = DNS:$2" >"$work/ext"
+    openssl x509 -req -in "$work/$1.csr" -CA "$work/$4.pem" -CAkey "$work/$4.key" \
+        -CAcreateserial -days "$3" -extfile "$work/ext" -out "$work/$1.pem" \
+        2>>"$work/openssl.log" || die "no certificate: $(cat "$work/openssl.log")"
+}
