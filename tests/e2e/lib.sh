@@ -128,16 +128,6 @@ column() { # number of a column of results.tsv, by name
     head -1 "$1" | tr '\t' '\n' | grep -nx "$2" | cut -d: -f1
 }
 
-# Wait until the file $1 has a line that matches $2.
-wait_for_line() {
-    tries=0
-    until grep -q "$2" "$1" 2>/dev/null; do
-        tries=$((tries + 1))
-        [ $tries -lt 200 ] || die "$1 never said $2: $(cat "$1" 2>/dev/null)"
-        sleep 0.05
-    done
-}
-
 # authority NAME: makes $work/NAME.pem and NAME.key, which sign certificates.
 authority() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
