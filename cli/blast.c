@@ -260,6 +260,9 @@ struct engine_params blast_engine(const struct blast *b)
                 .messages_per_connection = (uint32_t)p->messages_per_connection,
             },
         .resolver = blast_resolver(b),
+        .storm = {(uint32_t)b->conf->storm.window, (uint32_t)b->conf->storm.min,
+                  (uint32_t)b->conf->storm.failures,
+                  (uint32_t)b->conf->storm.consecutive},
     };
     static const enum smtp_tls tls[] = {
         [CONF_TLS_NONE] = SMTP_TLS_NONE,

@@ -15,6 +15,11 @@ typedef int command_fn(int argc, char **argv);
     X(check,    "dry run: parse all, resolve every domain, show the plan, send nothing")   \
     X(rehearse, "the whole blast against the built-in receiver; nothing leaves the machine") \
     X(resume,   "go on with a job that was stopped or killed")                             \
+    X(status,   "how a job stands, while it runs and afterwards")                          \
+    X(pause,    "begin nothing new in a running job")                                      \
+    X(continue, "go on with a job that is paused")                                         \
+    X(cancel,   "end a running job: all that is left becomes -11")                         \
+    X(reload,   "let a running job read its settings anew")                                \
     X(results,  "one result for every row of a job's list")                                \
     X(why,      "the whole story of one recipient, and what it waits for now")             \
     X(codes,    "the code table")                                                          \
@@ -26,7 +31,8 @@ COMMANDS(X)
 #undef X
 
 enum {
-    EXIT_PENDING = 3, /* stopped by a signal with rows still pending */
+    EXIT_PENDING = 3,   /* stopped by a signal with rows still pending */
+    EXIT_CANCELLED = 4, /* by somebody, or by the error storm: the rest is -11 */
 };
 
 /* The exit status for a fault of ours: sysexits.h by native code. */

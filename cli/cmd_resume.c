@@ -28,13 +28,17 @@ static const char words[] =
     "  -c, --config FILE  take the settings from there instead of those the job began "
     "with;\n"
     "                     list, message and sender stay\n"
+    "  -R, --retry-cancelled  send also what was cancelled, by somebody or by the "
+    "error "
+    "storm\n"
     "  -q, --quiet        no progress, only the sum at the end\n"
     "  -J, --json         progress and sum as JSON, one object a line\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit status: 0 every row has its final result; 3 stopped by a signal, rows are "
     "pending;\n"
-    "65 list or message of the job are damaged; 66 no such job; 74 I/O error; 75 "
+    "4 it was cancelled, now or before; 65 list or message of the job are damaged; 66 "
+    "no such job; 74 I/O error; 75 "
     "another\n"
     "process holds the job; 78 bad settings.\n";
 
@@ -43,6 +47,7 @@ struct resuming {
     struct blast blast;
     struct job job;
     struct replay replay;
+    bool retry_cancelled;
 };
 
 /* Is the snapshot what it was when the job was made? */
@@ -151,10 +156,22 @@ static char *next_record(const struct job *job)
     }
 }
 
+/* A cancelled job is cancelled, unless the user says otherwise. */
+static int take_up(struct resuming *r)
+{
+    if (r->retry_cancelled)
+        return replay_take_up(&r->replay, &r->job, &r->blast);
+    fprintf(stderr,
+            "hikyaku: resume: the job was cancelled; --retry-cancelled sends what was "
+            "left\n");
+    return EXIT_CANCELLED;
+}
+
 static int go_on(struct resuming *r, const char *config)
 {
     struct blast *b = &r->blast;
     b->options = &r->options;
+    r->options.config = config; /* for reload */
     int status = load_settings(r, config);
     if (status < 0)
         status = restore_options(r);
@@ -166,6 +183,8 @@ static int go_on(struct resuming *r, const char *config)
         status = blast_compile(b);
     if (status < 0)
         status = replay_job(&r->replay, &r->job, b);
+    if (status < 0 && results_cancelled(r->replay.results))
+        status = take_up(r);
     if (status >= 0)
         return status;
     char *record = next_record(&r->job);
@@ -184,6 +203,7 @@ int cmd_resume(int argc, char **argv)
 {
     static const struct option longs[] = {
         {"config", required_argument, NULL, 'c'},
+        {"retry-cancelled", no_argument, NULL, 'R'},
         {"quiet", no_argument, NULL, 'q'},
         {"json", no_argument, NULL, 'J'},
         {"help", no_argument, NULL, 'h'},
@@ -192,10 +212,13 @@ int cmd_resume(int argc, char **argv)
     struct resuming r = {0};
     const char *config = NULL;
     opterr = 0;
-    for (int key; (key = getopt_long(argc, argv, "c:qJh", longs, NULL)) != -1;) {
+    for (int key; (key = getopt_long(argc, argv, "c:RqJh", longs, NULL)) != -1;) {
         switch (key) {
         case 'c':
             config = optarg;
+            break;
+        case 'R':
+            r.retry_cancelled = true;
             break;
         case 'q':
             r.options.quiet = true;

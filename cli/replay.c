@@ -197,6 +197,23 @@ int replay_job(struct replay *r, const struct job *job, const struct blast *b)
     return good ? -1 : complain(&f);
 }
 
+int replay_take_up(struct replay *r, const struct job *job, const struct blast *b)
+{
+    struct fault f = {0};
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    char *path = run_path(job, "attempts.tsv");
+    struct attempts *log = attempts_open(path, &f);
+    if (log)
+        attempts_event(log, (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000, RUN_RETRY,
+                       (struct span){0});
+    bool good = log && attempts_write(log, &f) && attempts_sync(log, &f);
+    attempts_close(log);
+    good = good && load(r, b, path, &f);
+    free(path);
+    return good ? -1 : complain(&f);
+}
+
 void replay_finish(struct replay *r)
 {
     results_free(r->results);

@@ -13,6 +13,8 @@ struct replay {
 /* The job is locked, its list is open in b. Returns -1, or the exit status after one
  * line on standard error. */
 int replay_job(struct replay *r, const struct job *job, const struct blast *b);
+/* What was cancelled is pending again, in the log and in r. The same return. */
+int replay_take_up(struct replay *r, const struct job *job, const struct blast *b);
 void replay_finish(struct replay *r);
 
 #endif

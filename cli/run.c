@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/progress.h"
 #include "sink/rehearsal.h"
@@ -80,16 +81,76 @@ static int stop_rehearsal(const struct run *run, struct rehearsal *rehearsal,
     return status;
 }
 
+/* Where the engine's parameters come from, at the start and at each reload. */
+struct source {
+    const struct run *run;
+    struct rehearsal *rehearsal;
+    char server[32]; /* the rehearsal's name server */
+    const char *servers[1];
+    struct conf **kept; /* those of reloads: the engine was given what is in them */
+    int kept_n;
+};
+
+static struct engine_params make_params(struct source *s, const struct blast *blast)
+{
+    struct engine_params e = blast_engine(blast);
+    if (!s->rehearsal) {
+        relay_apply(&blast->relay, blast->conf, &e);
+        return e;
+    }
+    snprintf(s->server, sizeof s->server, "127.0.0.1:%d",
+             rehearsal_dns_port(s->rehearsal));
+    s->servers[0] = s->server;
+    e.rehearsal = true;
+    e.worker.port = (uint16_t)rehearsal_smtp_port(s->rehearsal);
+    e.worker.deny = e.resolver.deny = NULL;
+    e.resolver.servers = s->servers;
+    e.resolver.servers_n = 1;
+    return e;
+}
+
+/* From the file that the run was given; a resumed one without --config has those of its
+ * job. */
+static bool reload(void *arg, struct engine_params *out, struct fault *f)
+{
+    struct source *s = arg;
+    const char *config = s->run->blast->options->config;
+    char *own = run_path(s->run->job, "job.conf");
+    struct conf *conf = conf_load(config ? config : own, !config, f);
+    free(own);
+    if (!conf)
+        return false;
+    s->kept = mem_resize(s->kept, (size_t)s->kept_n + 1, sizeof(struct conf *));
+    s->kept[s->kept_n++] = conf;
+    struct blast fresh = *s->run->blast;
+    fresh.conf = conf;
+    *out = make_params(s, &fresh);
+    return true;
+}
+
+static void end_source(struct source *s)
+{
+    for (int i = 0; i < s->kept_n; i++)
+        conf_free(s->kept[i]);
+    free(s->kept);
+}
+
+static int exit_of_state(const struct engine_stats *stats)
+{
+    if (stats->state == ENGINE_CANCELLED || stats->state == ENGINE_STORM)
+        return EXIT_CANCELLED;
+    return stats->totals.pending ? EXIT_PENDING : 0;
+}
+
 static int run_engine(const struct run *run, struct attempts *attempts,
                       struct flight *flight, struct rehearsal *rehearsal)
 {
     const struct blast_options *o = run->blast->options;
-    struct engine_params e = blast_engine(run->blast);
+    struct source source = {.run = run, .rehearsal = rehearsal};
+    struct engine_params e = make_params(&source, run->blast);
     struct progress progress;
     struct engine_stats stats;
     struct fault f = {0};
-    char server[32];
-    const char *servers[] = {server};
     e.attempts = attempts;
     e.totals = run->totals;
     e.worker.flight = flight;
@@ -97,16 +158,9 @@ static int run_engine(const struct run *run, struct attempts *attempts,
         e.past = past_of;
         e.past_arg = (void *)(uintptr_t)run->past;
     }
-    if (rehearsal) {
-        snprintf(server, sizeof server, "127.0.0.1:%d", rehearsal_dns_port(rehearsal));
-        e.rehearsal = true;
-        e.worker.port = (uint16_t)rehearsal_smtp_port(rehearsal);
-        e.worker.deny = e.resolver.deny = NULL;
-        e.resolver.servers = servers;
-        e.resolver.servers_n = 1;
-    } else {
-        relay_apply(&run->blast->relay, run->blast->conf, &e);
-    }
+    e.control = (struct engine_control){run->job->name, run->job->path, run->job->dir};
+    e.reload = reload;
+    e.reload_arg = &source;
     progress_init(&progress, o->quiet, o->json);
     e.tick = progress_tick;
     e.tick_arg = &progress;
@@ -116,7 +170,8 @@ static int run_engine(const struct run *run, struct attempts *attempts,
     bool good = engine_run(&e, &stats, &f);
     if (good)
         progress_end(&progress, &stats, run->job->name);
-    int status = !good ? complain(&f) : stats.totals.pending ? EXIT_PENDING : 0;
+    end_source(&source);
+    int status = good ? exit_of_state(&stats) : complain(&f);
     if (rehearsal)
         status = stop_rehearsal(run, rehearsal,
                                 stats.totals.delivered - run->totals.delivered, status);

@@ -17,7 +17,13 @@ enum {
 
 const char *engine_state_word(enum engine_state state)
 {
-    static const char *const words[] = {"running", "stopping", "stopped", "finished"};
+    static const char *const words[] = {
+        [ENGINE_SCHEDULED] = "scheduled", [ENGINE_RUNNING] = "running",
+        [ENGINE_PAUSED] = "paused",       [ENGINE_NETWORK_DOWN] = "network-down",
+        [ENGINE_STOPPING] = "stopping",   [ENGINE_STOPPED] = "stopped",
+        [ENGINE_FINISHED] = "finished",   [ENGINE_CANCELLED] = "cancelled",
+        [ENGINE_STORM] = "storm",
+    };
     return words[state];
 }
 
@@ -46,6 +52,12 @@ static void forget_lookup(struct lookup *lookup)
     free(lookup);
 }
 
+static const char *name_to_ask(const struct engine *e, uint32_t domain)
+{
+    return e->params->relay ? e->params->relay
+                            : recipients_domain_name(e->params->list, domain);
+}
+
 static void on_resolved(void *arg, struct mx_set *set)
 {
     struct lookup *lookup = arg;
@@ -57,17 +69,31 @@ static void on_resolved(void *arg, struct mx_set *set)
 static void ask(struct engine *e)
 {
     uint32_t domain;
-    while (e->lookups_n < LOOKUPS_AHEAD * e->params->resolver.in_flight &&
+    while (e->lookups_n < LOOKUPS_AHEAD * e->resolver_in_flight &&
            (domain = scheduler_ask(e->scheduler)) != RECIPIENTS_NO_DOMAIN) {
         struct lookup *lookup = mem_alloc(sizeof *lookup);
         *lookup = (struct lookup){.engine = e, .domain = domain};
         link_insert(&e->lookups, &lookup->link);
         e->lookups_n++;
-        const char *name = e->params->relay
-                               ? e->params->relay
-                               : recipients_domain_name(e->params->list, domain);
-        resolver_lookup(e->resolver, name, on_resolved, lookup);
+        resolver_lookup(e->resolver, name_to_ask(e, domain), on_resolved, lookup);
     }
+}
+
+bool engine_take_resolver(struct engine *e, const struct resolver_params *params,
+                          struct fault *f)
+{
+    struct resolver *fresh = resolver_create(&e->loop, params, f);
+    if (!fresh)
+        return false;
+    if (e->resolver)
+        resolver_close(e->resolver); /* what it was asked it drops: ask the new one */
+    e->resolver = fresh;
+    e->resolver_in_flight = params->in_flight;
+    for (struct link *l = e->lookups.next; l != &e->lookups; l = l->next) {
+        struct lookup *lookup = CONTAINER_OF(l, struct lookup, link);
+        resolver_lookup(fresh, name_to_ask(e, lookup->domain), on_resolved, lookup);
+    }
+    return true;
 }
 
 /* ---- orders ---- */
@@ -90,7 +116,7 @@ static void carry_out(struct engine *e, const struct order *order)
                  &e->senders[e->lanes[order->connection].worker].worker.inbox);
 }
 
-static void broadcast(struct engine *e, enum task_kind kind)
+void engine_broadcast(struct engine *e, enum task_kind kind)
 {
     for (int i = 0; i < e->senders_n; i++)
         mailbox_post(&e->senders[i].worker.inbox, &task_create(kind)->mail);
@@ -103,17 +129,28 @@ static void on_signal(uv_signal_t *handle, int number)
     if (e->ending)
         return;
     scheduler_stop(e->scheduler);
-    broadcast(e, e->state == ENGINE_STOPPING ? TASK_ABORT : TASK_FINISH);
+    engine_broadcast(e, e->state == ENGINE_STOPPING ? TASK_ABORT : TASK_FINISH);
     e->state = ENGINE_STOPPING;
 }
 
 /* ---- turns ---- */
 
-static void fill_stats(struct engine *e, struct engine_stats *out)
+enum engine_state engine_state_now(const struct engine *e)
+{
+    if (e->state != ENGINE_RUNNING)
+        return e->state;
+    if (e->holds & HOLD_START)
+        return ENGINE_SCHEDULED;
+    if (e->holds)
+        return ENGINE_PAUSED;
+    return e->network.down ? ENGINE_NETWORK_DOWN : ENGINE_RUNNING;
+}
+
+void engine_stats_now(const struct engine *e, struct engine_stats *out)
 {
     int64_t now = engine_now_us();
     *out = (struct engine_stats){
-        .state = e->state,
+        .state = engine_state_now(e),
         .totals = e->totals,
         .scheduler = scheduler_stats(e->scheduler),
         .resolver = resolver_stats(e->resolver),
@@ -131,7 +168,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct engine *e = timer->data;
     struct engine_stats stats;
-    fill_stats(e, &stats);
+    engine_stats_now(e, &stats);
     e->params->tick(e->params->tick_arg, &stats);
 }
 
@@ -143,7 +180,7 @@ static void on_wake(uv_timer_t *timer)
 static void end(struct engine *e)
 {
     e->ending = true;
-    broadcast(e, TASK_END);
+    engine_broadcast(e, TASK_END);
     resolver_close(e->resolver);
     while (!link_alone(&e->lookups)) /* never answered now */
         forget_lookup(CONTAINER_OF(e->lookups.next, struct lookup, link));
@@ -151,6 +188,7 @@ static void end(struct engine *e)
     uv_close((uv_handle_t *)&e->prepare, NULL);
     uv_close((uv_handle_t *)&e->wake, NULL);
     uv_close((uv_handle_t *)&e->tick, NULL);
+    steer_end(e);
     /* A second ^C may still come, and must not end us before the last sync: these are
      * closed last, but keep no loop alive. */
     uv_unref((uv_handle_t *)&e->interrupt);
@@ -161,9 +199,11 @@ static void end(struct engine *e)
 static void close_signals(struct engine *e)
 {
     uv_close((uv_handle_t *)&e->interrupt, NULL);
+    uv_close((uv_handle_t *)&e->hangup, NULL);
     uv_close((uv_handle_t *)&e->terminate, NULL);
     uv_run(&e->loop, UV_RUN_DEFAULT);
     signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
 }
 
@@ -181,7 +221,7 @@ static void give_up(struct engine *e, const struct fault *f)
         return;
     e->fault = *f;
     scheduler_stop(e->scheduler);
-    broadcast(e, TASK_ABORT);
+    engine_broadcast(e, TASK_ABORT);
     e->state = ENGINE_STOPPING;
     journal_let_go(&e->journal);
 }
@@ -192,6 +232,8 @@ static void pump(struct engine *e)
     scheduler_advance(e->scheduler, now);
     ask(e);
     bool more = settle_unresolvable(e);
+    if (e->expired && e->lanes_open == 0 && !more)
+        more = settle_expired(e);
     while (scheduler_recall(e->scheduler, &e->order, now))
         carry_out(e, &e->order);
     /* An entry is free again when its row's line is on disk; the sync will wake us. */
@@ -357,9 +399,9 @@ static void start(struct engine *e)
         .epoch_us = e->epoch_us,
         .past = p->past ? past_of : NULL,
         .past_arg = e,
+        .until_us = p->until_ms ? monotonic_of(e, p->until_ms) : 0,
     };
     e->scheduler = scheduler_create(&sp);
-    link_init(&e->lookups);
     mailbox_init(&e->inbox, &e->loop, settle_report, e);
     journal_init(&e->journal, &e->loop, p->attempts, p->worker.flight, on_posted, e);
     uv_prepare_init(&e->loop, &e->prepare);
@@ -369,6 +411,7 @@ static void start(struct engine *e)
     uv_signal_init(&e->loop, &e->terminate);
     e->prepare.data = e->wake.data = e->tick.data = e->interrupt.data =
         e->terminate.data = e;
+    e->state = ENGINE_RUNNING;
     uv_signal_start(&e->interrupt, on_signal, SIGINT);
     uv_signal_start(&e->terminate, on_signal, SIGTERM);
     let_signals_in();
@@ -376,6 +419,7 @@ static void start(struct engine *e)
     if (p->tick)
         uv_timer_start(&e->tick, on_tick, 0, (uint64_t)p->tick_ms);
     uv_timer_start(&e->wake, on_wake, 0, 0); /* the first turn must not sleep */
+    steer_begin(e);
     struct fault f = {0};
     if (!start_workers(e, &f))
         give_up(e, &f);
@@ -392,8 +436,8 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
         free(e);
         return fault_set(f, -20, no_loop, uv_strerror(failed));
     }
-    e->resolver = resolver_create(&e->loop, &params->resolver, f);
-    if (!e->resolver) {
+    link_init(&e->lookups);
+    if (!engine_take_resolver(e, &params->resolver, f)) {
         uv_loop_close(&e->loop);
         free(e);
         return false;
@@ -401,11 +445,16 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
     start(e);
     uv_run(&e->loop, UV_RUN_DEFAULT);
     join_workers(e);
-    e->state = e->totals.pending ? ENGINE_STOPPED : ENGINE_FINISHED;
+    if (e->cancelled) { /* the event line has said so of all of them */
+        e->totals.error += e->totals.pending;
+        e->totals.pending = 0;
+    }
+    e->state = e->cancelled        ? e->cancelled
+               : e->totals.pending ? ENGINE_STOPPED
+                                   : ENGINE_FINISHED;
     if (!e->fault.code)
         attempts_end(params->attempts, engine_wall_ms(e, engine_now_us()),
-                     e->state == ENGINE_FINISHED ? RUN_FINISHED : RUN_STOPPED,
-                     &e->fault);
+                     e->totals.pending ? RUN_STOPPED : RUN_FINISHED, &e->fault);
     close_signals(e);
     *stats = (struct engine_stats){
         .state = e->state,
@@ -417,6 +466,7 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
     };
     if (e->fault.code)
         *f = e->fault;
+    steer_finish(e);
     journal_finish(&e->journal);
     scheduler_destroy(e->scheduler);
     uv_loop_close(&e->loop);

@@ -15,6 +15,9 @@
  * pool, one at a time, the next beginning when the last ends and there is something to
  * sync.
  *
+ * People steer it through a socket in the job's directory (engine/control.h,
+ * engine/steer.c): pause, continue, cancel, reload, status. SIGHUP is reload.
+ *
  * SIGINT or SIGTERM: nothing new is begun, what is in flight ends, the rest stays
  * pending. A second one: connections are closed at once; rows whose mail may have
  * arrived say so. Later ones are ignored, also after the return: a run that has ended
@@ -23,13 +26,24 @@
 #define ENGINE_ENGINE_H
 
 #include "engine/worker.h"
+#include "queue/storm.h"
 #include "report/attempts.h"
 #include "report/results.h"
 #include "resolver/resolver.h"
 
 enum { ENGINE_SLOWEST_MAX = 3 };
 
-enum engine_state { ENGINE_RUNNING, ENGINE_STOPPING, ENGINE_STOPPED, ENGINE_FINISHED };
+enum engine_state {
+    ENGINE_SCHEDULED, /* waits for its start */
+    ENGINE_RUNNING,
+    ENGINE_PAUSED,       /* by somebody, or by quiet hours */
+    ENGINE_NETWORK_DOWN, /* probes now and then */
+    ENGINE_STOPPING,
+    ENGINE_STOPPED, /* the end, with rows pending; the others are without */
+    ENGINE_FINISHED,
+    ENGINE_CANCELLED, /* what was left is -11 */
+    ENGINE_STORM,     /* the same, because receivers refuse us */
+};
 const char *engine_state_word(enum engine_state state);
 
 struct engine_stats {
@@ -52,6 +66,13 @@ struct engine_past {
     bool doubted;
 };
 
+/* The job's directory, where the socket `control` is made (engine/control.h). */
+struct engine_control {
+    const char *job;  /* its name; NULL: no socket is made */
+    const char *path; /* of the directory, open as fd */
+    int fd;
+};
+
 struct engine_params {
     const struct recipients *list;
     struct attempts
@@ -71,6 +92,16 @@ struct engine_params {
     uint32_t connections_total; /* over all sites; 0: what RLIMIT_NOFILE allows */
     bool rehearsal;             /* log lines get the flag */
     uint64_t seed;
+    struct storm_params storm;
+    int64_t start_ms, until_ms; /* Unix time: nothing is sent before, nothing is begun
+                                   after; 0: none */
+    struct engine_control control;
+    /* The settings anew, in a fresh struct; false and *f: they are no good. NULL: there
+     * are none. What is pointed to must stay until the run's end. Of it the engine
+     * takes policy, storm, resolver, and of worker the limits, pipelining and what
+     * becomes of doubt. */
+    bool (*reload)(void *arg, struct engine_params *out, struct fault *f);
+    void *reload_arg;
     /* Called on the calling thread about every tick_ms and once at the end. NULL:
      * nobody looks. */
     void (*tick)(void *arg, const struct engine_stats *stats);

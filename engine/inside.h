@@ -1,16 +1,20 @@
 /* Inside the engine: the state that its files share. engine.c runs the turns of the
  * loop, settle.c turns what happened into results, journal.c keeps the log ahead of
- * what is sent. Nobody outside engine/ includes this. Scheduler's thread only. */
+ * what is sent, steer.c stops and goes on. Nobody outside engine/ includes this.
+ * Scheduler's thread only. */
 #ifndef ENGINE_INSIDE_H
 #define ENGINE_INSIDE_H
 
+#include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/journal.h"
+#include "queue/network.h"
 
 /* What the engine remembers of an open connection: for the log. */
 struct lane {
     int worker;
     const char *site;
+    bool connected; /* a host of the site was heard on it */
     struct event
         *closed; /* it is over, but rows are still on their way back; or NULL */
     struct task
@@ -21,6 +25,19 @@ struct sender { /* a worker and its thread */
     struct worker worker;
     uv_loop_t loop;
     uv_thread_t thread;
+};
+
+/* Why nothing is begun. */
+enum hold {
+    HOLD_START = 1 << 0,
+    HOLD_PAUSE = 1 << 1,
+    HOLD_QUIET = 1 << 2,
+};
+
+/* Settings of workers that a reload has made. */
+struct fresh_settings {
+    struct fresh_settings *next;
+    struct worker_params worker;
 };
 
 struct engine {
@@ -43,7 +60,17 @@ struct engine {
     struct link lookups; /* asked of the resolver, not yet answered */
     int lookups_n;
     enum engine_state state;
-    bool ending; /* TASK_END was posted, handles are closing */
+    bool ending;                 /* TASK_END was posted, handles are closing */
+    bool expired;                /* until_ms is over: what is left becomes 606 */
+    enum engine_state cancelled; /* CANCELLED or STORM; 0: neither */
+    unsigned holds;              /* enum hold */
+    struct storm *storm;
+    struct network network;
+    struct control *control;
+    uv_signal_t hangup;
+    uv_timer_t clock; /* start, until and quiet hours */
+    struct fresh_settings *fresh;
+    int resolver_in_flight;
     struct totals totals;
     uint64_t attempts;
     int64_t began_us, began_ms;
@@ -56,7 +83,24 @@ int64_t engine_now_us(void);
  * the clock disturbs nothing within a run. */
 int64_t engine_wall_ms(const struct engine *e, int64_t us);
 
-/* settle.c. A report came: mailbox_deliver_fn. */
+void engine_broadcast(struct engine *e, enum task_kind kind);
+enum engine_state engine_state_now(const struct engine *e);
+void engine_stats_now(const struct engine *e, struct engine_stats *out);
+/* Ask a resolver with these settings from now on. False with *f: it cannot be made. */
+bool engine_take_resolver(struct engine *e, const struct resolver_params *params,
+                          struct fault *f);
+
+/* steer.c */
+void steer_begin(struct engine *e);
+void steer_end(struct engine *e);    /* closes its handles */
+void steer_finish(struct engine *e); /* after the loop has run */
+/* All that is pending becomes -11. as: ENGINE_CANCELLED or ENGINE_STORM. */
+void steer_cancel(struct engine *e, enum engine_state as, struct span reason);
+void steer_network(struct engine *e, bool down);
+
+/* settle.c. All that is left becomes 606. True: there are more, come again. */
+bool settle_expired(struct engine *e);
+/* A report came: mailbox_deliver_fn. */
 void settle_report(void *engine, struct mail *mail);
 /* Rows whose domain has no place to send to. True: there are more, come again. */
 bool settle_unresolvable(struct engine *e);

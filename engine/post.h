@@ -15,8 +15,10 @@ enum task_kind {
     TASK_MORE,   /* rows for a connection; if it is gone they come back as RETURNED */
     TASK_RECALL, /* give back the rows that are not begun */
     TASK_FINISH, /* every connection: give back what is not begun, end what is, QUIT */
-    TASK_ABORT,  /* every connection: close now; what is in flight is lost */
-    TASK_END,    /* no connection is left: close the worker's handles */
+    TASK_CONTINUE, /* after FINISH: connections may be opened again */
+    TASK_SETTINGS, /* other settings from now on */
+    TASK_ABORT,    /* every connection: close now; what is in flight is lost */
+    TASK_END,      /* no connection is left: close the worker's handles */
 };
 
 /* A row lent, and its entry in the flight file. */
@@ -24,6 +26,8 @@ struct lent {
     uint32_t row;
     uint32_t entry;
 };
+
+struct worker_params;
 
 struct target {
     struct ip address;
@@ -34,8 +38,9 @@ struct task {
     struct mail mail;
     enum task_kind kind;
     uint32_t connection;
-    bool group;        /* OPEN: pipelining = group */
-    bool last;         /* OPEN, MORE: no more rows will come */
+    const struct worker_params *settings; /* SETTINGS; the engine keeps them */
+    bool group;                           /* OPEN: pipelining = group */
+    bool last;                            /* OPEN, MORE: no more rows will come */
     uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
     int32_t dns_us;
     int targets_n;

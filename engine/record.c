@@ -57,6 +57,17 @@ void record_event(struct attempts *log, int64_t now_ms, const struct verdict *ve
     attempts_append(log, &a);
 }
 
+void record_note(struct attempts *log, int64_t now_ms, const char *words)
+{
+    struct attempt a;
+    attempt_init(&a);
+    a.time_ms = now_ms;
+    a.stage = "run";
+    a.outcome = OUTCOME_EVENT;
+    a.message = span_of(words);
+    attempts_append(log, &a);
+}
+
 void record_count(struct totals *totals, const struct verdict *verdict, int ended)
 {
     enum outcome outcome =

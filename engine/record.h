@@ -26,6 +26,8 @@ void record_attempt(struct attempts *log, const struct record *r,
 /* A line with row 0: outcome `event`. */
 void record_event(struct attempts *log, int64_t now_ms, const struct verdict *verdict,
                   const struct record_where *where, struct span words);
+/* The same of the whole job, in words alone; not one of enum run_event. */
+void record_note(struct attempts *log, int64_t now_ms, const char *words);
 /* Add a final result to the totals. pending is the caller's. */
 void record_count(struct totals *totals, const struct verdict *verdict, int ended);
 

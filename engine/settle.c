@@ -6,8 +6,11 @@
 #include "engine/record.h"
 
 enum {
-    UNRESOLVABLE_A_TURN = 10000
-}; /* rows of dead domains, before the loop breathes */
+    UNRESOLVABLE_A_TURN = 10000, /* rows of dead domains, before the loop breathes */
+    NOT_CONNECTED = 601,
+    REPLY_FIRST = 200, /* codes that are replies */
+    REPLY_LAST = 599,
+};
 
 static struct record_where where_of(struct engine *e, uint32_t row)
 {
@@ -73,8 +76,57 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
     recipient_finish(&fields);
 }
 
+/* ---- what it tells of the whole job ---- */
+
+/* Codes rule 14. Replies alone count, and those temporary ones that are about us: the
+ * others, greylisting above all, say nothing. */
+static void watch_storm(struct engine *e, const char *site, const struct verdict *v)
+{
+    bool reply = v->code >= REPLY_FIRST && v->code <= REPLY_LAST && !v->assumed;
+    if (!reply || (v->outcome == OUTCOME_RETRY && !v->about_us) ||
+        e->state != ENGINE_RUNNING)
+        return;
+    bool bad = v->about_us || v->outcome == OUTCOME_ABSENT;
+    if (!storm_note(e->storm, span_of(site), bad))
+        return;
+    struct buf reason = {0};
+    storm_reason(e->storm, &reason);
+    steer_cancel(e, ENGINE_STORM, buf_span(&reason));
+    buf_finish(&reason);
+}
+
+/* No host of the site could be connected to. True: that is our network's fault. */
+static bool watch_failure(struct engine *e, const struct lane *lane)
+{
+    int64_t now = engine_now_us();
+    if (network_give_up(&e->network, now))
+        steer_network(e, false);
+    if (network_failed(&e->network, span_of(lane->site), now))
+        steer_network(e, true);
+    return e->network.down;
+}
+
+static void watch_success(struct engine *e, struct lane *lane)
+{
+    int64_t now = engine_now_us();
+    bool back = lane->connected
+                    ? network_heard(&e->network, now)
+                    : network_connected(&e->network, span_of(lane->site), now);
+    lane->connected = true;
+    if (back)
+        steer_network(e, false);
+}
+
+/* ---- events of connections ---- */
+
 static void on_settled(struct engine *e, const struct event *event)
 {
+    struct lane *lane = &e->lanes[event->connection];
+    struct verdict v = event->verdict;
+    if (v.code != NOT_CONNECTED)
+        watch_success(e, lane);
+    else if (watch_failure(e, lane))
+        v.counted = false;
     struct record_where where = where_of(e, event->lent.row);
     char address[IP_TEXT_MAX];
     where_target(e, &where, event->connection, event->target, address);
@@ -89,8 +141,8 @@ static void on_settled(struct engine *e, const struct event *event)
     memcpy(timings + TIMING_STAGES, event->timings.us, sizeof event->timings.us);
     struct span words = event_text(event, EVENT_WORDS);
     bool worked = event->timings.us[SMTP_MAIL] >= 0;
-    settle(e, event->connection, event->lent.row, &event->verdict, &where, words,
-           timings, worked);
+    settle(e, event->connection, event->lent.row, &v, &where, words, timings, worked);
+    watch_storm(e, lane->site, &v);
     journal_settled(&e->journal, event->lent.entry);
 }
 
@@ -107,10 +159,15 @@ static void on_epilogue(struct engine *e, const struct event *event)
 static void close_lane(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
-    if (event->closed == CLOSED_OURS) /* rows wait, and nobody's attempt tells why */
+    enum close_kind how = event->closed;
+    if (how == CLOSED_FAILED && event->verdict.code != NOT_CONNECTED)
+        watch_success(e, lane);
+    else if (how == CLOSED_FAILED && watch_failure(e, lane))
+        how = CLOSED_NETWORK;
+    if (how == CLOSED_OURS) /* rows wait, and nobody's attempt tells why */
         on_epilogue(e, event);
-    bool round = scheduler_closed(e->scheduler, event->connection, event->closed,
-                                  event->group, engine_now_us());
+    bool round = scheduler_closed(e->scheduler, event->connection, how, event->group,
+                                  engine_now_us());
     if (round) {
         struct span words = event_text(event, EVENT_WORDS);
         struct verdict v = event->verdict;
@@ -126,6 +183,7 @@ static void close_lane(struct engine *e, const struct event *event)
     }
     free(lane->targets);
     lane->targets = NULL;
+    lane->connected = false;
     e->lanes_open--;
 }
 
@@ -176,6 +234,31 @@ void settle_report(void *owner, struct mail *mail)
             break;
         }
     free(report);
+}
+
+bool settle_expired(struct engine *e)
+{
+    for (int i = 0; i < UNRESOLVABLE_A_TURN; i++) {
+        uint32_t attempts, row = scheduler_expire(e->scheduler, &attempts);
+        if (!row)
+            return false;
+        struct verdict v = verdict_of_code(606, "deadline", true);
+        struct record_where where = where_of(e, row);
+        struct recipient fields = {0};
+        struct fault f = {0};
+        if (recipients_read(e->params->list, row, &fields, &f))
+            where.email = (struct span){fields.address.text, fields.address.n};
+        struct record r = {.now_ms = engine_wall_ms(e, engine_now_us()),
+                           .row = row,
+                           .verdict = &v,
+                           .decision = {.final = true, .attempt = attempts},
+                           .words = SPAN("the job's time is over (--until)")};
+        record_attempt(e->params->attempts, &r, &where);
+        record_count(&e->totals, &v, 0);
+        e->totals.pending--;
+        recipient_finish(&fields);
+    }
+    return true;
 }
 
 /* No row is to blame for a relay that is not to be found: RFC 3463 X.4.4. */

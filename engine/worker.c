@@ -6,17 +6,31 @@
 #include "base/mem.h"
 #include "engine/connection.h"
 
-static void flush(struct worker *w)
+/* Reports that come one behind another cost a switch of threads each. Leases last much
+ * longer than this. */
+enum { REPORT_PAUSE_US = 1000 };
+
+static void on_later(uv_timer_t *timer)
 {
-    if (!w->report)
-        return;
-    mailbox_post(w->scheduler, &w->report->mail);
-    w->report = NULL;
+    (void)timer; /* the prepare handle does the work */
 }
 
+/* The loop is about to sleep: post the report, or make sure to wake when its time has
+ * come. */
 static void on_prepare(uv_prepare_t *prepare)
 {
-    flush(prepare->data);
+    struct worker *w = prepare->data;
+    if (!w->report)
+        return;
+    int64_t now = (int64_t)(uv_hrtime() / 1000);
+    if (now - w->posted_us < REPORT_PAUSE_US) {
+        if (!uv_is_active((uv_handle_t *)&w->later))
+            uv_timer_start(&w->later, on_later, REPORT_PAUSE_US / 1000, 0);
+        return;
+    }
+    w->posted_us = now;
+    mailbox_post(w->scheduler, &w->report->mail);
+    w->report = NULL;
 }
 
 static struct connection *find(const struct worker *w, uint32_t number)
@@ -71,6 +85,7 @@ static void end(struct worker *w)
     assert(!w->report); /* every connection is over, and its end was reported */
     mailbox_close(&w->inbox);
     uv_close((uv_handle_t *)&w->flush, NULL);
+    uv_close((uv_handle_t *)&w->later, NULL);
 }
 
 static void deliver(void *owner, struct mail *mail)
@@ -95,6 +110,12 @@ static void deliver(void *owner, struct mail *mail)
     case TASK_FINISH:
         w->finishing = true;
         for_all(w, connection_finish);
+        break;
+    case TASK_CONTINUE:
+        w->finishing = false;
+        break;
+    case TASK_SETTINGS:
+        w->params = task->settings;
         break;
     case TASK_ABORT:
         w->finishing = true;
@@ -122,6 +143,7 @@ bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *
     uv_prepare_init(loop, &w->flush);
     w->flush.data = w;
     uv_prepare_start(&w->flush, on_prepare);
+    uv_timer_init(loop, &w->later);
     return true;
 }
 

@@ -10,7 +10,7 @@
 #include "resolver/deny.h"
 #include "smtp/tls.h"
 
-struct worker_params { /* all of it outlives the workers and never changes */
+struct worker_params { /* all of it outlives the workers; TASK_SETTINGS swaps it */
     const struct recipients *list;
     const struct template *template;
     const struct deny *deny; /* may be NULL */
@@ -29,6 +29,8 @@ struct worker {
     struct mailbox *scheduler; /* where reports go */
     struct mailbox inbox;
     uv_loop_t *loop;
+    uv_timer_t later;                /* wakes for it when it was too soon */
+    int64_t posted_us;               /* when the last report was posted */
     uv_prepare_t flush;              /* posts the report before the loop sleeps */
     bool finishing;                  /* no connection is opened any more */
     struct report *report;           /* being filled */

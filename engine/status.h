@@ -1,0 +1,21 @@
+/* How a job stands, for people and for programs. Pure. */
+#ifndef ENGINE_STATUS_H
+#define ENGINE_STATUS_H
+
+#include "engine/engine.h"
+
+struct status {
+    const char *job;
+    enum engine_state state;
+    struct span reason; /* of the state, or of what came last; may be empty */
+    struct totals totals;
+    const struct site_view *sites; /* those with most rows waiting first */
+    int sites_n;
+};
+
+/* One object on one line, with its newline: job state reason rows delivered error
+ * absent pending in_doubt assumed, and sites (name waiting connections reason). */
+void status_json(const struct status *s, struct buf *out);
+void status_text(const struct status *s, struct buf *out);
+
+#endif

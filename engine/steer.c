@@ -1,0 +1,259 @@
+/* What people, the clock and the network say of the job as a whole. */
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "engine/inside.h"
+#include "engine/record.h"
+#include "engine/status.h"
+
+enum {
+    CLOCK_MS = 500,        /* how often start and until are looked at */
+    STATUS_SITES = 100,    /* that `status` lists */
+    STATUS_SITES_TEXT = 20 /* for people */
+};
+
+static void note(struct engine *e, const char *words)
+{
+    record_note(e->params->attempts, engine_wall_ms(e, engine_now_us()), words);
+}
+
+/* ---- stopping and going on ---- */
+
+/* Connections end when the first reason to hold comes, and may be opened again when
+ * the last is gone. */
+static void set_holds(struct engine *e, unsigned holds)
+{
+    bool was = e->holds != 0, is = holds != 0;
+    e->holds = holds;
+    if (was == is)
+        return;
+    scheduler_pause(e->scheduler, is, engine_now_us());
+    if (e->state == ENGINE_RUNNING)
+        engine_broadcast(e, is ? TASK_FINISH : TASK_CONTINUE);
+    note(e, holds & HOLD_START   ? "waits for its start"
+            : holds & HOLD_PAUSE ? "paused"
+            : holds              ? "paused for quiet hours"
+                                 : "goes on");
+}
+
+static void wind_up(struct engine *e)
+{
+    scheduler_stop(e->scheduler);
+    engine_broadcast(e, TASK_FINISH);
+    e->state = ENGINE_STOPPING;
+}
+
+void steer_cancel(struct engine *e, enum engine_state as, struct span reason)
+{
+    if (e->cancelled)
+        return;
+    e->cancelled = as;
+    attempts_event(e->params->attempts, engine_wall_ms(e, engine_now_us()),
+                   RUN_CANCELLED, reason);
+    if (e->state == ENGINE_RUNNING)
+        wind_up(e);
+}
+
+void steer_network(struct engine *e, bool down)
+{
+    scheduler_network(e->scheduler, down, engine_now_us());
+    note(e, down ? "network-down: nothing connects any more, one probe at a time"
+                 : "the network is back");
+}
+
+/* ---- the clock ---- */
+
+static void on_clock(uv_timer_t *timer)
+{
+    struct engine *e = timer->data;
+    const struct engine_params *p = e->params;
+    int64_t now_ms = engine_wall_ms(e, engine_now_us());
+    if (e->state != ENGINE_RUNNING)
+        return;
+    if (now_ms >= p->start_ms)
+        set_holds(e, e->holds & ~(unsigned)HOLD_START);
+    if (p->until_ms && now_ms >= p->until_ms) {
+        e->expired = true;
+        note(e, "its time is over");
+        wind_up(e);
+    }
+}
+
+/* ---- status ---- */
+
+static struct span reason_of(const struct engine *e)
+{
+    if (e->cancelled == ENGINE_STORM)
+        return SPAN("error storm");
+    if (e->cancelled)
+        return SPAN("cancelled");
+    if (e->state == ENGINE_STOPPING)
+        return SPAN("ending what is in flight");
+    if (e->holds & HOLD_START)
+        return SPAN("waits for its start");
+    if (e->holds & HOLD_PAUSE)
+        return SPAN("by `hikyaku pause`");
+    if (e->holds)
+        return SPAN("quiet hours");
+    if (e->network.down)
+        return SPAN("nothing connects any more, one probe at a time");
+    if (resolver_stats(e->resolver).dead)
+        return SPAN("no name server answers");
+    return (struct span){0};
+}
+
+static void tell(struct engine *e, bool json, struct buf *out)
+{
+    struct site_view sites[STATUS_SITES];
+    struct status s = {
+        .job = e->params->control.job,
+        .state = engine_state_now(e),
+        .reason = reason_of(e),
+        .totals = e->totals,
+        .sites = sites,
+        .sites_n =
+            scheduler_slowest(e->scheduler, sites,
+                              json ? STATUS_SITES : STATUS_SITES_TEXT, engine_now_us()),
+    };
+    if (json)
+        status_json(&s, out);
+    else
+        status_text(&s, out);
+}
+
+/* ---- other settings ---- */
+
+static void take_worker_settings(struct engine *e, const struct worker_params *from)
+{
+    struct fresh_settings *fresh = mem_alloc(sizeof *fresh);
+    fresh->next = e->fresh;
+    fresh->worker = e->fresh ? e->fresh->worker : e->worker_params;
+    e->fresh = fresh;
+    struct worker_params *to = &fresh->worker;
+    memcpy(to->smtp.limit_us, from->smtp.limit_us, sizeof to->smtp.limit_us);
+    to->smtp.session_limit_us = from->smtp.session_limit_us;
+    to->smtp.pipelining = from->smtp.pipelining;
+    to->verdict.end_timeout = from->verdict.end_timeout;
+    to->verdict.in_doubt = from->verdict.in_doubt;
+    to->connect_limit_us = from->connect_limit_us;
+    for (int i = 0; i < e->senders_n; i++) {
+        struct task *task = task_create(TASK_SETTINGS);
+        task->settings = to;
+        mailbox_post(&e->senders[i].worker.inbox, &task->mail);
+    }
+}
+
+static bool reload(struct engine *e, struct fault *f)
+{
+    struct engine_params fresh;
+    if (!e->params->reload)
+        return fault_set(f, -4, "this run has no settings that could be read anew");
+    if (!e->params->reload(e->params->reload_arg, &fresh, f) ||
+        !engine_take_resolver(e, &fresh.resolver, f))
+        return false;
+    scheduler_set_policy(e->scheduler, &fresh.policy);
+    take_worker_settings(e, &fresh.worker);
+    storm_destroy(e->storm); /* what was counted by other rules is forgotten */
+    e->storm = storm_create(&fresh.storm);
+    note(e, "settings were read anew");
+    return true;
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct engine *e = handle->data;
+    struct fault f = {0};
+    (void)number;
+    if (e->ending || reload(e, &f))
+        return;
+    struct buf words = {0};
+    buf_printf(&words, "settings stay: %d %s", f.code, f.words);
+    note(e, buf_cstr(&words));
+    buf_finish(&words);
+}
+
+/* ---- commands ---- */
+
+static void on_command(void *arg, enum control_command command, struct buf *answer)
+{
+    struct engine *e = arg;
+    struct fault f = {0};
+    bool steers = command != CONTROL_STATUS && command != CONTROL_STATUS_JSON;
+    if (steers && e->state != ENGINE_RUNNING) {
+        buf_add_str(answer, e->cancelled ? "no it is cancelled already\n"
+                                         : "no it is stopping already\n");
+        return;
+    }
+    if (command == CONTROL_RELOAD && !reload(e, &f)) {
+        buf_printf(answer, "no %d LE %s\n", f.code, f.words);
+        return;
+    }
+    buf_add_str(answer, "ok\n");
+    switch (command) {
+    case CONTROL_STATUS:
+    case CONTROL_STATUS_JSON:
+        tell(e, command == CONTROL_STATUS_JSON, answer);
+        break;
+    case CONTROL_PAUSE:
+        set_holds(e, e->holds | HOLD_PAUSE);
+        break;
+    case CONTROL_CONTINUE:
+        set_holds(e, e->holds & ~(unsigned)HOLD_PAUSE);
+        break;
+    case CONTROL_CANCEL:
+        steer_cancel(e, ENGINE_CANCELLED, SPAN("cancelled"));
+        break;
+    case CONTROL_RELOAD:
+    case CONTROL_UNKNOWN:
+        break;
+    }
+}
+
+/* ---- begin and end ---- */
+
+/* Without a socket the job runs all the same; the log says why there is none. */
+static void open_control(struct engine *e)
+{
+    const struct engine_control *c = &e->params->control;
+    struct fault f = {0};
+    if (!c->job)
+        return;
+    e->control = control_open(&e->loop, c->path, c->fd, on_command, e, &f);
+    if (!e->control)
+        note(e, f.words);
+}
+
+void steer_begin(struct engine *e)
+{
+    const struct engine_params *p = e->params;
+    e->storm = storm_create(&p->storm);
+    network_init(&e->network, p->policy.lifetime_ms * 1000, e->began_us);
+    uv_signal_init(&e->loop, &e->hangup);
+    uv_timer_init(&e->loop, &e->clock);
+    e->hangup.data = e->clock.data = e;
+    uv_signal_start(&e->hangup, on_hangup, SIGHUP);
+    open_control(e);
+    if (p->start_ms > e->began_ms)
+        set_holds(e, HOLD_START);
+    if (p->start_ms || p->until_ms)
+        uv_timer_start(&e->clock, on_clock, 0, CLOCK_MS);
+}
+
+void steer_end(struct engine *e)
+{
+    control_close(e->control);
+    e->control = NULL;
+    uv_close((uv_handle_t *)&e->clock, NULL);
+    uv_unref((uv_handle_t *)&e->hangup); /* closed last, like the other signals */
+}
+
+void steer_finish(struct engine *e)
+{
+    storm_destroy(e->storm);
+    network_finish(&e->network);
+    for (struct fresh_settings *next; e->fresh; e->fresh = next) {
+        next = e->fresh->next;
+        free(e->fresh);
+    }
+}
