@@ -35,6 +35,17 @@ static void queue_add(struct row_queue *q, const uint32_t *rows, int n)
     q->end += (uint32_t)n;
 }
 
+static void put_first(struct row_queue *q, uint32_t row)
+{
+    if (q->head == 0) {
+        queue_add(q, &row, 1); /* for the room */
+        memmove(q->rows + 1, q->rows, (q->end - 1) * sizeof *q->rows);
+        q->rows[0] = row;
+    } else {
+        q->rows[--q->head] = row;
+    }
+}
+
 static uint32_t take_first(struct row_queue *q)
 {
     assert(!queue_empty(q));
@@ -127,6 +138,13 @@ static void fail(struct connection *c, const struct verdict *v)
     close_as(c, CLOSED_FAILED, v);
 }
 
+static void next_target(struct connection *c)
+{
+    end_session(c);
+    c->target++;
+    try_target(c);
+}
+
 static void target_failed(struct connection *c, const struct verdict *v)
 {
     bool more = v->next_host && !c->finishing && c->target + 1 < c->order->targets_n;
@@ -134,9 +152,7 @@ static void target_failed(struct connection *c, const struct verdict *v)
         fail(c, v);
         return;
     }
-    end_session(c);
-    c->target++;
-    try_target(c);
+    next_target(c);
 }
 
 /* ---- time ---- */
@@ -218,6 +234,13 @@ static void prepare_row(struct connection *c, struct slot *slot, uint32_t row)
     link_init(&slot->transaction.link);
 }
 
+static bool moves_on(const struct connection *c, const struct smtp_result *r,
+                     const struct verdict *v)
+{
+    return v->next_host && r->how == SMTP_HOW_REPLY && r->stage == SMTP_MAIL &&
+           !c->moved && !c->finishing && c->target + 1 < c->order->targets_n;
+}
+
 static void settle(struct connection *c)
 {
     for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
@@ -229,11 +252,20 @@ static void settle(struct connection *c)
             slot->row = 0;
             continue;
         }
+        struct verdict v = judge(c, r);
+        if (moves_on(c, r, &v)) {
+            c->moving = true;
+            put_first(&c->rows, row);
+            if (c->left != UINT32_MAX)
+                c->left++;
+            slot->row = 0;
+            smtp_session_stop(c->session, c->w->now_us);
+            continue;
+        }
         if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
             c->trouble = true;
-        struct verdict v = judge(c, r);
         report_settled(c, slot, row, &v);
         slot->row = 0;
     }
@@ -267,6 +299,12 @@ static void begin_rows(struct connection *c)
 static void session_over(struct connection *c)
 {
     const struct smtp_result *fate = smtp_session_fate(c->session);
+    if (c->moving && !c->finishing) {
+        c->moving = false;
+        c->moved = true;
+        next_target(c);
+        return;
+    }
     if (smtp_session_greeted(c->session) || fate->how == SMTP_HOW_NONE ||
         fate->how == SMTP_HOW_UNTRIED) {
         close_as(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN, NULL);
@@ -391,6 +429,7 @@ static void try_target(struct connection *c)
 {
     struct world *w = c->w;
     struct machine *m = plan_machine(w->plan, &c->order->targets[c->target].address);
+    m->tried++;
     c->connect_began_us = w->now_us;
     c->reach = w->now_us < m->reach_until_us ? m->reach : REACH_WORKS;
     if (c->reach == REACH_SPEECHLESS)

@@ -64,6 +64,10 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
     story->settled_us = w->now_us;
     if (!story->first_us)
         story->first_us = w->now_us;
+    promise(d.final || d.next_us <= story->first_us +
+                                        w->plan->policy.lifetime_ms * 1000 +
+                                        2 * SECOND_US,
+            w, "row %u: nothing is planned for after its life", row);
     if (!d.final)
         return;
     story->finals++;

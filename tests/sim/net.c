@@ -118,6 +118,18 @@ static void watch_taken(struct world *w)
     }
 }
 
+/* A strict server has nothing to complain of; but after a refused MAIL it answers 503
+ * to what came with it (RFC 2920 3.1). */
+static void watch_manners(const struct world *w, const struct wire *wire,
+                          const struct sink_counts *before)
+{
+    const struct sink_counts *now = sink_world_counts(w->sink);
+    promise(now->bare == before->bare && now->early == before->early, w,
+            "no bare CR or LF, no command too early");
+    promise(now->bad_commands == before->bad_commands || wire->mood.auth, w,
+            "no command that is refused as wrong");
+}
+
 /* ---- the far side ---- */
 
 static void say(struct wire *wire, int64_t now_us, int kind, const char *data, size_t n)
@@ -229,7 +241,9 @@ static void feed(struct world *w, struct wire *wire)
         bool strikes = strikes_within(wire, false, wire->fed, n);
         if (strikes)
             n = wire->fault_at > wire->fed ? (size_t)(wire->fault_at - wire->fed) : 0;
+        struct sink_counts before = *sink_world_counts(w->sink);
         sink_server_receive(wire->server, wire->inbox.p, n, w->now_us);
+        watch_manners(w, wire, &before);
         watch_taken(w);
         wire->fed += n;
         wire->consumed += n;

@@ -41,7 +41,7 @@ void machine_calm(struct machine *m, uint64_t seed)
     X(PICKY, 6) X(DEFERRING, 4) X(FILTERING, 4) X(GREYLISTING, 8) X(CLOSING, 5)        \
     X(LIMITING, 4) X(NARROW, 4) X(PLAIN, 3) X(OLD, 2) X(FAULTY, 14) X(STORMY, 4)       \
     X(REFUSING, 2) X(DEAD, 3) X(DROPPED, 2) X(SPEECHLESS, 2) X(RECOVERING, 5)          \
-    X(TARPIT, 2) X(TINY, 4) X(DISTANT, 3) X(FLAKY, 3)
+    X(TARPIT, 2) X(TINY, 4) X(DISTANT, 3) X(FLAKY, 3) X(DISTRUSTFUL, 3)
 /* clang-format on */
 enum character {
 #define X(name, percent) name,
@@ -149,6 +149,9 @@ static void take_character(struct machine *m, enum character character, struct r
     case FLAKY:
         m->refuse_percent = percent;
         break;
+    case DISTRUSTFUL: /* 530 to MAIL: about us, and the next host may differ */
+        mood->auth = true;
+        break;
     case CALM:
         break;
     }
@@ -236,6 +239,13 @@ static void draw_settings(struct plan *p, struct rng *r)
     p->stops = chance(r, 40) ? (int)between(r, 1, 4) : 0;
 }
 
+static void draw(struct plan *p, struct rng *r)
+{
+    draw_places(p, r);
+    draw_names(p, r);
+    draw_settings(p, r);
+}
+
 void plan_draw(struct plan *p, uint64_t seed)
 {
     struct rng r = {seed};
@@ -243,9 +253,24 @@ void plan_draw(struct plan *p, uint64_t seed)
     p->places_n = (uint32_t)between(&r, 1, chance(&r, 20) ? 5 : 300);
     p->names_n = p->places_n + (uint32_t)between(&r, 0, p->places_n);
     p->rows = (uint32_t)between(&r, 1, 6 * p->names_n);
-    draw_places(p, &r);
-    draw_names(p, &r);
-    draw_settings(p, &r);
+    draw(p, &r);
+}
+
+void plan_draw_day(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows)
+{
+    static const int64_t half_hour_ms = 30 * 60 * 1000;
+    struct rng r = {seed};
+    *p = (struct plan){
+        .seed = seed, .places_n = places, .names_n = 2 * places, .rows = rows};
+    draw(p, &r);
+    for (int i = 0; i < 3; i++)
+        p->intervals_ms[i] = half_hour_ms;
+    p->policy.lifetime_ms = 24 * 3600 * 1000;
+    p->policy.max_attempts = 0;
+    p->policy.connections = 20;
+    p->policy.messages_per_connection = 100;
+    p->connections_total = 1000;
+    p->stops = 2;
 }
 
 void plan_make_list(struct plan *p)

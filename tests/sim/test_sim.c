@@ -5,7 +5,6 @@
  * test_sim --day                 100,000 rows, a simulated day */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "world.h"
 
@@ -47,9 +46,35 @@ static void mixed(uint64_t seed, bool trace)
                (double)w.now_us / HOUR_US);
 }
 
+/* One seed a line, with a word why behind it. */
+static int seeds_of(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        perror(path);
+        return 1;
+    }
+    char line[200];
+    while (fgets(line, sizeof line, f))
+        if (line[0] >= '0' && line[0] <= '9')
+            mixed(strtoull(line, NULL, 10), false);
+    fclose(f);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     bool trace = argc > 1 && strcmp(argv[1], "-v") == 0;
+    if (argc == 2 && strcmp(argv[1], "--cases") == 0) {
+        cases_run();
+        return 0;
+    }
+    if (argc == 2 && strcmp(argv[1], "--day") == 0) {
+        cases_day();
+        return 0;
+    }
+    if (argc == 3 && strcmp(argv[1], "--seeds-file") == 0)
+        return seeds_of(argv[2]);
     if (argc == 4 && strcmp(argv[1], "--seeds") == 0) {
         uint64_t from = strtoull(argv[2], NULL, 10), n = strtoull(argv[3], NULL, 10);
         for (uint64_t seed = from; seed < from + n; seed++)

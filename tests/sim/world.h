@@ -7,7 +7,8 @@
  *     net.c         TCP as a sender sees it: windows, acknowledgements, resets
  *     connection.c  what engine/connection.c does with libuv
  *     desk.c        what engine/engine.c and settle.c do around the scheduler
- *     promises.c    what must hold, in each moment and at the end */
+ *     promises.c    what must hold, in each moment and at the end
+ *     cases.c       worlds that ask one question */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
@@ -97,6 +98,7 @@ struct machine { /* what stands behind one address */
     uint32_t fault_bytes; /* somewhere within so many */
     unsigned faults;      /* a bit for each kind that may happen */
     int open;
+    uint32_t tried; /* connect() */
 };
 
 enum { SITE_MACHINES_MAX = 4 };
@@ -146,6 +148,8 @@ struct plan {
 
 /* Random worlds; changes to a plan are made between draw and make_list. */
 void plan_draw(struct plan *p, uint64_t seed);
+/* A day of usual settings, with as many rows. */
+void plan_draw_day(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows);
 void plan_make_list(struct plan *p);
 void plan_free(struct plan *p);
 struct machine *plan_machine(struct plan *p, const struct ip *address);
@@ -244,7 +248,7 @@ struct connection {
     int64_t session_began_us;
     struct row_queue rows;
     uint32_t left, begun;
-    bool last, finishing, broken_off, trouble, group;
+    bool last, finishing, broken_off, trouble, group, moving, moved;
     struct slot slots[SLOTS];
     int64_t wake_us;
 };
@@ -341,6 +345,10 @@ struct world {
     uint64_t hash;
     struct buf line;
 };
+
+/* What single questions ask: test_sim --cases, --day. */
+void cases_run(void);
+void cases_day(void);
 
 void world_run(struct world *w, struct plan *p);
 void world_finish(struct world *w);

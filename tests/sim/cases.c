@@ -1,0 +1,250 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "world.h"
+
+static const int64_t half_hours[] = {1800000};
+
+/* A world of calm places, one machine each; `names` is one for each place. */
+static void calm_plan(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows)
+{
+    *p = (struct plan){.seed = seed,
+                       .rows = rows,
+                       .names_n = places,
+                       .places_n = places,
+                       .machines_n = places,
+                       .connections_total = 500,
+                       .connect_limit_us = 30 * SECOND_US,
+                       .sync_us = 5000,
+                       .news_us = 500};
+    p->intervals_ms[2] = half_hours[0];
+    p->policy = (struct scheduler_policy){.retry_interval_ms = half_hours,
+                                          .retry_intervals = 1,
+                                          .lifetime_ms = 24 * 3600 * 1000,
+                                          .connections = 20,
+                                          .messages_per_connection = 100};
+    p->smtp = (struct smtp_params){.helo_name = "sender.example.com"};
+    p->smtp.session_limit_us = HOUR_US;
+    for (int i = 0; i < SMTP_STAGE_COUNT; i++)
+        p->smtp.limit_us[i] = smtp_stages[i].limit_ms * INT64_C(1000);
+    p->names = mem_zero(places, sizeof *p->names);
+    p->places = mem_zero(places, sizeof *p->places);
+    p->machines = mem_zero(places, sizeof *p->machines);
+    for (uint32_t i = 0; i < places; i++) {
+        p->names[i] = (struct name){.place = i, .ttl_s = 3600};
+        p->places[i] = (struct place){.first = i, .machines_n = 1, .good = true};
+        machine_calm(&p->machines[i], seed + i);
+    }
+}
+
+/* Runs it and frees the plan; stories and figures stay until world_finish. */
+static void run(struct world *w, struct plan *p)
+{
+    plan_make_list(p);
+    world_run(w, p);
+}
+
+static void finish(struct world *w, struct plan *p)
+{
+    world_finish(w);
+    plan_free(p);
+}
+
+/* ---- a bad site does not slow the others ---- */
+
+static void spoil(struct plan *p, int how)
+{
+    struct machine *m = &p->machines[0];
+    p->places[0].good = false;
+    switch (how) {
+    case 0:
+    case 1:
+    case 2:
+        m->reach = how == 0   ? REACH_REFUSED
+                   : how == 1 ? REACH_DROPPED
+                              : REACH_SPEECHLESS;
+        m->reach_until_us = NEVER;
+        break;
+    case 3:
+        m->slow_us = 20 * SECOND_US;
+        break;
+    case 4:
+        m->mood.greeting = "421 4.7.0 not now";
+        break;
+    case 5:
+        m->mood.greeting = "554 5.7.1 go away";
+        break;
+    case 6: /* each connection freezes somewhere */
+        m->fault_percent = 100;
+        m->faults = 1u << FAULT_FREEZE;
+        m->fault_bytes = 2000;
+        break;
+    case 7:
+        m->window = m->receive_buffer = 1;
+        m->latency_us = SECOND_US;
+        break;
+    case 8:
+        m->mood.delay_ms = 30000;
+        break;
+    default:
+        p->names[0].kind = NAME_UNKNOWN; /* as if it were not there */
+    }
+    m->later_mood = m->mood;
+}
+
+static int64_t time_of_others(int how, uint32_t connections_total)
+{
+    struct plan p;
+    struct world w;
+    calm_plan(&p, 77, 30, 6000);
+    p.connections_total = connections_total;
+    p.policy.lifetime_ms = 3 * 3600 * 1000;
+    spoil(&p, how);
+    run(&w, &p);
+    int64_t took = w.good_done_us;
+    finish(&w, &p);
+    return took;
+}
+
+static void case_neighbours(void)
+{
+    static const uint32_t totals[] = {500, 60};
+    for (int t = 0; t < 2; t++) {
+        int64_t alone = time_of_others(9, totals[t]);
+        for (int how = 0; how < 9; how++) {
+            int64_t took = time_of_others(how, totals[t]);
+            if (took <= alone * 3 / 2 + SECOND_US)
+                continue;
+            fprintf(stderr,
+                    "a bad site (%d) slows the others: %.1f s, %.1f s without it, "
+                    "%u connections\n",
+                    how, (double)took / 1e6, (double)alone / 1e6, totals[t]);
+            exit(1);
+        }
+    }
+}
+
+/* ---- nothing ever answers ---- */
+
+static void case_dead(enum reach reach, uint32_t least, int code)
+{
+    struct plan p;
+    struct world w;
+    calm_plan(&p, 48, 1, 50);
+    p.places[0].good = false;
+    p.machines[0].reach = reach;
+    p.machines[0].reach_until_us = NEVER;
+    run(&w, &p);
+    for (uint32_t row = 1; row <= p.rows; row++) {
+        const struct story *s = &w.stories[row];
+        promise(s->attempts >= least && s->attempts <= 49, &w,
+                "row %u: about 48 attempts in 24 h, not %u", row, s->attempts);
+        promise(s->ended == 606 && s->last_code == code, &w,
+                "row %u: 606 after %d, not %d", row, code, s->last_code);
+    }
+    promise(p.machines[0].tried <= 52, &w, "one probe a round, not %u connections",
+            p.machines[0].tried);
+    finish(&w, &p);
+}
+
+static void case_max_attempts(void)
+{
+    struct plan p;
+    struct world w;
+    calm_plan(&p, 607, 1, 50);
+    p.places[0].good = false;
+    p.policy.max_attempts = 5;
+    p.machines[0].mood.greeting = "421 4.7.0 not now";
+    p.machines[0].later_mood = p.machines[0].mood;
+    run(&w, &p);
+    for (uint32_t row = 1; row <= p.rows; row++)
+        promise(w.stories[row].ended == 607 && w.stories[row].attempts == 5 &&
+                    w.stories[row].last_code == 421,
+                &w, "row %u: 607 after five, the 421 kept", row);
+    finish(&w, &p);
+}
+
+/* ---- what comes back is used ---- */
+
+static void case_recovers(enum reach reach)
+{
+    struct plan p;
+    struct world w;
+    calm_plan(&p, 5, 2, 400);
+    p.places[0].good = false;
+    p.machines[0].reach = reach;
+    p.machines[0].reach_until_us = 5 * HOUR_US;
+    run(&w, &p);
+    for (uint32_t row = 1; row <= p.rows; row++)
+        promise(w.stories[row].outcome == OUTCOME_DELIVERED, &w, "row %u is delivered",
+                row);
+    /* a round, its greeting's time, and the sending */
+    promise(w.now_us <= 5 * HOUR_US + 30 * MINUTE_US + 6 * MINUTE_US, &w,
+            "a site that has come back is found within a round");
+    finish(&w, &p);
+}
+
+static void case_greylist(void)
+{
+    struct plan p;
+    struct world w;
+    calm_plan(&p, 450, 3, 300);
+    for (int i = 0; i < 3; i++) {
+        p.machines[i].mood.greylist_s = 300;
+        p.machines[i].later_mood = p.machines[i].mood;
+        p.places[i].good = false;
+    }
+    run(&w, &p);
+    for (uint32_t row = 1; row <= p.rows; row++)
+        promise(w.stories[row].attempts == 2 &&
+                    w.stories[row].outcome == OUTCOME_DELIVERED,
+                &w, "row %u: greylisted once, then taken", row);
+    finish(&w, &p);
+}
+
+/* No name server for longer than a row may live: nothing of its life is used up. */
+static void case_resolver_dead(void)
+{
+    struct plan p;
+    struct world w;
+    calm_plan(&p, 608, 10, 300);
+    p.policy.lifetime_ms = 3600 * 1000;
+    p.dead_until_us = 9 * HOUR_US;
+    run(&w, &p); /* a good place promises: delivered, at the first attempt */
+    promise(w.now_us <= 9 * HOUR_US + 2 * MINUTE_US, &w,
+            "a resolver that has come back is used");
+    finish(&w, &p);
+}
+
+void cases_run(void)
+{
+    case_neighbours();
+    case_dead(REACH_REFUSED, 48, 601);
+    case_dead(REACH_DROPPED, 46, 601);
+    case_dead(REACH_SPEECHLESS, 40, 640);
+    case_max_attempts();
+    for (enum reach reach = REACH_REFUSED; reach <= REACH_SPEECHLESS; reach++)
+        case_recovers(reach);
+    case_greylist();
+    case_resolver_dead();
+}
+
+/* ---- a day ---- */
+
+void cases_day(void)
+{
+    struct plan p;
+    struct world w;
+    clock_t began = clock();
+    plan_draw_day(&p, 24, 1500, 100000);
+    run(&w, &p);
+    printf("%u rows, %u names, %u sites, %.1f simulated hours: %" PRIu64
+           " events, %" PRIu64 " attempts, %" PRIu64 " delivered, %" PRIu64
+           " not, %" PRIu64 " in doubt, %" PRIu64 " twice, in %.1f s\n",
+           p.rows, p.names_n, p.places_n, (double)w.now_us / HOUR_US, w.taken,
+           w.attempts, w.delivered, w.errors, w.doubts, w.twice,
+           (double)(clock() - began) / CLOCKS_PER_SEC);
+    finish(&w, &p);
+}
