@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/trace.h"
 #include "cli/cli.h"
 
 enum { OPTIONS_MAX = 32, ALL = BLAST_SEND | BLAST_CHECK | BLAST_REHEARSE };
@@ -25,6 +26,7 @@ enum { OPTIONS_MAX = 32, ALL = BLAST_SEND | BLAST_CHECK | BLAST_REHEARSE };
     X('t', "to",               "ADDR",   ALL, "send all mail to this address instead (a proof)") \
     X('q', "quiet",            NULL,     ALL, "no progress, only the sum at the end")       \
     X('J', "json",             NULL,     ALL, "progress and sum as JSON, one object a line") \
+    X('T', "trace",            "WHAT",   BLAST_SEND | BLAST_REHEARSE, "smtp: every dialogue on standard error, in the lines of a transcript") \
     X('h', "help",             NULL,     ALL, "this text")
 /* clang-format on */
 
@@ -146,6 +148,8 @@ static bool take(int key, struct blast_options *out)
     case 'q':
         out->quiet = true;
         return true;
+    case 'T':
+        return trace_parse(span_of(optarg), &out->traces);
     case 'J':
         out->json = true;
         return true;
@@ -189,8 +193,11 @@ int options_parse(enum blast_command command, int argc, char **argv,
             return usage_error(argv[0], "option %s needs a value", argv[optind - 1]);
         if (key == '?')
             return usage_error(argv[0], "unknown option %s", argv[optind - 1]);
-        if (!take(key, out))
-            return usage_error(argv[0], "--rows \"%s\" is not N or N-M", optarg);
+        if (take(key, out))
+            continue;
+        if (key == 'T')
+            return usage_error(argv[0], "--trace cannot be \"%s\"", optarg);
+        return usage_error(argv[0], "--rows \"%s\" is not N or N-M", optarg);
     }
     if (optind < argc)
         return usage_error(argv[0], "unexpected \"%s\"", argv[optind]);
@@ -200,6 +207,9 @@ int options_parse(enum blast_command command, int argc, char **argv,
         return usage_error(argv[0], "--message is missing");
     if (out->quiet && out->json)
         return usage_error(argv[0], "--quiet and --json exclude each other");
+    struct fault f = {0};
+    if (out->traces && !trace_begin(out->traces, NULL, &f))
+        return complain(&f);
     out->config = config_path(out->config);
     return -1;
 }

@@ -20,6 +20,7 @@ struct blast_options {
     uint32_t first_row, last_row; /* 0, 0: all */
     bool allow_duplicates;
     bool quiet, json;
+    unsigned traces; /* enum trace */
 };
 
 /* Returns -1 when the options are good, else the exit status (0 after --help). */

@@ -104,6 +104,13 @@ static void on_timer_closed(uv_handle_t *handle)
     free(c);
 }
 
+/* how the peer or the kernel ended it; NULL: we did. */
+static void end_talk(struct connection *c, const char *how)
+{
+    trace_talk_end(c->stream.talk, how, connection_now_us());
+    c->stream.talk = NULL;
+}
+
 void connection_end_session(struct connection *c)
 {
     if (!c->session)
@@ -120,6 +127,7 @@ void connection_end_session(struct connection *c)
     c->group = c->group || smtp_session_wants_group(c->session);
     smtp_session_destroy(c->session);
     c->session = NULL;
+    end_talk(c, NULL);
 }
 
 /* why and words say what a CLOSED_FAILED or _OURS failed with; else NULL and nothing.
@@ -304,6 +312,7 @@ static void begin_rows(struct connection *c, int64_t now)
 static void lost(struct connection *c, int error)
 {
     const char *words = error ? stream_words(error) : "connection closed by the peer";
+    end_talk(c, !error ? "close" : error == ETIMEDOUT ? "timeout" : "reset");
     smtp_session_lost(c->session, words, error == ETIMEDOUT, stream_wire(&c->stream),
                       connection_now_us());
 }
@@ -391,9 +400,18 @@ static void drive(struct connection *c)
  * that came before the peer had the dot is not about it. */
 static void receive(struct connection *c, size_t n)
 {
+    int64_t now = connection_now_us();
     if (smtp_session_asks_wire(c->session))
         smtp_session_wire(c->session, stream_wire(&c->stream));
-    smtp_session_receive(c->session, c->worker->read_buffer, n, connection_now_us());
+    trace_talk_heard(c->stream.talk, c->worker->read_buffer, n, now);
+    smtp_session_receive(c->session, c->worker->read_buffer, n, now);
+}
+
+static void secured(struct connection *c)
+{
+    int64_t now = connection_now_us();
+    trace_talk_secured(c->stream.talk, tls_name(c->stream.tls), now);
+    smtp_session_secured(c->session, now);
 }
 
 /* A reply in front of a broken record was a reply: this comes after receive. */
@@ -412,7 +430,7 @@ static bool read_in(struct connection *c, int *error)
                                 WORKER_READ_MAX, error);
         const struct tls *tls = c->stream.tls;
         if (tls && tls_state(tls) == TLS_OPEN && !smtp_session_is_secured(c->session))
-            smtp_session_secured(c->session, connection_now_us());
+            secured(c);
         if (n > 0)
             receive(c, (size_t)n);
         if (tls && tls_state(tls) == TLS_FAILED) {

@@ -89,6 +89,12 @@ void dial_connected(struct connection *c)
     if (c->in_clear)
         c->params.tls = SMTP_TLS_NONE;
     c->session = smtp_session_create(&c->params, now);
+    if (trace_on(TRACE_SMTP)) {
+        const struct target *target = &c->task->targets[c->target];
+        char address[IP_TEXT_MAX];
+        ip_print(&target->address, address);
+        c->stream.talk = trace_talk_begin(c->number, target->host, address, now);
+    }
     if (c->params.secured)
         connection_begin_tls(c);
 }

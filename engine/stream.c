@@ -156,6 +156,7 @@ static bool write_tls(struct stream *s, struct smtp_session *session, int64_t no
         size_t taken = n ? tls_write(s->tls, pieces, n) : 0;
         if (taken == 0)
             return true;
+        trace_talk_said(s->talk, pieces, taken, now_us);
         smtp_session_sent(session, taken, now_us);
     }
 }
@@ -175,6 +176,7 @@ bool stream_write(struct stream *s, struct smtp_session *session, int64_t now_us
             continue;
         if (sent < 0)
             return errno != EAGAIN && errno != EWOULDBLOCK;
+        trace_talk_said(s->talk, pieces, (size_t)sent, now_us);
         smtp_session_sent(session, (size_t)sent, now_us);
     }
 }

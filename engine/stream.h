@@ -6,6 +6,7 @@
 
 #include <uv.h>
 
+#include "base/trace.h"
 #include "resolver/deny.h"
 #include "smtp/session.h"
 #include "smtp/tls.h"
@@ -14,8 +15,9 @@ struct stream {
     int fd;          /* -1: closed */
     uv_poll_t *poll; /* of fd; frees itself when closed */
     uv_poll_cb on_event;
-    int polled;      /* events asked for */
-    struct tls *tls; /* NULL: in clear */
+    int polled;              /* events asked for */
+    struct tls *tls;         /* NULL: in clear */
+    struct trace_talk *talk; /* of the session that speaks here; NULL: not traced */
 };
 
 void stream_init(struct stream *s);
