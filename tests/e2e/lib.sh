@@ -5,10 +5,12 @@ hikyaku=$(readlink -f "$1")
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 chmod 755 "$work"
-pids=
+pids= boxes=
 cleanup() {
     status=$?
     for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+    # unshare holds softer signals back; all that is in its namespace ends with it.
+    for pid in $boxes; do kill -KILL "$pid" 2>/dev/null || true; done
     [ -z "${postfix_config-}" ] || postfix -c "$postfix_config" stop >/dev/null 2>&1 || true
     wait 2>/dev/null || true
     if [ "$status" -ne 0 ] && [ -n "${KEEP-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
