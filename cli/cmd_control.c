@@ -49,7 +49,8 @@ static int say(const char *path, enum control_command command, const char *job)
         break;
     case CONTROL_REFUSED:
         fprintf(stderr, "hikyaku: %s\n", buf_cstr(&answer));
-        status = EX_UNAVAILABLE;
+        /* A reason with a code is that of bad settings. */
+        status = buf_cstr(&answer)[0] == '-' ? EX_CONFIG : EX_UNAVAILABLE;
         break;
     case CONTROL_NOBODY:
         fprintf(stderr, "hikyaku: %s: job \"%s\" does not run\n", helps[command].name,

@@ -50,6 +50,7 @@ assert lines[1].decode().split("\t") == COLUMNS, lines[1]
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 last, tries, ids, doubted, lent = {}, collections.Counter(), {}, set(), set()
 events = leases = 0
+cancelled = False  # all that has no result of its own is -11
 for line in lines[2:]:
     assert not CONTROL.search(line), line
     assert crc32c(line[: line.rindex(b"\t")]) == int(line[-8:], 16), line
@@ -64,6 +65,10 @@ for line in lines[2:]:
                 lent.update(range(int(low), int(high or low) + 1))
         else:
             events += 1
+            if f["code"] == "-11":
+                cancelled = True
+            elif f["message"] == "cancelled rows are pending again":
+                cancelled = False
         continue
     assert f["outcome"] in FINAL + ("retry",), line
     before = last.get(row)
@@ -103,6 +108,11 @@ for i, r in enumerate(results):
     assert ("in-doubt" in r["flags"]) == (row in doubted), r
     assert int(r["attempts"]) == tries[row], r
     assert r["message_id"] == (f["message_id"] if f else ""), r
+    if cancelled and (not f or f["outcome"] == "retry"):
+        assert (r["outcome"], r["code"], r["class"]) == ("error", "-11", "LE"), r
+        assert r["last_code"] == (f["code"] if f else "") and not r["next_attempt"], r
+        assert not f or r["email"] == f["email"], r
+        continue
     if r["outcome"] == "pending":
         assert pending_allowed and (not f or f["outcome"] == "retry" and f["next_attempt"]), r
     else:
