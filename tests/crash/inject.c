@@ -4,8 +4,8 @@
  *     LD_PRELOAD=…/libinject.so INJECT=CLASSES:N:ACTION program …
  *
  * CLASSES  of calls that count, with commas: write send sync rename open truncate mmap
- *          socket malloc. write, sync, open, truncate and mmap count for files below
- *          INJECT_ROOT only (sync and rename: directories too), socket and send for
+ *          socket malloc libmalloc. write, sync, open, truncate and mmap count for
+ * files below INJECT_ROOT only (sync and rename: directories too), socket and send for
  * all. N        the call that is hit, counted from 1 over all threads; 0: none. ACTION
  * kill    kill -9 before the call; a write is cut short first forget  the power fails
  * before the call: files lose what was written since their last sync but for a random
@@ -19,6 +19,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -34,13 +35,24 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum call_class { WRITE, SEND, SYNC, RENAME, OPEN, TRUNCATE, MMAP, SOCKET, MALLOC };
+enum call_class {
+    WRITE,
+    SEND,
+    SYNC,
+    RENAME,
+    OPEN,
+    TRUNCATE,
+    MMAP,
+    SOCKET,
+    MALLOC,
+    LIBMALLOC
+};
 enum action { NOTHING, KILL, FORGET, FAIL };
 enum { FILES_MAX = 64, OWN_DESCRIPTORS = 600, PATH_ROOM = 4096 };
 
 /* clang-format off */
 static const char *const class_words[] = {
-    "write", "send", "sync", "rename", "open", "truncate", "mmap", "socket", "malloc"};
+    "write", "send", "sync", "rename", "open", "truncate", "mmap", "socket", "malloc", "libmalloc"};
 static const struct { const char *word; int error; } errors[] = {
     {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EMFILE", EMFILE},
     {"ENOMEM", ENOMEM}};
@@ -60,6 +72,7 @@ static struct {
     enum action action;
     int error;
     bool lasting;
+    uintptr_t program, program_end; /* addresses of the program itself */
     char root[PATH_ROOM];
     const char *boot_id, *shadow;
     _Atomic uint64_t own_count, *count;
@@ -462,19 +475,28 @@ int socket(int family, int type, int protocol)
     return hit(SOCKET, -1, NULL, 0) ? -1 : call(family, type, protocol);
 }
 
+static bool hit_malloc(const void *caller)
+{
+    uintptr_t at = (uintptr_t)caller;
+    bool own = at >= in.program && at < in.program_end;
+    return hit(own ? MALLOC : LIBMALLOC, -1, NULL, 0);
+}
+
+#define CALLER __builtin_return_address(0)
+
 void *malloc(size_t n)
 {
-    return hit(MALLOC, -1, NULL, 0) ? NULL : __libc_malloc(n);
+    return hit_malloc(CALLER) ? NULL : __libc_malloc(n);
 }
 
 void *calloc(size_t count, size_t each)
 {
-    return hit(MALLOC, -1, NULL, 0) ? NULL : __libc_calloc(count, each);
+    return hit_malloc(CALLER) ? NULL : __libc_calloc(count, each);
 }
 
 void *realloc(void *p, size_t n)
 {
-    return hit(MALLOC, -1, NULL, 0) ? NULL : __libc_realloc(p, n);
+    return hit_malloc(CALLER) ? NULL : __libc_realloc(p, n);
 }
 
 /* ---- what is wished for ---- */
@@ -508,6 +530,21 @@ static bool parse_classes(char *words)
     return in.classes != 0;
 }
 
+/* The first object is the program. */
+static int find_program(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    (void)size;
+    (void)arg;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD || !(part->p_flags & PF_X))
+            continue;
+        in.program = object->dlpi_addr + part->p_vaddr;
+        in.program_end = in.program + part->p_memsz;
+    }
+    return 1;
+}
+
 static void in_child(void)
 {
     in.active = false;
@@ -521,8 +558,10 @@ static void map_count(const char *path)
                   : MAP_FAILED;
     if (fd >= 0)
         close(fd);
-    if (p != MAP_FAILED)
-        in.count = p;
+    if (p == MAP_FAILED)
+        return;
+    in.count = p;
+    *in.count = 0;
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -553,6 +592,7 @@ __attribute__((constructor)) static void begin(void)
         fprintf(stderr, "inject: \"%s\" is no CLASSES:N:ACTION\n", wish);
         _exit(64);
     }
+    dl_iterate_phdr(find_program, NULL);
     pthread_atfork(NULL, NULL, in_child);
     in.active = true;
 }

@@ -23,7 +23,7 @@ binary, library, work, dns_port = sys.argv[1:5]
 parts = sys.argv[5:] or ["short"]
 LONG = parts == ["long"]
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**9))
-RUNS = int(os.environ.get("RUNS") or (75 if LONG else 4))
+RUNS = int(os.environ.get("RUNS") or (75 if LONG else 10))
 ROWS = 300
 SITES = 4
 rng = random.Random(SEED)
@@ -84,7 +84,8 @@ class Case:
                      f"{self.folder}/message.eml", "--job", self.name]
         else:
             base.append(self.name)
-        env = dict(os.environ)
+        # Three times all the authorities of the system are half of a start.
+        env = os.environ | {"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/nonexistent"}
         if self.part == "power":  # the same machine all the time, or another boot
             inject = inject or "socket:0:EIO"
             with open(f"{self.folder}/boot", "w") as f:
@@ -307,7 +308,10 @@ def damage(number):
 
 
 # What fails, how, and the exit statuses that say so. A call that fails may also do no harm.
-FAILURES = [("malloc", "ENOMEM", (71,)), ("open", "EMFILE", (66, 73, 74)),
+# libConfuse aborts or worse when it has no memory; then there is no message of ours, but
+# nothing may be lost all the same.
+ANY = range(-64, 256)
+FAILURES = [("malloc", "ENOMEM", (71,)), ("libmalloc", "ENOMEM", ANY), ("open", "EMFILE", (66, 73, 74)),
             ("write", "EIO", (73, 74)), ("write", "ENOSPC+", (73, 74)), ("sync", "EIO", (73, 74)),
             ("rename", "EIO", (73, 74)), ("truncate", "ENOSPC", (73, 74)),
             ("mmap", "ENOMEM", (66, 71, 74)), ("socket", "EMFILE", (69, 71, 74))]
@@ -335,7 +339,7 @@ def fail_call(again, classes, action, good, number, tried):
     tried[status] += 1
     assert status == 0 or status in good, (what, status, case.err)
     said = [line for line in case.err.splitlines() if line.startswith("hikyaku: ")]
-    assert status == 0 or len(said) == 1 and said[0].split()[1][0] in "-67", (what, case.err)
+    assert status == 0 or good is ANY or len(said) == 1 and said[0].split()[1][0] in "-67", (what, case.err)
     case.whole_or_nothing()
     case.finish()
 
