@@ -11,6 +11,7 @@ enum {
     BAR_TICK_MS = 200,
     LINES_TICK_MS = 1000,
     LINES_EVERY_US = 10 * 1000 * 1000,
+    RATE_LEAST_US = 100 * 1000,
     WIDTH_DEFAULT = 80,
     WIDTH_MAX = 120,
 };
@@ -41,7 +42,7 @@ static uint64_t settled(const struct engine_stats *s)
 static void measure(struct progress *p, const struct engine_stats *s)
 {
     int64_t passed = s->elapsed_us - p->rate_us;
-    if (passed <= 0)
+    if (passed < RATE_LEAST_US) /* too short to say anything */
         return;
     double now = (double)(settled(s) - p->rate_settled) * 1e6 / (double)passed;
     double weight = p->rate_us == 0 ? 1.0 : (double)passed / (double)(passed + 2000000);
