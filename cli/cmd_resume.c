@@ -193,7 +193,7 @@ static int go_on(struct resuming *r, const char *config)
                       .totals = results_totals(r->replay.results),
                       .rehearsing = b->conf->job.rehearsal,
                       .record = record,
-                      .past = r->replay.results};
+                      .past = &r->replay.results};
     status = run_job(&run);
     free(record);
     return status;

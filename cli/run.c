@@ -26,7 +26,8 @@ int job_fault(const struct fault *f, enum job_result result)
 
 static void past_of(void *arg, uint32_t row, struct engine_past *out)
 {
-    struct row_history h = results_row(arg, row);
+    struct results *const *past = arg;
+    struct row_history h = results_row(*past, row);
     *out = (struct engine_past){
         .final = h.outcome != OUTCOME_RETRY && h.outcome != OUTCOME_EVENT,
         .attempts = h.attempts,
@@ -34,6 +35,13 @@ static void past_of(void *arg, uint32_t row, struct engine_past *out)
         .due_ms = h.next_ms,
         .doubted = h.in_doubt,
     };
+}
+
+static void past_done(void *arg)
+{
+    struct results **past = arg;
+    results_free(*past);
+    *past = NULL;
 }
 
 static bool talks(const struct run *run)
@@ -156,7 +164,8 @@ static int run_engine(const struct run *run, struct attempts *attempts,
     e.worker.flight = flight;
     if (run->past) {
         e.past = past_of;
-        e.past_arg = (void *)(uintptr_t)run->past;
+        e.past_done = past_done;
+        e.past_arg = run->past;
     }
     e.control = (struct engine_control){run->job->name, run->job->path, run->job->dir};
     e.reload = reload;

@@ -11,7 +11,9 @@ struct run {
     struct totals totals; /* of the rows as they stand; pending are the others */
     bool rehearsing;
     const char *record; /* rehearsing: the receiver's record, a file name in the job */
-    const struct results *past; /* of earlier runs; NULL: the job is new */
+    /* Of earlier runs; NULL: the job is new. Freed, and set to NULL, once it was read.
+     */
+    struct results **past;
 };
 
 /* Run the engine with the face that the options ask for; print the sum. The exit

@@ -402,6 +402,8 @@ static void start(struct engine *e)
         .until_us = p->until_ms ? monotonic_of(e, p->until_ms) : 0,
     };
     e->scheduler = scheduler_create(&sp);
+    if (p->past)
+        p->past_done(p->past_arg);
     mailbox_init(&e->inbox, &e->loop, settle_report, e);
     journal_init(&e->journal, &e->loop, p->attempts, p->worker.flight, on_posted, e);
     uv_prepare_init(&e->loop, &e->prepare);

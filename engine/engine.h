@@ -88,6 +88,7 @@ struct engine_params {
     int64_t created_ms; /* Unix time of the job's beginning */
     /* What an earlier run knows of a row, times in Unix ms; NULL: the job is new. */
     void (*past)(void *arg, uint32_t row, struct engine_past *out);
+    void (*past_done)(void *arg); /* it is not asked any more: memory may go */
     void *past_arg;
     uint32_t connections_total; /* over all sites; 0: what RLIMIT_NOFILE allows */
     bool rehearsal;             /* log lines get the flag */
