@@ -429,6 +429,11 @@ static void try_target(struct connection *c)
 {
     struct world *w = c->w;
     struct machine *m = plan_machine(w->plan, &c->order->targets[c->target].address);
+    if ((int)rng_below(&w->rng, 1000) < w->plan->no_sockets) {
+        struct verdict v = verdict_of_code(609, "socket", false);
+        close_as(c, CLOSED_OURS, &v);
+        return;
+    }
     m->tried++;
     c->connect_began_us = w->now_us;
     c->reach = w->now_us < m->reach_until_us ? m->reach : REACH_WORKS;

@@ -81,6 +81,8 @@ static void close_lane(struct world *w, const struct news *news)
     struct lane *lane = &w->lanes[news->connection];
     world_log(w, "closed %u %d%s", news->connection, (int)news->closed,
               news->group ? " group" : "");
+    if (news->closed == CLOSED_OURS)
+        w->short_until_us = w->now_us + FEWER_US;
     bool round = scheduler_closed(w->scheduler, news->connection, news->closed,
                                   news->group, w->now_us);
     if (round) {

@@ -95,7 +95,7 @@ static void watch_leaving(struct world *w, struct wire *wire, const char *p, siz
 }
 
 /* UNIXMS TAB RCPT TAB SENDER TAB MESSAGE-ID TAB BYTES, one line a recipient. */
-static void watch_taken(struct world *w)
+static void watch_taken(struct world *w, struct wire *wire)
 {
     uint64_t messages = sink_world_counts(w->sink)->messages;
     if (messages == w->messages)
@@ -114,6 +114,8 @@ static void watch_taken(struct world *w)
                 "the record is understood: %s", line);
         promise(row == named, w, "row %u gets its own message, not %u's", row, named);
         w->stories[row].accepted++;
+        w->stories[row].misled = w->stories[row].misled || wire->misleads;
+        wire->taken_row = row;
         world_log(w, "taken %u %u", row, w->stories[row].accepted);
     }
 }
@@ -124,10 +126,11 @@ static void watch_manners(const struct world *w, const struct wire *wire,
                           const struct sink_counts *before)
 {
     const struct sink_counts *now = sink_world_counts(w->sink);
-    promise(now->bare == before->bare && now->early == before->early, w,
-            "no bare CR or LF, no command too early");
-    promise(now->bad_commands == before->bad_commands || wire->mood.auth, w,
-            "no command that is refused as wrong");
+    promise(now->bare == before->bare, w, "no bare CR or LF");
+    promise(now->early == before->early || wire->shifted, w, "no command too early");
+    promise(now->bad_commands == before->bad_commands || wire->mood.auth ||
+                wire->shifted,
+            w, "no command that is refused as wrong");
 }
 
 /* ---- the far side ---- */
@@ -179,6 +182,12 @@ static void strike(struct world *w, struct wire *wire)
             noise[i] = (char)rng_below(&wire->rng, 256);
         say(wire, w->now_us, SEGMENT_DATA, noise, 1 + rng_below(&wire->rng, 39));
         break;
+    case FAULT_LOSE:
+        wire->loses = true;
+        break;
+    case FAULT_TWICE:
+        wire->doubles = true;
+        break;
     case FAULT_NONE:
     case FAULT_COUNT:
         abort();
@@ -191,6 +200,26 @@ static bool strikes_within(const struct wire *wire, bool down, uint64_t from, si
            from + n >= wire->fault_at;
 }
 
+/* A whole line of its output is lost or doubled. */
+static bool shift(struct world *w, struct wire *wire, struct span out)
+{
+    const char *end = memchr(out.p, '\n', out.n);
+    if (!end || (!wire->loses && !wire->doubles))
+        return false;
+    size_t n = (size_t)(end + 1 - out.p);
+    for (int i = 0; i < (wire->doubles ? 2 : 0) && !wire->mute; i++)
+        say(wire, w->now_us, SEGMENT_DATA, out.p, n);
+    /* When a 421 slips into the place of a lost 250, nobody can know. */
+    wire->misleads = wire->misleads || wire->loses;
+    if (wire->loses && wire->taken_row)
+        w->stories[wire->taken_row].misled = true;
+    wire->loses = wire->doubles = false;
+    wire->shifted = true;
+    wire->said += n;
+    sink_server_sent(wire->server, n);
+    return true;
+}
+
 /* What the server has to say goes on its way. */
 static void pull(struct world *w, struct wire *wire)
 {
@@ -198,6 +227,8 @@ static void pull(struct world *w, struct wire *wire)
         struct span out = sink_server_output(wire->server, w->now_us);
         if (out.n == 0)
             break;
+        if (shift(w, wire, out))
+            continue;
         uint32_t max = wire->machine->slow_us ? 1 : DOWN_CUT;
         size_t n = 1 + rng_below(&wire->rng, max);
         n = n < out.n ? n : out.n;
@@ -244,7 +275,7 @@ static void feed(struct world *w, struct wire *wire)
         struct sink_counts before = *sink_world_counts(w->sink);
         sink_server_receive(wire->server, wire->inbox.p, n, w->now_us);
         watch_manners(w, wire, &before);
-        watch_taken(w);
+        watch_taken(w, wire);
         wire->fed += n;
         wire->consumed += n;
         wire->inbox.n -= n;

@@ -92,6 +92,10 @@ static void take_character(struct machine *m, enum character character, struct r
     case FILTERING:
         mood->filter_percent = percent;
         mood->filter_reply = chance(r, 50) ? "550 5.7.1 filtered" : "451 4.7.1 later";
+        if (chance(r, 50)) { /* another's 250 may slip into the refusal's place */
+            trouble_bytes(m, r, 50);
+            m->faults = 1u << FAULT_LOSE;
+        }
         break;
     case GREYLISTING:
         mood->greylist_s = (int)between(r, 60, 3600);
@@ -165,6 +169,8 @@ static void draw_machine(struct machine *m, enum character character, struct rng
     m->cut = (uint32_t)(chance(r, 30) ? between(r, 1, 40) : between(r, 40, 1460));
     m->mood.pipelining = chance(r, 85);
     take_character(m, character, r);
+    if (character != CALM && chance(r, 10))
+        trouble_bytes(m, r, (int)between(r, 1, 60));
 }
 
 static void draw_places(struct plan *p, struct rng *r)
@@ -236,6 +242,7 @@ static void draw_settings(struct plan *p, struct rng *r)
     p->sync_us = chance(r, 30) ? 0 : between(r, 1, 50000);
     p->slow_syncs = chance(r, 20) ? 5 : 0;
     p->news_us = chance(r, 30) ? 0 : between(r, 1, 5000);
+    p->no_sockets = chance(r, 10) ? (int)between(r, 1, 30) : 0;
     p->stops = chance(r, 40) ? (int)between(r, 1, 4) : 0;
 }
 

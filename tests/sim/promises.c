@@ -73,7 +73,7 @@ static void promise_site(struct world *w, const struct site_view *view)
 void promise_idle(struct world *w)
 {
     struct site_view views[VIEWS_MAX];
-    if (w->stopping)
+    if (w->stopping || w->now_us <= w->short_until_us)
         return;
     int n = scheduler_slowest(w->scheduler, views, VIEWS_MAX, w->now_us);
     for (int i = 0; i < n; i++)
@@ -95,16 +95,19 @@ static void promise_row(struct world *w, uint32_t row)
     const struct name *name = &p->names[row_name(w, row)];
     bool delivered = story->outcome == OUTCOME_DELIVERED;
     promise(story->finals == 1, w, "row %u has one result, not %u", row, story->finals);
-    promise(story->accepted <= 2, w, "row %u was taken %u times", row, story->accepted);
-    promise(story->accepted < 2 || story->flagged, w,
+    promise(story->accepted <= 2 || story->misled, w, "row %u was taken %u times", row,
+            story->accepted);
+    promise(story->accepted < 2 || story->flagged || story->misled, w,
             "row %u was taken twice, and flagged", row);
-    promise(!story->accepted || delivered || story->flagged, w,
+    promise(!story->accepted || delivered || story->flagged || story->misled, w,
             "row %u was taken, and ends as %d without a flag", row, story->last_code);
     promise(!delivered || story->accepted || story->assumed, w,
             "row %u was delivered, and nobody has it", row);
+    /* A row in doubt by a kill is tried once more whatever its attempts. */
     if (story->ended == 607)
-        promise(story->attempts == p->policy.max_attempts, w, "row %u: 607 after %u",
-                row, story->attempts);
+        promise(story->attempts == p->policy.max_attempts ||
+                    (p->stops && story->flagged),
+                w, "row %u: 607 after %u", row, story->attempts);
     if (story->ended == 606)
         promise(story->settled_us - story->first_us + p->intervals_ms[2] * 1000 +
                         SECOND_US >=

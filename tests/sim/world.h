@@ -79,6 +79,8 @@ enum blow {
     FAULT_PAUSE,   /* the same, but it wakes up again */
     FAULT_MUTE,    /* it takes everything and says nothing */
     FAULT_GARBAGE, /* it says what is no SMTP, and goes on */
+    FAULT_LOSE,    /* the next line it says is lost: all replies shift */
+    FAULT_TWICE,   /* the next line is said twice */
     FAULT_COUNT
 };
 
@@ -141,6 +143,7 @@ struct plan {
     int64_t sync_us; /* a sync of the log takes up to so long */
     int slow_syncs;  /* of 1000: seconds */
     int64_t news_us; /* from a worker to the scheduler at most */
+    int no_sockets;  /* of 1000 connections: our own machine has no socket */
     int stops;       /* the run is ended so often and resumed */
     bool lingers;    /* close() leaves what is unsent to the kernel, as it did */
     bool trace;
@@ -191,7 +194,7 @@ struct wire {
     bool fin_due; /* behind what is unsent */
     bool cut_off; /* reset or closed by us at once: nothing more leaves */
     bool answers_reset;
-    bool gone, frozen, mute;
+    bool gone, frozen, mute, loses, doubles, shifted;
     int64_t thaw_us, give_up_us; /* the kernel's own patience */
     struct buf inbox;            /* arrived, not read by the program there */
     bool inbox_end;              /* and our end behind it */
@@ -202,7 +205,9 @@ struct wire {
     int64_t wake_us; /* earliest event of it in the heap */
     char line[32];   /* what leaves, as far as the line goes */
     size_t line_n;
-    uint32_t line_row; /* of the message that leaves */
+    uint32_t line_row;  /* of the message that leaves */
+    uint32_t taken_row; /* of the last one that was taken */
+    bool misleads;      /* a reply was lost, what follows stands in its place */
 };
 
 struct wire *wire_open(struct world *w, struct machine *m, struct connection *c);
@@ -296,6 +301,7 @@ struct held_order {
 struct story {
     uint8_t finals;
     bool lent, flagged, assumed;
+    bool misled;     /* its server took it and lost the 250 for it */
     uint8_t outcome; /* of the last attempt, enum outcome */
     uint8_t flight;  /* enum flight_state */
     uint16_t accepted;
@@ -333,6 +339,7 @@ struct world {
     uint32_t news_first, news_n, news_cap;
     int64_t news_last_us;
     uint32_t lookups;
+    int64_t short_until_us; /* of sockets */
     int64_t wake_us;
     bool stopping, finishing, killed;
     uint64_t taken; /* events */
