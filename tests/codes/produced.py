@@ -18,7 +18,6 @@ SHOWN = {
     (609, "socket"): "e2e/codes",
 }
 WAITING = {
-    (-11, "run"): "there is no storm breaker yet",
     (-12, "compose"): "messages hold no images of our making",
     (-13, "compose"): "messages hold no images of our making",
 }

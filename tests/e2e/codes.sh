@@ -20,6 +20,8 @@ cat >"$work/zone.conf" <<'Z'
     local-data: "one.example. 300 IN A 127.0.0.1"
     local-zone: "two.example." static
     local-data: "two.example. 300 IN A 127.0.0.1"
+    local-zone: "three.example." static
+    local-data: "three.example. 300 IN A 127.0.0.1"
     local-zone: "dead.example." static
     local-data: "dead.example. 300 IN A 127.0.2.1"
     do-not-query-localhost: no
@@ -87,6 +89,17 @@ sed '/^deny_destinations/d' "$hikyaku_conf" >"$work/deny.conf"
 hikyaku_conf=$work/deny.conf
 job denied 0 a@loop.example
 made 730 dns absent 1
+
+# A storm: everybody refuses us, at three sites.
+refuser=$(free_port)
+"$hikyaku" sink --listen "127.0.0.1:$refuser=refuse" >"$work/refuse.out" &
+pids="$pids $!"
+until_true grep -qs '^listening' "$work/refuse.out" || die "the refuser does not listen"
+hikyaku_conf=$work/storm.conf
+{ sed "s/port = .*/port = $refuser/" "$work/hikyaku.conf"; echo "storm { consecutive = 6 }"; } >"$hikyaku_conf"
+sed -i "s/lifetime = .*/lifetime = '1h'/" "$hikyaku_conf"
+job storm 4 a@one.example b@two.example c@three.example
+made -11 run event 0
 
 # Memory ends: one sentence. (A sanitizer needs all the address space there is.)
 if ! ldd "$hikyaku" | grep -q 'lib[at]san'; then
