@@ -5,7 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { GOOD = UINT32_MAX }; /* instead of a site's number */
+#define GOOD UINT32_MAX /* instead of a site's number */
 
 struct storm_site {
     uint32_t bad; /* in the window */
