@@ -262,30 +262,37 @@ static void on_signal(uv_signal_t *s, int number)
     uv_stop(s->loop);
 }
 
-bool scenario_serve(const struct scenario_params *p, struct scenario_counts *counts_out,
-                    struct fault *f)
+/* All but t itself lives on its loop. */
+static void run(struct theatre *t, struct fault *f)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
     uv_signal_t signals[2];
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&t->loop, &signals[i]);
+        uv_signal_start(&signals[i], on_signal, numbers[i]);
+    }
+    if (open_all(t, f))
+        uv_run(&t->loop, UV_RUN_DEFAULT);
+    close_all(t);
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&signals[i], NULL);
+    uv_run(&t->loop, UV_RUN_DEFAULT);
+}
+
+bool scenario_serve(const struct scenario_params *p, struct scenario_counts *counts_out,
+                    struct fault *f)
+{
     struct theatre *t = mem_zero(1, sizeof *t);
     t->params = p;
     t->stages = mem_zero((size_t)p->files_n, sizeof *t->stages);
     link_init(&t->connections);
-    t->tls = tls_server_context(NULL, NULL, "mx.x", f);
-    int error = t->tls ? uv_loop_init(&t->loop) : UV_ENOMEM;
+    int error = uv_loop_init(&t->loop);
     if (error) {
         fault_set(f, 609, "cannot start the receiver: %s", uv_strerror(error));
     } else {
-        for (int i = 0; i < 2; i++) {
-            uv_signal_init(&t->loop, &signals[i]);
-            uv_signal_start(&signals[i], on_signal, numbers[i]);
-        }
-        if (open_all(t, f))
-            uv_run(&t->loop, UV_RUN_DEFAULT);
-        close_all(t);
-        for (int i = 0; i < 2; i++)
-            uv_close((uv_handle_t *)&signals[i], NULL);
-        uv_run(&t->loop, UV_RUN_DEFAULT);
+        t->tls = tls_server_context(NULL, NULL, "mx.x", f);
+        if (t->tls)
+            run(t, f);
         uv_loop_close(&t->loop);
     }
     for (int i = 0; i < t->stages_n; i++)
