@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -395,8 +396,12 @@ def snapshot(folder):
     files = {}
     for name in sorted(os.listdir(folder)):
         path = f"{folder}/{name}"
-        with open(path, "rb") as f:
-            files[name] = (os.stat(path).st_mtime_ns, os.stat(path).st_ino, f.read())
+        st = os.lstat(path)
+        content = b""
+        if stat.S_ISREG(st.st_mode):
+            with open(path, "rb") as f:
+                content = f.read()
+        files[name] = (st.st_mtime_ns, st.st_ino, content)
     return files
 
 
