@@ -62,6 +62,10 @@ static void on_resolved(void *arg, struct mx_set *set)
 {
     struct lookup *lookup = arg;
     struct engine *e = lookup->engine;
+    bool mute = set->code == 608;
+    if (mute && !e->mute) /* nobody's attempt: the whole job waits */
+        settle_mute(e, set);
+    e->mute = mute;
     scheduler_resolved(e->scheduler, lookup->domain, set, engine_now_us());
     forget_lookup(lookup);
 }

@@ -59,6 +59,7 @@ struct engine {
     uint32_t lanes_n, lanes_open;
     struct link lookups; /* asked of the resolver, not yet answered */
     int lookups_n;
+    bool mute; /* no name server answers anybody: the log knows it */
     enum engine_state state;
     bool ending;                 /* TASK_END was posted, handles are closing */
     bool expired;                /* until_ms is over: what is left becomes 606 */
@@ -104,5 +105,7 @@ bool settle_expired(struct engine *e);
 void settle_report(void *engine, struct mail *mail);
 /* Rows whose domain has no place to send to. True: there are more, come again. */
 bool settle_unresolvable(struct engine *e);
+/* No name server answers: an event line (608). */
+void settle_mute(struct engine *e, const struct mx_set *set);
 
 #endif

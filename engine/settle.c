@@ -268,6 +268,14 @@ static void blame_relay(struct verdict *v)
     strcpy(v->status, "4.4.4");
 }
 
+void settle_mute(struct engine *e, const struct mx_set *set)
+{
+    struct verdict v = verdict_of_code(608, "dns", false);
+    struct record_where where = where_of(e, 0);
+    record_event(e->params->attempts, engine_wall_ms(e, engine_now_us()), &v, &where,
+                 span_of(set->words));
+}
+
 bool settle_unresolvable(struct engine *e)
 {
     const struct mx_set *set;

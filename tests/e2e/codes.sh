@@ -126,6 +126,7 @@ wrap="timeout -s INT 3"
 job mute 124 a@one.example b@two.example
 wrap=
 [ -z "$(awk -F '\t' '$2 + 0 > 0' "$log")" ] || die "a row was touched: $(cat "$log")"
+made 608 dns event 0
 
 # No port is free for a second connection to the same address: our own trouble, no fault of
 # the row.
