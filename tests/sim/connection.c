@@ -441,6 +441,8 @@ static void try_target(struct connection *c)
         c->reach = REACH_WORKS;
     if ((int)rng_below(&m->rng, 100) < m->refuse_percent)
         c->reach = REACH_REFUSED;
+    if (w->now_us >= w->plan->cut_from_us && w->now_us < w->plan->cut_until_us)
+        c->reach = REACH_DROPPED;
     c->connect_at_us =
         w->now_us +
         (c->reach == REACH_DROPPED ? w->plan->connect_limit_us : 2 * m->latency_us);

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "world.h"
 
-enum { LOOKUPS_MAX = 100, IDLE_CHECK_EVERY = 61 };
+enum { LOOKUPS_MAX = 100, IDLE_CHECK_EVERY = 61, NOT_CONNECTED = 601 };
 
 void world_log(struct world *w, const char *format, ...)
 {
@@ -66,7 +66,7 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
         story->first_us = w->now_us;
     promise(d.final || d.next_us <= story->first_us +
                                         w->plan->policy.lifetime_ms * 1000 +
-                                        2 * SECOND_US,
+                                        w->stood_us + 2 * SECOND_US,
             w, "row %u: nothing is planned for after its life", row);
     if (!d.final)
         return;
@@ -76,15 +76,50 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
         w->good_done_us = w->now_us;
 }
 
+static void steer_network(struct world *w, bool down)
+{
+    world_log(w, "network %s", down ? "down" : "up");
+    scheduler_network(w->scheduler, down, w->now_us);
+    if (down)
+        w->down_us = w->now_us;
+    else
+        w->stood_us += w->now_us - w->down_us;
+}
+
+/* No host of the site could be connected to. True: that is our network's fault. */
+static bool watch_failure(struct world *w, const struct lane *lane)
+{
+    if (network_give_up(&w->network, w->now_us))
+        steer_network(w, false);
+    if (network_failed(&w->network, span_of(lane->site), w->now_us))
+        steer_network(w, true);
+    return w->network.down;
+}
+
+static void watch_success(struct world *w, struct lane *lane)
+{
+    bool back = lane->connected
+                    ? network_heard(&w->network, w->now_us)
+                    : network_connected(&w->network, span_of(lane->site), w->now_us);
+    lane->connected = true;
+    if (back)
+        steer_network(w, false);
+}
+
 static void close_lane(struct world *w, const struct news *news)
 {
     struct lane *lane = &w->lanes[news->connection];
     world_log(w, "closed %u %d%s", news->connection, (int)news->closed,
               news->group ? " group" : "");
-    if (news->closed == CLOSED_OURS)
+    enum close_kind how = news->closed;
+    if (how == CLOSED_FAILED && news->verdict.code != NOT_CONNECTED)
+        watch_success(w, lane);
+    else if (how == CLOSED_FAILED && watch_failure(w, lane))
+        how = CLOSED_NETWORK;
+    if (how == CLOSED_OURS)
         w->short_until_us = w->now_us + FEWER_US;
-    bool round = scheduler_closed(w->scheduler, news->connection, news->closed,
-                                  news->group, w->now_us);
+    bool round =
+        scheduler_closed(w->scheduler, news->connection, how, news->group, w->now_us);
     if (round) {
         struct verdict v = news->verdict;
         v.outcome = OUTCOME_RETRY;
@@ -96,6 +131,16 @@ static void close_lane(struct world *w, const struct news *news)
     w->lanes_open--;
 }
 
+static void on_settled(struct world *w, struct lane *lane, const struct news *news)
+{
+    struct verdict v = news->verdict;
+    if (v.code != NOT_CONNECTED)
+        watch_success(w, lane);
+    else if (watch_failure(w, lane))
+        v.counted = false;
+    settle(w, news->connection, news->row, &v, news->worked);
+}
+
 static void on_news(struct world *w, const struct news *news)
 {
     struct lane *lane = &w->lanes[news->connection];
@@ -103,7 +148,7 @@ static void on_news(struct world *w, const struct news *news)
     switch (news->kind) {
     case NEWS_SETTLED:
         lane->lent--;
-        settle(w, news->connection, news->row, &news->verdict, news->worked);
+        on_settled(w, lane, news);
         break;
     case NEWS_RETURNED:
         lane->lent--;
@@ -327,6 +372,7 @@ void desk_start(struct world *w)
                                       .past = past_of,
                                       .past_arg = w};
     w->scheduler = scheduler_create(&params);
+    network_init(&w->network, p->policy.lifetime_ms * 1000, w->now_us);
     desk_turn(w);
 }
 
@@ -433,6 +479,7 @@ static void forget_run(struct world *w)
 {
     scheduler_destroy(w->scheduler);
     w->scheduler = NULL;
+    network_finish(&w->network);
     struct events old = w->events;
     w->events = (struct events){.numbers = old.numbers};
     for (struct event e; events_take(&old, &e);)

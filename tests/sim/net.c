@@ -17,8 +17,8 @@ enum {
 
 /* ---- flows ---- */
 
-static void flow_push(struct flow *f, int64_t at_us, int kind, const char *data,
-                      uint64_t n)
+static void flow_push(struct flow *f, int64_t at_us, enum segment_kind kind,
+                      const char *data, uint64_t n)
 {
     if (f->first + f->n == f->cap) {
         if (f->first > f->n) {
@@ -135,7 +135,8 @@ static void watch_manners(const struct world *w, const struct wire *wire,
 
 /* ---- the far side ---- */
 
-static void say(struct wire *wire, int64_t now_us, int kind, const char *data, size_t n)
+static void say(struct wire *wire, int64_t now_us, enum segment_kind kind,
+                const char *data, size_t n)
 {
     int64_t at = now_us + wire->machine->latency_us;
     flow_push(&wire->down, at, kind, data, n);

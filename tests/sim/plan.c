@@ -239,6 +239,10 @@ static void draw_settings(struct plan *p, struct rng *r)
         p->dead_from_us = between(r, 0, 120) * MINUTE_US;
         p->dead_until_us = p->dead_from_us + between(r, 1, 600) * MINUTE_US;
     }
+    if (chance(r, 20)) {
+        p->cut_from_us = between(r, 0, 120) * MINUTE_US;
+        p->cut_until_us = p->cut_from_us + between(r, 1, 300) * MINUTE_US;
+    }
     p->sync_us = chance(r, 30) ? 0 : between(r, 1, 50000);
     p->slow_syncs = chance(r, 20) ? 5 : 0;
     p->news_us = chance(r, 30) ? 0 : between(r, 1, 5000);

@@ -73,7 +73,7 @@ static void promise_site(struct world *w, const struct site_view *view)
 void promise_idle(struct world *w)
 {
     struct site_view views[VIEWS_MAX];
-    if (w->stopping || w->now_us <= w->short_until_us)
+    if (w->stopping || w->network.down || w->now_us <= w->short_until_us)
         return;
     int n = scheduler_slowest(w->scheduler, views, VIEWS_MAX, w->now_us);
     for (int i = 0; i < n; i++)
@@ -119,7 +119,8 @@ static void promise_row(struct world *w, uint32_t row)
         promise(story->last_code == 700, w, "row %u: no such name", row);
     if (name->kind == NAME_NULL_MX)
         promise(story->last_code == 720, w, "row %u: null MX", row);
-    if (name->kind == NAME_GOOD && p->places[name->place].good && !p->stops)
+    bool spared = !p->stops && !p->cut_until_us;
+    if (name->kind == NAME_GOOD && p->places[name->place].good && spared)
         promise(delivered && story->attempts == 1 && story->accepted == 1, w,
                 "row %u: its server takes whatever comes; it got %d at attempt %u", row,
                 story->last_code, story->attempts);

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/rng.h"
 #include "queue/flight.h"
+#include "queue/network.h"
 #include "queue/scheduler.h"
 #include "sink/server.h"
 #include "smtp/session.h"
@@ -134,6 +135,7 @@ struct plan {
     struct machine *machines;
     struct recipients *list;
     int64_t dead_from_us, dead_until_us; /* no name server answers anything */
+    int64_t cut_from_us, cut_until_us;   /* our own network leads nowhere */
     int64_t intervals_ms[3];
     struct scheduler_policy policy;
     uint32_t connections_total;
@@ -165,10 +167,12 @@ void machine_calm(struct machine *m, uint64_t seed);
 
 /* ---- TCP ---- */
 
+enum segment_kind { SEGMENT_DATA, SEGMENT_FIN, SEGMENT_RST };
+
 struct segment {
     int64_t at_us;
     uint64_t n; /* bytes; in acks: the stream up to here */
-    enum { SEGMENT_DATA, SEGMENT_FIN, SEGMENT_RST } kind;
+    enum segment_kind kind;
 };
 
 struct flow { /* on its way, in order */
@@ -285,7 +289,7 @@ struct news {
 void desk_report(struct world *w, const struct news *news);
 
 struct lane { /* a connection as the scheduler's thread sees it */
-    bool open, has_closed;
+    bool open, has_closed, connected;
     struct news closed;
     const char *site;
     uint32_t lent;
@@ -329,6 +333,8 @@ struct world {
     uint32_t free_wires_n;
     uint32_t wire_generations;
 
+    struct network network;
+    int64_t down_us, stood_us; /* since when; and how long before that */
     struct lane *lanes;
     uint32_t lanes_open;
     struct order order;
