@@ -142,6 +142,21 @@ int blast_ready(struct blast *b)
     return status >= 0 ? status : read_message(b);
 }
 
+/* "06:00" as --until is the one after the start. */
+static int parse_times(struct blast *b, const char *command)
+{
+    const struct blast_options *o = b->options;
+    static const char form[] = "is neither HH:MM nor like 2026-11-22T08:30:00+09:00";
+    if (o->start && !when_parse(span_of(o->start), b->created_ms, &b->start_ms))
+        return usage_error(command, "--start \"%s\" %s", o->start, form);
+    int64_t start_ms = b->start_ms > b->created_ms ? b->start_ms : b->created_ms;
+    if (o->until && !when_parse(span_of(o->until), start_ms, &b->until_ms))
+        return usage_error(command, "--until \"%s\" %s", o->until, form);
+    if (o->until && b->until_ms <= start_ms)
+        return usage_error(command, "--until \"%s\" is not after the start", o->until);
+    return -1;
+}
+
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command)
 {
@@ -154,6 +169,8 @@ int blast_open(struct blast *b, const struct blast_options *options,
     int status = parse_option(command, "--from", options->from, &b->from);
     if (status < 0)
         status = parse_option(command, "--to", options->to, &b->to);
+    if (status < 0)
+        status = parse_times(b, command);
     if (status >= 0)
         return status;
     struct fault f = {0};
@@ -239,6 +256,9 @@ struct engine_params blast_engine(const struct blast *b)
     struct engine_params e = {
         .list = b->list,
         .created_ms = b->created_ms,
+        .start_ms = b->start_ms,
+        .until_ms = b->until_ms,
+        .quiet = p->quiet_hours,
         .workers = (int)b->conf->workers,
         .worker =
             {

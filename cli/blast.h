@@ -20,7 +20,7 @@ struct blast {
     struct template *template;
     struct deny *deny;
     struct relay relay;
-    int64_t created_ms;
+    int64_t created_ms, start_ms, until_ms; /* the latter 0: none */
     uint8_t secret[BLAST_SECRET];
 };
 

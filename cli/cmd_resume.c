@@ -129,6 +129,8 @@ static int restore_options(struct resuming *r)
     r->options.last_row = (uint32_t)j->last_row;
     r->options.allow_duplicates = j->allow_duplicates;
     r->blast.created_ms = j->created_ms;
+    r->blast.start_ms = j->start_ms;
+    r->blast.until_ms = j->until_ms;
     bool good =
         unhex(j->secret, r->blast.secret, BLAST_SECRET) &&
         (j->from[0] == '\0' ||

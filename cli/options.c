@@ -24,6 +24,8 @@ enum { OPTIONS_MAX = 32, ALL = BLAST_SEND | BLAST_CHECK | BLAST_REHEARSE };
     X('D', "allow-duplicates", NULL,     ALL, "send to an address as often as it is in the list") \
     X('r', "rows",             "N[-M]",  ALL, "only these rows")                            \
     X('t', "to",               "ADDR",   ALL, "send all mail to this address instead (a proof)") \
+    X('S', "start",            "TIME",   BLAST_SEND | BLAST_REHEARSE, "begin then: HH:MM, or like 2026-11-22T08:30:00+09:00") \
+    X('U', "until",            "TIME",   BLAST_SEND | BLAST_REHEARSE, "end then: what is left gets 606") \
     X('q', "quiet",            NULL,     ALL, "no progress, only the sum at the end")       \
     X('J', "json",             NULL,     ALL, "progress and sum as JSON, one object a line") \
     X('T', "trace",            "WHAT",   BLAST_SEND | BLAST_REHEARSE, "smtp: every dialogue on standard error, in the lines of a transcript") \
@@ -144,6 +146,12 @@ static bool take(int key, struct blast_options *out)
         return parse_rows(optarg, out);
     case 't':
         out->to = optarg;
+        return true;
+    case 'S':
+        out->start = optarg;
+        return true;
+    case 'U':
+        out->until = optarg;
         return true;
     case 'q':
         out->quiet = true;

@@ -17,6 +17,7 @@ struct blast_options {
     const char *address_column;
     const char *exclude;
     const char *to;
+    const char *start, *until; /* times (base/when.h) */
     uint32_t first_row, last_row; /* 0, 0: all */
     bool allow_duplicates;
     bool quiet, json;

@@ -119,6 +119,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_NUMBER:
     case KIND_DURATION:
     case KIND_YESNO:
+    case KIND_HOURS:
     case KIND_PIPELINING:
     case KIND_TLS:
     case KIND_TLS_VERSION:

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/fault.h"
+#include "base/when.h"
 
 struct conf_strings { /* a list of strings */
     char **items;
@@ -59,6 +60,7 @@ enum conf_end_timeout {
 #define CONF_TYPE_WORKERS     int64_t
 #define CONF_TYPE_DURATION    int64_t /* ms */
 #define CONF_TYPE_YESNO       bool
+#define CONF_TYPE_HOURS       struct hours
 #define CONF_TYPE_FILE        char * /* absolute, or "" */
 #define CONF_TYPE_RELAY       char * /* "host:port", or "" */
 #define CONF_TYPE_PIPELINING  enum conf_pipelining

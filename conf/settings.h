@@ -31,6 +31,7 @@ enum setting_kind {
     KIND_WORKERS, /* a number; default: online processors */
     KIND_DURATION,
     KIND_YESNO,
+    KIND_HOURS,
     KIND_PIPELINING, /* from here to END_TIMEOUT: one word of some */
     KIND_TLS,
     KIND_TLS_VERSION,

@@ -274,6 +274,8 @@ static bool take(const struct setting *s, const char *text, struct place at,
     case KIND_YESNO:
         *(bool *)member = strcmp(text, "yes") == 0;
         return *(bool *)member || strcmp(text, "no") == 0;
+    case KIND_HOURS:
+        return hours_parse(t, member);
     case KIND_PIPELINING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
@@ -353,6 +355,13 @@ static void put_duration(struct buf *out, int64_t ms)
     buf_finish(&text);
 }
 
+static void put_hours(struct buf *out, const struct hours *hours)
+{
+    char text[HOURS_TEXT_MAX];
+    hours_print(hours, text);
+    put_quoted(out, text);
+}
+
 static void put_strings(struct buf *out, const struct conf_strings *list)
 {
     for (int i = 0; i < list->n; i++) {
@@ -390,6 +399,9 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         break;
     case KIND_YESNO:
         buf_add_str(out, *(const bool *)member ? "yes" : "no");
+        break;
+    case KIND_HOURS:
+        put_hours(out, member);
         break;
     case KIND_PIPELINING:
     case KIND_TLS:
@@ -456,6 +468,9 @@ void value_range(struct buf *out, const struct setting *s)
         break;
     case KIND_YESNO:
         buf_add_str(out, "yes or no");
+        break;
+    case KIND_HOURS:
+        buf_add_str(out, "HH:MM-HH:MM, or none");
         break;
     case KIND_PIPELINING:
     case KIND_TLS:

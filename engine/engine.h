@@ -25,6 +25,7 @@
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include "base/when.h"
 #include "engine/worker.h"
 #include "queue/storm.h"
 #include "report/attempts.h"
@@ -96,11 +97,12 @@ struct engine_params {
     struct storm_params storm;
     int64_t start_ms, until_ms; /* Unix time: nothing is sent before, nothing is begun
                                    after; 0: none */
+    struct hours quiet;         /* nothing is begun within */
     struct engine_control control;
     /* The settings anew, in a fresh struct; false and *f: they are no good. NULL: there
      * are none. What is pointed to must stay until the run's end. Of it the engine
-     * takes policy, storm, resolver, and of worker the limits, pipelining and what
-     * becomes of doubt. */
+     * takes policy, quiet, storm, resolver, and of worker the limits, pipelining and
+     * what becomes of doubt. */
     bool (*reload)(void *arg, struct engine_params *out, struct fault *f);
     void *reload_arg;
     /* Called on the calling thread about every tick_ms and once at the end. NULL:

@@ -70,6 +70,7 @@ struct engine {
     struct control *control;
     uv_signal_t hangup;
     uv_timer_t clock; /* start, until and quiet hours */
+    struct hours quiet;
     struct fresh_settings *fresh;
     int resolver_in_flight;
     struct totals totals;

@@ -1,6 +1,7 @@
 /* What people, the clock and the network say of the job as a whole. */
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/time.h>
 
 #include "base/mem.h"
 #include "engine/inside.h"
@@ -64,6 +65,15 @@ void steer_network(struct engine *e, bool down)
 
 /* ---- the clock ---- */
 
+/* As the clock on the wall shows it, wherever it was set meanwhile: quiet hours are for
+ * people. Start and end go by the run's own clock, which no correction moves. */
+static int64_t wall_clock_ms(void)
+{
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+}
+
 static void on_clock(uv_timer_t *timer)
 {
     struct engine *e = timer->data;
@@ -71,8 +81,12 @@ static void on_clock(uv_timer_t *timer)
     int64_t now_ms = engine_wall_ms(e, engine_now_us());
     if (e->state != ENGINE_RUNNING)
         return;
-    if (now_ms >= p->start_ms)
-        set_holds(e, e->holds & ~(unsigned)HOLD_START);
+    unsigned holds = e->holds & ~(unsigned)(HOLD_START | HOLD_QUIET);
+    if (now_ms < p->start_ms)
+        holds |= HOLD_START;
+    if (hours_hold(&e->quiet, wall_clock_ms()))
+        holds |= HOLD_QUIET;
+    set_holds(e, holds);
     if (p->until_ms && now_ms >= p->until_ms) {
         e->expired = true;
         note(e, "its time is over");
@@ -154,6 +168,7 @@ static bool reload(struct engine *e, struct fault *f)
         return false;
     scheduler_set_policy(e->scheduler, &fresh.policy);
     take_worker_settings(e, &fresh.worker);
+    e->quiet = fresh.quiet;
     storm_destroy(e->storm); /* what was counted by other rules is forgotten */
     e->storm = storm_create(&fresh.storm);
     note(e, "settings were read anew");
@@ -234,10 +249,9 @@ void steer_begin(struct engine *e)
     e->hangup.data = e->clock.data = e;
     uv_signal_start(&e->hangup, on_hangup, SIGHUP);
     open_control(e);
-    if (p->start_ms > e->began_ms)
-        set_holds(e, HOLD_START);
-    if (p->start_ms || p->until_ms)
-        uv_timer_start(&e->clock, on_clock, 0, CLOCK_MS);
+    e->quiet = p->quiet;
+    uv_timer_start(&e->clock, on_clock, CLOCK_MS, CLOCK_MS);
+    on_clock(&e->clock); /* before anything is begun */
 }
 
 void steer_end(struct engine *e)

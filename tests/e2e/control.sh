@@ -201,4 +201,44 @@ same "sum" "$(cat "$work/fresh.sum")" "$("$hikyaku" status -c "$conf" fresh | se
 check "$work/record.tsv" pending
 refused continue 69
 stop_sink
+
+# Scheduled, and its time: what is left then is 606.
+soon() { date -u -d "+$1 seconds" +%Y-%m-%dT%H:%M:%SZ; }
+start_sink 127.0.0.1:0=distant
+write_conf "$sink_port" 'connections = 2'
+run timed send "$work/far.tsv" --start "$(soon 3)" --until "$(soon 6)"
+is_now() { [ "$(says state 2>/dev/null)" = "$1" ]; }
+until_true is_now scheduled || die "it does not wait: $(cat "$work/timed.err")"
+same "delivered before its start" 0 "$(says delivered)"
+ended 0
+grep -q '+ error [1-9][0-9]* + absent 0 + pending 0' "$work/timed.sum" || die "$(cat "$work/timed.sum")"
+! grep -q '= delivered 0' "$work/timed.sum" || die "$(cat "$work/timed.sum")"
+same "state" finished "$(says state)"
+same "rows with 606" "$(says error)" \
+    "$("$hikyaku" results -c "$conf" timed | awk -F '\t' '$3 == 606 { n++ } END { print n + 0 }')"
+check "$work/record.tsv"
+stop_sink
+for bad in '--start tomorrow' '--until 2020-01-01T00:00:00Z' '--until 25:00'; do
+    status=0
+    "$hikyaku" send -c "$conf" -l "$work/far.tsv" -m "$work/message.eml" -j never $bad \
+        >"$work/refused" 2>&1 || status=$?
+    same "$bad" 64 "$status"
+done
+
+# Quiet hours, which are taken away by reload.
+start_sink 127.0.0.1:0
+write_conf "$sink_port" "quiet_hours = \"$(date -d '-2 hours' +%H:%M)-$(date -d '+2 hours' +%H:%M)\""
+head -1001 "$work/far.tsv" >"$work/few.tsv"
+run quiet send "$work/few.tsv"
+until_true is_now paused || die "it does not wait: $(cat "$work/quiet.err")"
+same "why" "quiet hours" "$(says reason)"
+same "delivered" 0 "$(says delivered)"
+ask continue # is for `pause`
+same "state" paused "$(says state)"
+write_conf 25 # the port is not taken anew
+ask reload
+ended 0
+same "sum" "rows 1000 = delivered 1000 + error 0 + absent 0 + pending 0 (in-doubt 0, assumed 0)" \
+    "$(cat "$work/quiet.sum")"
+stop_sink
 echo "control: asked, paused, cancelled, taken up again; storms end; settings anew"

@@ -97,6 +97,7 @@ static void defaults(void **state)
     assert_int_equal(c->policy.retry_interval.ms[0], 30 * 60000);
     assert_int_equal(c->policy.lifetime, 24 * 3600000);
     assert_int_equal(c->policy.max_attempts, 0);
+    assert_int_equal(c->policy.quiet_hours.from, c->policy.quiet_hours.to);
     assert_int_equal(c->policy.connections, 20);
     assert_int_equal(c->policy.messages_per_connection, 100);
     assert_int_equal(c->policy.port, 25);

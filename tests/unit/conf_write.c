@@ -88,6 +88,7 @@ static void defaults_read_back(void **state)
                                          "    retry_interval = {'30m'}\n"
                                          "    lifetime = '24h'\n"
                                          "    max_attempts = 0\n"
+                                         "    quiet_hours = ''\n"
                                          "    connections = 20\n"
                                          "    messages_per_connection = 100\n"
                                          "    port = 25\n"
@@ -229,6 +230,10 @@ static void make_random(const struct setting *s, struct conf *c, struct rng *r)
         break;
     case KIND_YESNO:
         *(bool *)member = rng_below(r, 2);
+        break;
+    case KIND_HOURS:
+        *(struct hours *)(void *)member =
+            (struct hours){(int)rng_below(r, 1440), (int)rng_below(r, 1440)};
         break;
     case KIND_PIPELINING:
     case KIND_TLS:

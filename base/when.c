@@ -1,0 +1,159 @@
+#include "base/when.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum { DAY_MINUTES = 24 * 60 };
+
+/* Exactly n digits. */
+static bool digits(struct span *text, size_t n, int *out)
+{
+    *out = 0;
+    if (text->n < n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (text->p[i] < '0' || text->p[i] > '9')
+            return false;
+        *out = *out * 10 + text->p[i] - '0';
+    }
+    *text = (struct span){text->p + n, text->n - n};
+    return true;
+}
+
+static bool sign(struct span *text, const char *any_of, char *out)
+{
+    if (text->n == 0 || !strchr(any_of, text->p[0]))
+        return false;
+    *out = text->p[0];
+    *text = (struct span){text->p + 1, text->n - 1};
+    return true;
+}
+
+/* "HH:MM" */
+static bool minute_of_day(struct span *text, int *out)
+{
+    int hour, minute;
+    char colon;
+    if (!digits(text, 2, &hour) || !sign(text, ":", &colon) ||
+        !digits(text, 2, &minute) || hour > 23 || minute > 59)
+        return false;
+    *out = hour * 60 + minute;
+    return true;
+}
+
+/* "Z", "+09:00": minutes east of Greenwich. */
+static bool zone(struct span *text, int *east_out)
+{
+    char which;
+    if (!sign(text, "Zz+-", &which))
+        return false;
+    *east_out = 0;
+    if (which == 'Z' || which == 'z')
+        return true;
+    if (!minute_of_day(text, east_out))
+        return false;
+    if (which == '-')
+        *east_out = -*east_out;
+    return true;
+}
+
+/* ".123": the digits behind the third say nothing to us. */
+static bool fraction(struct span *text, int *ms_out)
+{
+    char dot;
+    int digit, worth = 100;
+    *ms_out = 0;
+    if (!sign(text, ".", &dot))
+        return true;
+    if (!digits(text, 1, &digit))
+        return false;
+    do {
+        *ms_out += digit * worth;
+        worth /= 10;
+    } while (digits(text, 1, &digit));
+    return true;
+}
+
+/* RFC 3339 5.6. A day that no calendar has (February 30) is none. */
+static bool rfc3339(struct span text, int64_t *out)
+{
+    struct tm tm = {0};
+    char c;
+    int minute, ms, east;
+    if (!digits(&text, 4, &tm.tm_year) || !sign(&text, "-", &c) ||
+        !digits(&text, 2, &tm.tm_mon) || !sign(&text, "-", &c) ||
+        !digits(&text, 2, &tm.tm_mday) || !sign(&text, "Tt ", &c) ||
+        !minute_of_day(&text, &minute) || !sign(&text, ":", &c) ||
+        !digits(&text, 2, &tm.tm_sec) || tm.tm_sec > 60 || !fraction(&text, &ms) ||
+        !zone(&text, &east) || text.n)
+        return false;
+    int month = tm.tm_mon - 1, day = tm.tm_mday;
+    tm.tm_year -= 1900;
+    tm.tm_mon = month;
+    int64_t midnight = (int64_t)timegm(
+        &(struct tm){.tm_year = tm.tm_year, .tm_mon = month, .tm_mday = day});
+    struct tm real;
+    time_t back = (time_t)midnight;
+    gmtime_r(&back, &real);
+    if (real.tm_mon != month || real.tm_mday != day)
+        return false;
+    *out = (midnight + (int64_t)(minute - east) * 60 + tm.tm_sec) * 1000 + ms;
+    return true;
+}
+
+/* The next time that a clock on the wall shows it. Where summer time leaves it out,
+ * mktime takes the time that the clock would have shown. */
+static bool next_of_day(struct span text, int64_t now_ms, int64_t *out)
+{
+    int minute;
+    if (!minute_of_day(&text, &minute) || text.n)
+        return false;
+    time_t now = (time_t)(now_ms / 1000);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    int today = tm.tm_mday;
+    for (int day = 0; day <= 1; day++) {
+        localtime_r(&now, &tm);
+        tm.tm_mday = today + day;
+        tm.tm_hour = minute / 60;
+        tm.tm_min = minute % 60;
+        tm.tm_sec = 0;
+        tm.tm_isdst = -1;
+        *out = (int64_t)mktime(&tm) * 1000;
+        if (*out > now_ms)
+            break;
+    }
+    return true;
+}
+
+bool when_parse(struct span text, int64_t now_ms, int64_t *unix_ms_out)
+{
+    return next_of_day(text, now_ms, unix_ms_out) || rfc3339(text, unix_ms_out);
+}
+
+bool hours_parse(struct span text, struct hours *out)
+{
+    char dash;
+    *out = (struct hours){0};
+    return text.n == 0 ||
+           (minute_of_day(&text, &out->from) && sign(&text, "-", &dash) &&
+            minute_of_day(&text, &out->to) && text.n == 0);
+}
+
+void hours_print(const struct hours *h, char out[HOURS_TEXT_MAX])
+{
+    out[0] = '\0';
+    if (h->from != h->to)
+        snprintf(out, HOURS_TEXT_MAX, "%02d:%02d-%02d:%02d", h->from / 60 % 24,
+                 h->from % 60, h->to / 60 % 24, h->to % 60);
+}
+
+bool hours_hold(const struct hours *h, int64_t unix_ms)
+{
+    time_t now = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    int minute = tm.tm_hour * 60 + tm.tm_min;
+    int length = (h->to - h->from + DAY_MINUTES) % DAY_MINUTES;
+    return (minute - h->from + DAY_MINUTES) % DAY_MINUTES < length;
+}
