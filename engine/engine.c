@@ -211,9 +211,11 @@ static void close_signals(struct engine *e)
     signal(SIGTERM, SIG_IGN);
 }
 
+/* A connection may be gone before word that it gets no more rows has left the journal:
+ * also that must find its worker there. The sync that it waits for wakes us. */
 static bool over(struct engine *e)
 {
-    if (e->lanes_open > 0)
+    if (e->lanes_open > 0 || journal_holds(&e->journal))
         return false;
     return scheduler_done(e->scheduler) || e->state == ENGINE_STOPPING;
 }

@@ -173,6 +173,11 @@ bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us)
     return true;
 }
 
+bool journal_holds(const struct journal *j)
+{
+    return j->next.tasks || j->under_way.tasks;
+}
+
 void journal_let_go(struct journal *j)
 {
     post_tasks(j, &j->under_way);

@@ -56,6 +56,8 @@ void journal_settled(struct journal *j, uint32_t entry);
 /* *again_us: call again then at the latest (INT64_MAX: no need): syncs are begun at
  * most every JOURNAL_PAUSE_US, a few lines more a sync cost nobody anything. */
 bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us);
+/* Tasks are held: nobody may be told to end before they are posted. */
+bool journal_holds(const struct journal *j);
 /* The run is over before its time: post what is held. The workers were told before to
  * begin nothing any more, and give the rows back. Flight entries stay as they are:
  * their lines may be lost, and then flight alone knows what became of those rows. */
