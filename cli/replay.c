@@ -79,6 +79,7 @@ static bool record_row(struct attempts *log, const struct results *results,
     if (!(h.leased || h.damaged) || (state != FLIGHT_DOT && state != FLIGHT_TAKEN))
         return false;
     struct verdict v = judge(state, b->conf->policy.in_doubt);
+    v.in_doubt = v.in_doubt || h.damaged; /* the lost line may have had the flag */
     struct recipient fields = {0};
     struct record r = {.now_ms = now_ms,
                        .row = row,
