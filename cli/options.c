@@ -92,7 +92,8 @@ static void help(enum blast_command command)
     }
     puts("\nExit status: 0 every row has its final result; 3 stopped by a signal, rows "
          "are\n"
-         "pending; 64 usage; 65 bad list or message; 66 list or message cannot be "
+         "pending; 4 cancelled, or ended by the error storm; 64 usage; 65 bad list or "
+         "message; 66 list or message cannot be "
          "opened; 73\n"
          "the spool cannot be created or the job's name is taken; 74 I/O error; 75 "
          "another\n"

@@ -60,7 +60,8 @@ void steer_network(struct engine *e, bool down)
 {
     scheduler_network(e->scheduler, down, engine_now_us());
     note(e, down ? "network-down: nothing connects any more, one probe at a time"
-                 : "the network is back");
+            : e->network.given_up ? "network-down for too long: tries count again"
+                                  : "the network is back");
 }
 
 /* ---- the clock ---- */
@@ -180,7 +181,7 @@ static void on_hangup(uv_signal_t *handle, int number)
     struct engine *e = handle->data;
     struct fault f = {0};
     (void)number;
-    if (e->ending || reload(e, &f))
+    if (e->state != ENGINE_RUNNING || reload(e, &f))
         return;
     struct buf words = {0};
     buf_printf(&words, "settings stay: %d %s", f.code, f.words);

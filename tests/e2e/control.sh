@@ -217,6 +217,16 @@ same "state" finished "$(says state)"
 same "rows with 606" "$(says error)" \
     "$("$hikyaku" results -c "$conf" timed | awk -F '\t' '$3 == 606 { n++ } END { print n + 0 }')"
 check "$work/record.tsv"
+# Its time is over while it is stopped: resume has only to say so.
+until=$(($(date +%s) + 5))
+run late send "$work/far.tsv" --until "$(date -u -d "@$until" +%Y-%m-%dT%H:%M:%SZ)"
+until_true more_than 10 2>/dev/null || die "no figures: $(cat "$work/late.err")"
+kill -TERM "$sender"
+ended 3
+while [ "$(date +%s)" -le "$until" ]; do sleep 0.2; done
+"$hikyaku" resume -q -c "$conf" late >"$work/late.sum"
+grep -q '+ error [1-9][0-9]* + absent 0 + pending 0' "$work/late.sum" || die "$(cat "$work/late.sum")"
+check -
 stop_sink
 for bad in '--start tomorrow' '--until 2020-01-01T00:00:00Z' '--until 25:00'; do
     status=0

@@ -81,6 +81,7 @@ start_sink() {
     listens=
     for l; do listens="$listens --listen $l"; done
     mkdir -p "$work/mail"
+    : >"$work/sink.out" # an earlier one's, before it is looked at
     "$hikyaku" sink $listens --record "$work/record.tsv" --keep "$work/mail" >"$work/sink.out" &
     sink_pid=$!
     pids="$pids $sink_pid"
