@@ -96,7 +96,10 @@ static bool record_row(struct attempts *log, const struct results *results,
         where.email = (struct span){fields.address.text, fields.address.n};
     if (v.in_doubt && h.in_doubt && v.outcome == OUTCOME_RETRY)
         v.outcome = OUTCOME_ERROR; /* in doubt again: it is not sent once more */
-    if (v.outcome == OUTCOME_RETRY)
+    int64_t most = b->conf->policy.max_attempts;
+    if (v.outcome == OUTCOME_RETRY && most && (int64_t)r.decision.attempt >= most)
+        r.decision.ended = 607;
+    else if (v.outcome == OUTCOME_RETRY)
         r.next_ms = now_ms;
     record_attempt(log, &r, &where);
     recipient_finish(&fields);
@@ -130,13 +133,19 @@ static bool record_lent(struct replay *r, const struct blast *b, const char *pat
     return good && f->code == 0;
 }
 
-/* The surest state of a row first: 250 was read, then the dot left. */
+/* The surest state of a row first: 250 was read, then the dot may have left. What the
+ * flight file says beside that is no comfort where a damaged line hides a result. */
+static int rank(enum flight_state state)
+{
+    return state == FLIGHT_TAKEN ? 2 : state == FLIGHT_DOT ? 1 : 0;
+}
+
 static int by_row(const void *a, const void *b)
 {
     const struct lent_row *x = a, *y = b;
     if (x->row != y->row)
         return x->row < y->row ? -1 : 1;
-    return (int)y->state - (int)x->state;
+    return rank(y->state) - rank(x->state);
 }
 
 static bool load(struct replay *r, const struct blast *b, const char *path,
