@@ -122,7 +122,9 @@ flight_read(const char *path, const char *job_id, const char *boot_id,
     for (ssize_t got = 1; got > 0 && n<sizeof *sheet; n += got> 0 ? (size_t)got : 0)
         got = read(fd, (char *)sheet + n, sizeof *sheet - n);
     close(fd);
-    bool good = n == sizeof *sheet && memcmp(sheet->magic, magic, sizeof magic) == 0 &&
+    /* Without a name for this boot nobody can tell a kill from a power loss. */
+    bool good = boot_id[0] && n == sizeof *sheet &&
+                memcmp(sheet->magic, magic, sizeof magic) == 0 &&
                 strncmp(sheet->boot_id, boot_id, FLIGHT_BOOT_ID_MAX - 1) == 0 &&
                 strncmp(sheet->job_id, job_id, JOB_ID_MAX - 1) == 0;
     for (uint32_t i = 0; good && i < FLIGHT_ENTRIES; i++) {
