@@ -10,7 +10,25 @@ enum {
     NOT_CONNECTED = 601,
     REPLY_FIRST = 200, /* codes that are replies */
     REPLY_LAST = 599,
+    NO_TLS = 602,
+    LOST_WAITING = 62, /* 62x and 66x: the other side ended it */
+    LOST_SENDING = 66,
 };
+
+static bool is_reply(const struct verdict *v)
+{
+    return v->code >= REPLY_FIRST && v->code <= REPLY_LAST && !v->assumed;
+}
+
+/* Did the other side say anything just now? What timed out, or was decided here, tells
+ * nothing of the network: when it is down, connections that stood time out for hours.
+ */
+static bool was_heard(const struct verdict *v)
+{
+    int kind = v->code / 10;
+    return is_reply(v) || v->code == NO_TLS || kind == LOST_WAITING ||
+           kind == LOST_SENDING;
+}
 
 static struct record_where where_of(struct engine *e, uint32_t row)
 {
@@ -82,8 +100,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
  * others, greylisting above all, say nothing. */
 static void watch_storm(struct engine *e, const char *site, const struct verdict *v)
 {
-    bool reply = v->code >= REPLY_FIRST && v->code <= REPLY_LAST && !v->assumed;
-    if (!reply || (v->outcome == OUTCOME_RETRY && !v->about_us) ||
+    if (!is_reply(v) || (v->outcome == OUTCOME_RETRY && !v->about_us) ||
         e->state != ENGINE_RUNNING)
         return;
     bool bad = v->about_us || v->outcome == OUTCOME_ABSENT;
@@ -123,9 +140,9 @@ static void on_settled(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
     struct verdict v = event->verdict;
-    if (v.code != NOT_CONNECTED)
+    if (was_heard(&v))
         watch_success(e, lane);
-    else if (watch_failure(e, lane))
+    else if (v.code == NOT_CONNECTED && watch_failure(e, lane))
         v.counted = false;
     struct record_where where = where_of(e, event->lent.row);
     char address[IP_TEXT_MAX];
@@ -160,9 +177,10 @@ static void close_lane(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
     enum close_kind how = event->closed;
-    if (how == CLOSED_FAILED && event->verdict.code != NOT_CONNECTED)
+    if (how == CLOSED_FAILED && was_heard(&event->verdict))
         watch_success(e, lane);
-    else if (how == CLOSED_FAILED && watch_failure(e, lane))
+    else if (how == CLOSED_FAILED && event->verdict.code == NOT_CONNECTED &&
+             watch_failure(e, lane))
         how = CLOSED_NETWORK;
     if (how == CLOSED_OURS) /* rows wait, and nobody's attempt tells why */
         on_epilogue(e, event);
