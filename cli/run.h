@@ -20,7 +20,7 @@ struct run {
  * status. */
 int run_job(const struct run *run);
 
-/* From here to the engine's own handlers SIGINT and SIGTERM wait: a job that stands
+/* From here to the engine's own handlers signals wait: a job that stands
  * must not die without a word. run_job does it too. */
 void run_hold_signals(void);
 

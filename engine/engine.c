@@ -133,7 +133,8 @@ static void on_signal(uv_signal_t *handle, int number)
     if (e->ending)
         return;
     scheduler_stop(e->scheduler);
-    engine_broadcast(e, e->state == ENGINE_STOPPING ? TASK_ABORT : TASK_FINISH);
+    engine_broadcast(e, e->interrupted ? TASK_ABORT : TASK_FINISH);
+    e->interrupted = true;
     e->state = ENGINE_STOPPING;
 }
 
@@ -370,6 +371,7 @@ static void let_signals_in(void)
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
@@ -422,12 +424,12 @@ static void start(struct engine *e)
     e->state = ENGINE_RUNNING;
     uv_signal_start(&e->interrupt, on_signal, SIGINT);
     uv_signal_start(&e->terminate, on_signal, SIGTERM);
-    let_signals_in();
     uv_prepare_start(&e->prepare, on_prepare);
     if (p->tick)
         uv_timer_start(&e->tick, on_tick, 0, (uint64_t)p->tick_ms);
     uv_timer_start(&e->wake, on_wake, 0, 0); /* the first turn must not sleep */
     steer_begin(e);
+    let_signals_in();
     struct fault f = {0};
     if (!start_workers(e, &f))
         give_up(e, &f);

@@ -61,6 +61,7 @@ struct engine {
     int lookups_n;
     bool mute; /* no name server answers anybody: the log knows it */
     enum engine_state state;
+    bool interrupted;            /* by a first signal: the next one ends it at once */
     bool ending;                 /* TASK_END was posted, handles are closing */
     bool expired;                /* until_ms is over: what is left becomes 606 */
     enum engine_state cancelled; /* CANCELLED or STORM; 0: neither */

@@ -1,8 +1,14 @@
-"""Hosts that hang up behind their 250, all within a few milliseconds, while one name that does
-not exist keeps every connection open for more rows until shortly before. The job must end.
+"""The ends of jobs.
+
+Hosts that hang up behind their 250, all within a few milliseconds, while one name that does not
+exist keeps every connection open for more rows until shortly before: the job must end. SIGHUP as
+soon as a job stands is no end. A first SIGTERM while a cancelled job ends waits for the dots that
+have left.
 
 engine_last.py BINARY WORK"""
 import itertools
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -13,6 +19,8 @@ import time
 binary, work = sys.argv[1:]
 HOSTS, RUNS = 12, 8
 dots = itertools.count()
+patience = 0.4  # of hosts, behind the dot
+begun = threading.Event()  # a dot has come
 
 
 def answer(server, query, peer):
@@ -42,7 +50,8 @@ def serve(connection):
         say(b"354 go on")
         while lines.readline() != b".\r\n":
             pass
-        time.sleep(0.4 + 0.002 * (next(dots) % HOSTS))
+        begun.set()
+        time.sleep(patience + 0.002 * (next(dots) % HOSTS))
         say(b"250 taken")
         connection.shutdown(socket.SHUT_RDWR)
         connection.close()
@@ -68,18 +77,43 @@ smtp.listen(100)
 threading.Thread(target=names, args=(dns,), daemon=True).start()
 threading.Thread(target=hosts, args=(smtp,), daemon=True).start()
 with open(work + "/hikyaku.conf", "w") as f:
-    f.write(f'hostname = "me.example"\nworkers = 1\ndeny_destinations = {{}}\n'
+    f.write(f'hostname = "me.example"\nspool = "{work}/spool"\nworkers = 1\ndeny_destinations = {{}}\n'
             f'resolver {{ servers = {{"127.0.0.1:{dns.getsockname()[1]}"}} }}\n'
             f'policy {{ port = {smtp.getsockname()[1]} }}\n')
 with open(work + "/list.tsv", "w") as f:
     f.write("email\n" + "".join(f"a@h{i}.example\n" for i in range(HOSTS)) + "a@late.example\n")
 with open(work + "/message.eml", "w") as f:
     f.write("From: a@sender.test.example\nSubject: x\n\nHello\n")
-for run in range(RUNS):
-    done = subprocess.run(
+
+
+def send(job):
+    return subprocess.Popen(
         [binary, "send", "--config", work + "/hikyaku.conf", "--list", work + "/list.tsv",
-         "--message", work + "/message.eml", "--job", f"run{run}", "--quiet"],
-        stdout=subprocess.PIPE, timeout=60)
-    want = f"delivered {HOSTS} + error 0 + absent 1 + pending 0"
-    assert done.returncode == 0 and want in done.stdout.decode(), (run, done)
+         "--message", work + "/message.eml", "--job", job, "--quiet"], stdout=subprocess.PIPE)
+
+
+def expect(job, sender, status, words):
+    out = sender.communicate(timeout=60)[0].decode()
+    assert sender.returncode == status and words in out, (job, sender.returncode, out)
+
+
+ALL = f"delivered {HOSTS} + error 0 + absent 1 + pending 0 (in-doubt 0"
+for run in range(RUNS):
+    expect(run, send(f"run{run}"), 0, ALL)
+
+patience = 0
+for run in range(5):
+    sender = send(f"hangup{run}")
+    while not os.path.exists(f"{work}/spool/hangup{run}") and sender.poll() is None:
+        pass
+    sender.send_signal(signal.SIGHUP)
+    expect("hangup", sender, 0, ALL)
+
+patience = 2
+begun.clear()
+sender = send("cancelled")
+assert begun.wait(30)
+subprocess.run([binary, "cancel", "--config", work + "/hikyaku.conf", "cancelled"], check=True)
+sender.terminate()
+expect("cancelled", sender, 4, "(in-doubt 0")
 print(f"{RUNS} jobs whose last connections were closed from outside: each came to its end")
