@@ -304,7 +304,7 @@ def damage(number):
             aside = f.read()
         assert len(aside.splitlines()) >= 1, aside
     figures["damaged lines"] += damaged
-    assert case.status == 0, case.status
+    assert case.status == 0, (case.status, case.err)
     case.check()
 
 
