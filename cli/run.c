@@ -95,7 +95,7 @@ struct source {
     struct rehearsal *rehearsal;
     char server[32]; /* the rehearsal's name server */
     const char *servers[1];
-    struct conf **kept; /* those of reloads: the engine was given what is in them */
+    struct blast **kept; /* those of reloads: the engine was given what is in them */
     int kept_n;
 };
 
@@ -128,18 +128,22 @@ static bool reload(void *arg, struct engine_params *out, struct fault *f)
     free(own);
     if (!conf)
         return false;
-    s->kept = mem_resize(s->kept, (size_t)s->kept_n + 1, sizeof(struct conf *));
-    s->kept[s->kept_n++] = conf;
-    struct blast fresh = *s->run->blast;
-    fresh.conf = conf;
-    *out = make_params(s, &fresh);
+    struct blast *fresh = mem_alloc(sizeof *fresh);
+    *fresh = *s->run->blast;
+    fresh->conf = conf;
+    s->kept = mem_resize(s->kept, (size_t)s->kept_n + 1, sizeof *s->kept);
+    s->kept[s->kept_n++] = fresh;
+    *out = make_params(s, fresh);
     return true;
 }
 
 static void end_source(struct source *s)
 {
-    for (int i = 0; i < s->kept_n; i++)
-        conf_free(s->kept[i]);
+    for (int i = 0; i < s->kept_n; i++) {
+        conf_free(s->kept[i]->conf);
+        explicit_bzero(s->kept[i], sizeof *s->kept[i]); /* the relay's password */
+        free(s->kept[i]);
+    }
     free(s->kept);
 }
 
