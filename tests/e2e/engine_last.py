@@ -58,6 +58,13 @@ def serve(connection):
         return
 
 
+def host(connection):
+    try:
+        serve(connection)
+    except OSError:  # the other side is gone
+        pass
+
+
 def names(server):
     while True:
         query, peer = server.recvfrom(4096)
@@ -66,7 +73,7 @@ def names(server):
 
 def hosts(listener):
     while True:
-        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+        threading.Thread(target=host, args=(listener.accept()[0],), daemon=True).start()
 
 
 dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
