@@ -69,6 +69,8 @@ static void add_time_to_go(struct buf *b, const struct progress *p,
     uint64_t now = s->scheduler.ready + s->scheduler.lent + s->scheduler.asking;
     if (s->state == ENGINE_STOPPING) {
         buf_add_str(b, "stopping, ending what is in flight");
+    } else if (s->disk_full) {
+        buf_add_str(b, "the spool's disk is full, waiting for room");
     } else if (s->state != ENGINE_RUNNING) {
         buf_add_str(b, engine_state_word(s->state));
     } else if (now == 0 && s->scheduler.waiting > 0) {

@@ -73,7 +73,8 @@ static bool record_row(struct attempts *log, const struct results *results,
                        const struct blast *b, uint32_t row, enum flight_state state,
                        int64_t now_ms, struct fault *f)
 {
-    if (row < recipients_first(b->list) || row > recipients_last(b->list))
+    if (row < recipients_first(b->list) || row > recipients_last(b->list) ||
+        recipients_domain(b->list, row) == RECIPIENTS_NO_DOMAIN) /* it is never sent */
         return false;
     struct row_history h = results_row(results, row);
     if (!(h.leased || h.damaged) || (state != FLIGHT_DOT && state != FLIGHT_TAKEN))

@@ -12,7 +12,9 @@ enum {
     DESCRIPTORS_KEPT = 64,  /* for files, DNS, and what a library opens */
     DESCRIPTORS_A_LOOP = 8, /* epoll, wake-up, timers of libuv */
     CONNECTIONS_MAX = 65536,
-    LOOKUPS_AHEAD = 2, /* times resolver.in_flight: asked, not yet answered */
+    LINE_ROOM = 1024,           /* bytes kept for a line that a lent row will have */
+    DISK_FULL_US = 1000 * 1000, /* then it is asked again */
+    LOOKUPS_AHEAD = 2,          /* times resolver.in_flight: asked, not yet answered */
 };
 
 const char *engine_state_word(enum engine_state state)
@@ -159,6 +161,7 @@ void engine_stats_now(const struct engine *e, struct engine_stats *out)
         .totals = e->totals,
         .scheduler = scheduler_stats(e->scheduler),
         .resolver = resolver_stats(e->resolver),
+        .disk_full = e->disk_full,
         .attempts = e->attempts,
         .elapsed_us = now - e->began_us,
         .next_due_us = -1,
@@ -233,18 +236,29 @@ static void give_up(struct engine *e, const struct fault *f)
     journal_let_go(&e->journal);
 }
 
+/* Room for the lines of all rows that are lent, of one more lease, and of what a turn
+ * settles without one. A full disk loses nothing: nothing is begun until there is room.
+ */
+static bool has_room(struct engine *e)
+{
+    uint64_t lent = FLIGHT_ENTRIES - flight_free_entries(e->params->worker.flight);
+    uint64_t next = e->totals.pending < LEASE_MAX ? e->totals.pending : LEASE_MAX;
+    e->disk_full = !attempts_reserve(e->params->attempts, (lent + next) * LINE_ROOM);
+    return !e->disk_full;
+}
+
 static void pump(struct engine *e)
 {
     int64_t now = engine_now_us();
     scheduler_advance(e->scheduler, now);
     ask(e);
-    bool more = settle_unresolvable(e);
+    bool more = has_room(e) && settle_unresolvable(e);
     if (e->expired && e->lanes_open == 0 && !more)
         more = settle_expired(e);
     while (scheduler_recall(e->scheduler, &e->order, now))
         carry_out(e, &e->order);
     /* An entry is free again when its row's line is on disk; the sync will wake us. */
-    while (flight_free_entries(e->params->worker.flight) >= LEASE_MAX &&
+    while (flight_free_entries(e->params->worker.flight) >= LEASE_MAX && has_room(e) &&
            scheduler_next(e->scheduler, &e->order, now) != ORDER_NONE)
         carry_out(e, &e->order);
     int64_t sync_us;
@@ -257,6 +271,8 @@ static void pump(struct engine *e)
     int64_t wake = more ? now : scheduler_wake(e->scheduler);
     if (sync_us < wake)
         wake = sync_us;
+    if (e->disk_full && now + DISK_FULL_US < wake)
+        wake = now + DISK_FULL_US;
     if (wake == INT64_MAX)
         uv_timer_stop(&e->wake);
     else

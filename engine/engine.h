@@ -52,6 +52,7 @@ struct engine_stats {
     struct totals totals;
     struct scheduler_stats scheduler;
     struct resolver_stats resolver;
+    bool disk_full;    /* nothing is begun until the log has room again */
     uint64_t attempts; /* attempts made in this run */
     int64_t elapsed_us;
     int64_t next_due_us; /* µs from now until rows are due again when all wait; -1:

@@ -59,7 +59,8 @@ struct engine {
     uint32_t lanes_n, lanes_open;
     struct link lookups; /* asked of the resolver, not yet answered */
     int lookups_n;
-    bool mute; /* no name server answers anybody: the log knows it */
+    bool disk_full; /* nothing is begun until the log has room again */
+    bool mute;      /* no name server answers anybody: the log knows it */
     enum engine_state state;
     bool interrupted;            /* by a first signal: the next one ends it at once */
     bool ending;                 /* TASK_END was posted, handles are closing */

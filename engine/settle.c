@@ -6,7 +6,8 @@
 #include "engine/record.h"
 
 enum {
-    UNRESOLVABLE_A_TURN = 10000, /* rows of dead domains, before the loop breathes */
+    UNRESOLVABLE_A_TURN =
+        LEASE_MAX, /* rows of dead domains, before the loop breathes */
     NOT_CONNECTED = 601,
     REPLY_FIRST = 200, /* codes that are replies */
     REPLY_LAST = 599,

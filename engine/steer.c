@@ -115,6 +115,8 @@ static struct span reason_of(const struct engine *e)
         return SPAN("nothing connects any more, one probe at a time");
     if (resolver_stats(e->resolver).dead)
         return SPAN("no name server answers");
+    if (e->disk_full)
+        return SPAN("the spool's disk is full, waiting for room");
     return (struct span){0};
 }
 

@@ -67,6 +67,7 @@ struct attempts {
                    */
     ino_t inode;
     off_t size;         /* all that was written and is believed */
+    off_t reserved;     /* the file system has kept room up to here */
     atomic_bool broken; /* by a failed write or, from another thread, a failed sync */
 };
 
@@ -322,10 +323,43 @@ bool attempts_sync(struct attempts *a, struct fault *f)
     return fault_set(f, -20, "cannot sync \"%s\": %s", a->path, strerror(errno));
 }
 
+enum { RESERVE_AHEAD = 4 * 1024 * 1024 }; /* so that it is asked for seldom */
+
+/* 1: kept, 0: no room, -1: this file system cannot keep room. */
+static int keep_room(const struct attempts *a, off_t upto)
+{
+    int failed;
+    do
+        failed = fallocate(a->fd, FALLOC_FL_KEEP_SIZE, a->size, upto - a->size);
+    while (failed && errno == EINTR);
+    return !failed ? 1 : errno == ENOSPC || errno == EDQUOT ? 0 : -1;
+}
+
+bool attempts_reserve(struct attempts *a, uint64_t bytes)
+{
+    off_t need = a->size + (off_t)(a->buf.n + bytes);
+    if (need <= a->reserved)
+        return true;
+    off_t upto = need + RESERVE_AHEAD;
+    int kept = keep_room(a, upto);
+    if (kept == 0) {
+        upto = need;
+        kept = keep_room(a, upto);
+    }
+    if (kept != 0)
+        a->reserved = upto;
+    return kept != 0;
+}
+
 void attempts_close(struct attempts *a)
 {
     if (!a)
         return;
+    /* Room that was kept and not used goes back. */
+    if (a->fd >= 0 && a->reserved > a->size && !a->broken) {
+        int ignored = ftruncate(a->fd, a->size); /* it is for the disk's sake alone */
+        (void)ignored;
+    }
     if (a->fd >= 0)
         close(a->fd);
     buf_finish(&a->buf);

@@ -98,6 +98,10 @@ void attempts_append(struct attempts *a, const struct attempt *line);
  * further: every later write and sync is false too. It is also false when the file was
  * renamed, removed, cut or added to by somebody else. */
 bool attempts_write(struct attempts *a, struct fault *f);
+/* Is there room for `bytes` more behind what is written and buffered? Space is taken
+ * from the file system now, where it can be, so that lines of rows that are on their
+ * way find theirs. False: the disk is full; nothing has failed, ask again later. */
+bool attempts_reserve(struct attempts *a, uint64_t bytes);
 /* fdatasync. Any thread, one at a time; touches nothing but the descriptor. After false
  * nothing is written any more: a failed sync is never tried again and believed. */
 bool attempts_sync(struct attempts *a, struct fault *f);
