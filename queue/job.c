@@ -190,6 +190,26 @@ static void sweep(int spool)
 /* ---- the lock ---- */
 
 /* Open the lock file in job->dir and take it; write our number into it for people. */
+enum { LOCK_TRIES = 100, LOCK_PAUSE_NS = 1000 * 1000 };
+
+/* 0 or errno. Who only asks (job_held) shares the lock for a moment: that is nobody who
+ * holds the job. */
+static int lock_alone(int lock)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(lock, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EINTR && errno != EWOULDBLOCK)
+            return errno;
+        if (flock(lock, LOCK_SH | LOCK_NB) != 0 && errno != EINTR)
+            return errno;
+        flock(lock, LOCK_UN);
+        nanosleep(&pause, NULL);
+    }
+    return EWOULDBLOCK;
+}
+
 static enum job_result take_lock(struct job *job, struct fault *f)
 {
     job->lock = openat(job->dir, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
@@ -197,13 +217,7 @@ static enum job_result take_lock(struct job *job, struct fault *f)
     if (job->lock < 0)
         return blame(f, JOB_CANNOT_OPEN, "open the lock of", job->path);
     char pid[16] = "";
-    int error = 0;
-    while (flock(job->lock, LOCK_EX | LOCK_NB) != 0) {
-        error = errno;
-        if (error != EINTR)
-            break;
-        error = 0;
-    }
+    int error = lock_alone(job->lock);
     if (error == EWOULDBLOCK) {
         ssize_t n = pread(job->lock, pid, sizeof pid - 1, 0);
         int digits = (int)strspn(n > 0 ? pid : "", "0123456789");

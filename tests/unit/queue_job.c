@@ -477,6 +477,29 @@ static void one_holder(void **state)
     assert_int_equal(lock_elsewhere(at("spool/news"), false, NULL), JOB_DONE);
 }
 
+/* Who only asks, all the time, keeps nobody out. */
+static void asking_is_not_holding(void **state)
+{
+    (void)state;
+    make_job("news");
+    char path[256];
+    snprintf(path, sizeof path, "%s", at("spool/news"));
+    pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            job_held(path);
+    int kept_out = 0;
+    for (int i = 0; i < 500; i++) {
+        struct job job;
+        struct fault f = {0};
+        kept_out += job_lock(&job, path, &f) != JOB_DONE;
+        job_unlock(&job);
+    }
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    assert_int_equal(kept_out, 0);
+}
+
 static void a_stale_lock_is_no_obstacle(void **state)
 {
     (void)state;
@@ -626,6 +649,7 @@ int main(void)
         TEST(copies_whatever_it_comes_from),
         TEST(the_copy_is_a_copy),
         TEST(one_holder),
+        TEST(asking_is_not_holding),
         TEST(a_stale_lock_is_no_obstacle),
         TEST(nothing_to_lock),
         TEST(leftovers_of_the_dead_are_swept),
