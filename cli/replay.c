@@ -127,9 +127,9 @@ static bool record_lent(struct replay *r, const struct blast *b, const char *pat
     if (log)
         engine_intake(b->list, r->results, log, now_ms, b->conf->job.rehearsal,
                       &ignored, f);
-    if (log)
+    if (log && f->code == 0)
         attempts_event(log, now_ms, RUN_RESUMED, (struct span){0});
-    bool good = log && attempts_write(log, f) && attempts_sync(log, f);
+    bool good = log && f->code == 0 && attempts_write(log, f) && attempts_sync(log, f);
     attempts_close(log);
     return good && f->code == 0;
 }

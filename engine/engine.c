@@ -253,7 +253,7 @@ static void pump(struct engine *e)
     scheduler_advance(e->scheduler, now);
     ask(e);
     bool more = has_room(e) && settle_unresolvable(e);
-    if (e->expired && e->lanes_open == 0 && !more)
+    if (e->expired && e->lanes_open == 0 && !more && !e->disk_full)
         more = settle_expired(e);
     while (scheduler_recall(e->scheduler, &e->order, now))
         carry_out(e, &e->order);

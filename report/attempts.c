@@ -355,8 +355,10 @@ void attempts_close(struct attempts *a)
 {
     if (!a)
         return;
-    /* Room that was kept and not used goes back. */
-    if (a->fd >= 0 && a->reserved > a->size && !a->broken) {
+    /* Room that was kept and not used goes back, if the file is still as we left it. */
+    struct stat st;
+    if (a->fd >= 0 && a->reserved > a->size && !a->broken && fstat(a->fd, &st) == 0 &&
+        st.st_size == a->size) {
         int ignored = ftruncate(a->fd, a->size); /* it is for the disk's sake alone */
         (void)ignored;
     }
