@@ -47,8 +47,14 @@ static void fill_options(struct options *o)
                 *next++ = (cfg_opt_t)CFG_STR(s->name, s->fallback, CFGF_NONE);
         }
         for (int i = SECTION_TOP + 1; i < SECTION_COUNT; i++)
-            if ((int)sections[i].parent == section)
+            if (i == SECTION_DOMAIN || i == SECTION_MX) {
+                if (section == SECTION_TOP)
+                    *next++ =
+                        (cfg_opt_t)CFG_SEC(sections[i].name, o->of[SECTION_POLICY],
+                                           CFGF_MULTI | CFGF_TITLE);
+            } else if ((int)sections[i].parent == section) {
                 *next++ = (cfg_opt_t)CFG_SEC(sections[i].name, o->of[i], CFGF_NONE);
+            }
         *next = (cfg_opt_t)CFG_END();
     }
 }
@@ -140,31 +146,72 @@ static bool asks_machine(const struct setting *s, const struct scan *scan)
     return scan->keys[s - settings].line == 0 && s->fallback[0] == '\0';
 }
 
+/* The values that libConfuse has for it; at: where the key stands, line 0 for a
+ * default. */
+static bool take_values(const struct setting *s, cfg_t *in, const struct scan *scan,
+                        const struct scan_rule *rule, struct place at, struct conf *c,
+                        struct fault *f)
+{
+    cfg_opt_t *opt = cfg_getopt(in, s->name);
+    assert(opt);
+    int n = (int)cfg_opt_size(opt);
+    bool good = true, given = at.line > 0;
+    for (int i = 0; good && i < n; i++) {
+        if (given)
+            at = scan_value_place(scan, rule, s, i);
+        good = value_take(s, cfg_opt_getnstr(opt, (unsigned)i), at, c, f);
+    }
+    if (good && n == 0 && s->kind == KIND_DURATIONS)
+        good = place_fault(f, -7, at, "%s must hold at least one duration", s->name);
+    return good;
+}
+
 static bool take_setting(const struct setting *s, cfg_t *cfg, const struct scan *scan,
                          const char *path, struct conf *c, struct fault *f)
 {
-    struct place key = scan->keys[s - settings];
-    bool given = key.line > 0;
-    struct place at = given ? key : (struct place){path ? path : "settings", 0};
-    cfg_opt_t *opt = cfg_getopt(section_of(cfg, s->section), s->name);
-    assert(opt);
+    struct place at = scan->keys[s - settings];
+    if (at.line == 0)
+        at.file = path ? path : "settings";
+    if (!asks_machine(s, scan))
+        return take_values(s, section_of(cfg, s->section), scan, NULL, at, c, f);
     struct buf asked = {0};
-    bool good = true;
-    if (asks_machine(s, scan)) {
-        good =
-            ask_machine(s, at, &asked, f) && value_take(s, buf_cstr(&asked), at, c, f);
-    } else {
-        int n = (int)cfg_opt_size(opt);
-        for (int i = 0; good && i < n; i++) {
-            if (given)
-                at = scan_value_place(scan, s, i);
-            good = value_take(s, cfg_opt_getnstr(opt, (unsigned)i), at, c, f);
-        }
-        if (good && n == 0 && s->kind == KIND_DURATIONS)
-            good =
-                place_fault(f, -7, at, "%s must hold at least one duration", s->name);
-    }
+    bool good =
+        ask_machine(s, at, &asked, f) && value_take(s, buf_cstr(&asked), at, c, f);
     buf_finish(&asked);
+    return good;
+}
+
+static struct place *copy_places(const struct place *from)
+{
+    struct place *to = mem_alloc(SETTING_COUNT * sizeof *to);
+    memcpy(to, from, SETTING_COUNT * sizeof *to);
+    return to;
+}
+
+/* The sections domain and mx. libConfuse keeps each kind by itself. */
+static bool take_rules(cfg_t *cfg, const struct scan *scan, struct conf *c,
+                       struct fault *f)
+{
+    unsigned at[2] = {0};
+    bool good = true;
+    c->rules = mem_zero((size_t)scan_rules(scan), sizeof *c->rules);
+    for (; good && c->rules_n < scan_rules(scan); c->rules_n++) {
+        const struct scan_rule *from = scan_rule(scan, c->rules_n);
+        struct conf *values = mem_zero(1, sizeof *values);
+        cfg_t *in = cfg_getnsec(cfg, from->mx ? "mx" : "domain", at[from->mx]++);
+        assert(in);
+        values->given = copy_places(from->keys);
+        c->rules[c->rules_n] =
+            (struct conf_rule){from->mx, mem_strdup(from->pattern), values};
+        for (const struct setting *s = settings; good && s < settings + SETTING_COUNT;
+             s++) {
+            struct place key = from->keys[s - settings];
+            if (key.line)
+                good = take_values(
+                    s, s->section == SECTION_TIMEOUT ? cfg_getsec(in, "timeout") : in,
+                    scan, from, key, values, f);
+        }
+    }
     return good;
 }
 
@@ -197,8 +244,12 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
         for (int i = 0; good && i < SETTING_COUNT; i++)
             if (asks_machine(&settings[i], &scan) == last)
                 good = take_setting(&settings[i], cfg, &scan, path, c, f);
+    good = good && take_rules(cfg, &scan, c, f);
     cfg_free(cfg);
     free(options);
+    c->given = copy_places(scan.keys);
+    c->names = scan.names; /* the places need them */
+    scan.names = (struct arena){0};
     scan_finish(&scan);
     if (good)
         return c;
@@ -212,5 +263,12 @@ void conf_free(struct conf *c)
         return;
     for (int i = 0; i < SETTING_COUNT; i++)
         value_free(&settings[i], c);
+    for (int i = 0; i < c->rules_n; i++) {
+        free(c->rules[i].pattern);
+        conf_free(c->rules[i].values);
+    }
+    free(c->rules);
+    free(c->given);
+    arena_finish(&c->names);
     free(c);
 }

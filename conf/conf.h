@@ -111,8 +111,19 @@ struct conf { /* hostname, spool … */
     struct conf_storm storm;
     struct conf_policy policy;
     struct conf_job job;
+    struct conf_rule *rules; /* in the order of the files */
+    int rules_n;
+    struct place *given; /* where each setting stands; conf/'s own */
+    struct arena names;  /* of files, for the places */
 };
 #undef MEMBER
+
+/* A section domain "…" { } or mx "…" { }: what some destinations are treated by. */
+struct conf_rule {
+    bool mx;
+    char *pattern;       /* lower case, A-labels; of a domain: "name" or "*.name" */
+    struct conf *values; /* what it gives stands in values->policy, and nothing else */
+};
 
 /* Read a settings file. path NULL: all defaults. A job { } section is allowed only with
  * `is_job`. On failure NULL and *f: -4 cannot be opened, -5 cannot be read or parsed,
@@ -128,6 +139,21 @@ void conf_free(struct conf *c); /* NULL is allowed */
  * conf_load(is_job) reads back to the same struct. job may be NULL. Strings must hold
  * no control bytes, those of job neither (asserted: conf_load refuses them). */
 void conf_write(struct buf *out, const struct conf *c, const struct conf_job *job);
+
+/* The rules that match a destination, by number, the strongest first: its own domain,
+ * "*." domains from the longest to the shortest, mx in the order of the files. hosts:
+ * the names of its most preferred MX hosts with commas between, empty while they are
+ * not known. Both in lower case. out has room for rules_n; returns how many. */
+int conf_match(const struct conf *c, struct span domain, struct span hosts, int *out);
+/* The policy with these rules: each key from the first that gives it, else from
+ * policy { }. Strings and lists stay c's. */
+void conf_policy_of(const struct conf *c, const int *rules, int n,
+                    struct conf_policy *out);
+/* The same with a line for each key: name, value, and FILE:LINE or "default", with TABs
+ * between. */
+void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n);
+/* Have both the same sections, in the same order? */
+bool conf_same_rules(const struct conf *a, const struct conf *b);
 
 /* docs/settings.md, made from the table. */
 void conf_document(struct buf *out);

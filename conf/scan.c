@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/text.h"
 
 enum {
@@ -13,6 +14,7 @@ enum {
     FILE_BYTES_MAX = 1 << 20,
     NESTING_MAX = 16,  /* braces inside braces; the grammar needs 3 */
     VARIABLE_MAX = 64, /* bytes of a name in ${} */
+    RULES_MAX = 1000,
 };
 
 enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_MARK };
@@ -28,6 +30,7 @@ struct reader { /* of one file */
     const char *p, *end;
     struct place at;
     bool is_job;
+    int rule; /* number of the rule whose section is being read; -1: none */
     struct fault *f;
 };
 
@@ -230,7 +233,7 @@ static bool once(struct reader *r, struct place *seen, const struct token *t)
 
 static void add_value(struct reader *r, const struct setting *s, const struct token *t)
 {
-    struct scan_value v = {s, t->at};
+    struct scan_value v = {s, t->at, r->rule};
     buf_add(&r->scan->values, &v, sizeof v);
     emit(r, t);
 }
@@ -274,6 +277,10 @@ static bool unknown(struct reader *r, enum conf_section in, const struct token *
 {
     const char *near = setting_nearest(in, t->text);
     enum conf_section home = setting_elsewhere(t->text);
+    if (near && r->rule >= 0) { /* what only policy { } may have is near to nothing */
+        const struct setting *s = setting_find(in, span_of(near));
+        near = s && setting_is_global(s) ? NULL : near;
+    }
     struct buf hint = {0};
     if (near) {
         buf_printf(&hint, "; did you mean \"%s\"?", near);
@@ -318,10 +325,109 @@ static bool include(struct reader *r, enum conf_section in)
     if (file.p[0] != '/')
         buf_add_span(&path, folder_of(r->at.file));
     buf_add_span(&path, file);
-    struct reader inner = {.scan = r->scan, .is_job = r->is_job, .f = r->f};
+    struct reader inner = {
+        .scan = r->scan, .is_job = r->is_job, .rule = r->rule, .f = r->f};
     bool good = read_file(&inner, buf_cstr(&path), name.at, in);
     buf_finish(&path);
     return good;
+}
+
+/* Of a domain "name" or "*.name"; A-labels as in an address. */
+static bool domain_pattern(struct span text, struct buf *out)
+{
+    struct span name = text;
+    if (span_starts_nocase(text, SPAN("*."))) {
+        buf_add_str(out, "*.");
+        name = (struct span){text.p + 2, text.n - 2};
+    }
+    struct buf email = {0};
+    struct address a;
+    buf_add_str(&email, "x@");
+    buf_add_span(&email, name);
+    bool good = address_parse(buf_span(&email), &a) == ADDRESS_OK;
+    if (good)
+        buf_add_str(out, a.text + a.domain_at);
+    buf_finish(&email);
+    return good;
+}
+
+static bool mx_pattern(struct span text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c + ('a' - 'A'));
+        if (!c || !strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.*?", c))
+            return false;
+        buf_add_char(out, c);
+    }
+    return text.n > 0 && text.n <= ADDRESS_MAX;
+}
+
+/* Its name is taken as it stands. */
+static bool begin_rule(struct reader *r, bool mx, const struct token *title)
+{
+    struct span text = title->text;
+    if (title->kind == TOKEN_STRING)
+        text = (struct span){text.p + 1, text.n - 2};
+    struct buf pattern = {0};
+    bool good = mx ? mx_pattern(text, &pattern) : domain_pattern(text, &pattern);
+    struct scan *s = r->scan;
+    struct scan_rule fresh = {.mx = mx, .at = title->at, .values = s->values.n};
+    fresh.pattern = arena_strndup(&s->names, buf_cstr(&pattern), pattern.n);
+    buf_finish(&pattern);
+    if (!good)
+        return place_fault(r->f, -7, title->at, "%s must be %s, not %.*s",
+                           mx ? "mx" : "domain",
+                           mx ? "a pattern of host names, with * and ?"
+                              : "a domain, or *. and a domain",
+                           (int)title->text.n, title->text.p);
+    for (int i = 0; i < scan_rules(s); i++) {
+        const struct scan_rule *other = scan_rule(s, i);
+        if (other->mx == mx && strcmp(other->pattern, fresh.pattern) == 0)
+            return place_fault(
+                r->f, -7, title->at, "%s \"%s\" is given twice, first at %s:%d",
+                mx ? "mx" : "domain", fresh.pattern, other->at.file, other->at.line);
+    }
+    r->rule = scan_rules(s);
+    if (r->rule == RULES_MAX)
+        return place_fault(r->f, -7, title->at, "more than %d sections domain and mx",
+                           RULES_MAX);
+    buf_add(&s->rules, &fresh, sizeof fresh);
+    return true;
+}
+
+static bool statements(struct reader *r, enum conf_section in);
+
+/* Behind the keyword domain or mx. */
+static bool rule(struct reader *r, bool mx)
+{
+    struct token t;
+    if (!next(r, &t))
+        return false;
+    if (t.kind != TOKEN_WORD && t.kind != TOKEN_STRING)
+        return unexpected(r, &t, "a name in quotes");
+    if (!begin_rule(r, mx, &t))
+        return false;
+    emit(r, &t);
+    if (!next(r, &t))
+        return false;
+    if (!is_mark(&t, '{'))
+        return unexpected(r, &t, "{");
+    emit(r, &t);
+    bool good = statements(r, SECTION_POLICY);
+    r->rule = -1;
+    return good;
+}
+
+/* Where a key or section is noted as given. */
+static struct place *noted(struct reader *r, const struct setting *key,
+                           enum conf_section section)
+{
+    if (r->rule < 0)
+        return key ? &r->scan->keys[key - settings] : &r->scan->sections[section];
+    struct scan_rule *of = scan_rule(r->scan, r->rule);
+    return key ? &of->keys[key - settings] : &of->timeout;
 }
 
 /* What stands in a file, or between the braces of a section. */
@@ -349,10 +455,17 @@ static bool statements(struct reader *r, enum conf_section in)
         if (!key &&
             (section == SECTION_COUNT || (section == SECTION_JOB && !r->is_job)))
             return unknown(r, in, &t);
-        if (!once(r, key ? &r->scan->keys[key - settings] : &r->scan->sections[section],
-                  &t))
+        if (key && r->rule >= 0 && setting_is_global(key))
+            return unknown(r, in, &t);
+        bool titled = section == SECTION_DOMAIN || section == SECTION_MX;
+        if (!titled && !once(r, noted(r, key, section), &t))
             return false;
         emit(r, &t);
+        if (titled) {
+            if (!rule(r, section == SECTION_MX))
+                return false;
+            continue;
+        }
         if (key) {
             if (!assignment(r, key))
                 return false;
@@ -418,7 +531,7 @@ static bool read_file(struct reader *r, const char *path, struct place from,
 
 bool scan_read(struct scan *s, const char *path, bool is_job, struct fault *f)
 {
-    struct reader r = {.scan = s, .is_job = is_job, .f = f};
+    struct reader r = {.scan = s, .is_job = is_job, .rule = -1, .f = f};
     return read_file(&r, path, (struct place){path, 0}, SECTION_TOP);
 }
 
@@ -427,6 +540,7 @@ void scan_finish(struct scan *s)
     buf_finish(&s->text);
     buf_finish(&s->lines);
     buf_finish(&s->values);
+    buf_finish(&s->rules);
     arena_finish(&s->names);
 }
 
@@ -437,12 +551,24 @@ struct place scan_line(const struct scan *s, int n)
     return ((const struct place *)(const void *)s->lines.p)[n - 1];
 }
 
-struct place scan_value_place(const struct scan *s, const struct setting *of, int i)
+int scan_rules(const struct scan *s)
+{
+    return (int)(s->rules.n / sizeof(struct scan_rule));
+}
+
+struct scan_rule *scan_rule(const struct scan *s, int i)
+{
+    return (struct scan_rule *)(void *)s->rules.p + i;
+}
+
+struct place scan_value_place(const struct scan *s, const struct scan_rule *rule,
+                              const struct setting *of, int i)
 {
     const struct scan_value *v = (const void *)s->values.p;
     const struct scan_value *end = v + s->values.n / sizeof *v;
-    for (; v < end; v++)
-        if (v->setting == of && i-- == 0)
+    for (v += (rule ? rule->values : 0) / sizeof *v; v < end; v++)
+        if (v->setting == of && v->rule == (rule ? rule - scan_rule(s, 0) : -1) &&
+            i-- == 0)
             return v->at;
     return (struct place){"", 0};
 }

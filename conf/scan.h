@@ -12,6 +12,7 @@ struct scan {
     struct buf values; /* struct scan_value, in the order of the files */
     struct place keys[SETTING_COUNT];     /* where each is given; line 0: it is not */
     struct place sections[SECTION_COUNT]; /* likewise */
+    struct buf rules; /* struct scan_rule, in the order of the files */
     int files;
     struct arena names; /* of files, for the places */
 };
@@ -19,6 +20,16 @@ struct scan {
 struct scan_value {
     const struct setting *setting;
     struct place at;
+    int rule; /* its number; -1: none */
+};
+
+struct scan_rule { /* domain "…" { } or mx "…" { } */
+    bool mx;
+    char *pattern; /* as in struct conf_rule; in scan->names */
+    struct place at;
+    struct place keys[SETTING_COUNT];
+    struct place timeout; /* its section timeout { } */
+    size_t values;        /* where its own begin in scan->values, in bytes */
 };
 
 /* Read path and what it includes. false: *f is set. Either way scan_finish; places live
@@ -28,7 +39,10 @@ void scan_finish(struct scan *s);
 
 /* Where line n of the text (from 1) comes from. */
 struct place scan_line(const struct scan *s, int n);
-/* Where value i of a setting stands. */
-struct place scan_value_place(const struct scan *s, const struct setting *of, int i);
+/* Where value i of a setting stands, in this rule (NULL: outside of any). */
+struct place scan_value_place(const struct scan *s, const struct scan_rule *rule,
+                              const struct setting *of, int i);
+int scan_rules(const struct scan *s);
+struct scan_rule *scan_rule(const struct scan *s, int i);
 
 #endif

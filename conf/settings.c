@@ -27,13 +27,45 @@ const struct section sections[SECTION_COUNT] = {
                          "(4.5.3.2) are the defaults. A reply must be complete in this "
                          "time: a byte now "
                          "and then does not extend it."},
+    [SECTION_DOMAIN] =
+        {"domain", SECTION_TOP, "domain \"NAME\" { }",
+         "How one domain is treated: `domain \"docomo.ne.jp\" { connections = 2 }`, or "
+         "all below one: `domain '*.example.com' { }`, which is not example.com "
+         "itself. "
+         "It may hold any key of policy { } and its timeout { }, but not `relay` and "
+         "the others that begin with it, `tls_ca_file` and `tls_min_version`, which "
+         "the whole job has.\n"
+         "\n"
+         "Each key has its value from the first of these that gives it: the section of "
+         "the very domain; those with `*.`, the longest name first; mx sections in the "
+         "order of the file; policy { }; the default. `hikyaku check --explain "
+         "ADDRESS` shows each value and the line that it comes from.\n"
+         "\n"
+         "Domains with the same MX hosts share connections if the same sections match "
+         "them. Limits hold for each such site, not for all together that a section "
+         "matches. With a relay these sections are not looked at. A reload may change "
+         "what stands in them, but not add, remove or rename one. When a resumed job "
+         "decides about rows that a crash left in doubt, it asks domain sections and "
+         "policy { }, for the MX hosts are not known yet."},
+    [SECTION_MX] =
+        {"mx", SECTION_TOP, "mx 'PATTERN' { }",
+         "The same for all domains one of whose most preferred MX hosts has such a "
+         "name: `mx '*.google.com' { connections = 5 }`. `*` stands for any "
+         "characters, dots too, `?` for one. A domain without MX is its own host."},
     [SECTION_JOB] = {"job", SECTION_TOP, "", ""},
 };
 
 const struct setting settings[SETTING_COUNT] = {
 #define SETTING(section, member, name, kind, fallback, least, most, about)             \
-    {SECTION_##section, KIND_##kind, #name, offsetof(struct conf, member),             \
-     fallback,          least,       most,  about},
+    {SECTION_##section,                                                                \
+     KIND_##kind,                                                                      \
+     #name,                                                                            \
+     offsetof(struct conf, member),                                                    \
+     sizeof(((struct conf *)0)->member),                                               \
+     fallback,                                                                         \
+     least,                                                                            \
+     most,                                                                             \
+     about},
 #include "conf/settings.def"
 };
 
@@ -114,6 +146,24 @@ enum conf_section setting_elsewhere(struct span name)
 bool setting_is_list(const struct setting *s)
 {
     return s->kind >= KIND_SERVERS;
+}
+
+bool setting_is_policy(const struct setting *s)
+{
+    return s->section == SECTION_POLICY || s->section == SECTION_TIMEOUT;
+}
+
+bool setting_is_global(const struct setting *s)
+{
+    static const int global[] = {
+        SETTING_POLICY_relay,          SETTING_POLICY_relay_user,
+        SETTING_POLICY_relay_tls,      SETTING_POLICY_relay_password_file,
+        SETTING_POLICY_tls_ca_file,    SETTING_POLICY_relay_auth_clear,
+        SETTING_POLICY_tls_min_version};
+    for (size_t i = 0; i < sizeof global / sizeof global[0]; i++)
+        if (s - settings == global[i])
+            return true;
+    return false;
 }
 
 void section_full_name(struct buf *out, enum conf_section section)

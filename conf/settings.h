@@ -10,6 +10,8 @@ enum conf_section {
     SECTION_STORM,
     SECTION_POLICY,
     SECTION_TIMEOUT,
+    SECTION_DOMAIN, /* these two have a name each, and the keys of policy */
+    SECTION_MX,
     SECTION_JOB,
     SECTION_COUNT
 };
@@ -47,7 +49,7 @@ struct setting {
     enum conf_section section;
     enum setting_kind kind;
     const char *name;
-    size_t offset; /* of its member in struct conf */
+    size_t offset, size; /* of its member in struct conf */
     const char
         *fallback; /* default, in libConfuse words; "" may mean: ask the machine */
     int64_t least, most;
@@ -73,6 +75,10 @@ const char *setting_nearest(enum conf_section in, struct span name);
 enum conf_section setting_elsewhere(struct span name);
 
 bool setting_is_list(const struct setting *s);
+/* Of policy or policy.timeout. */
+bool setting_is_policy(const struct setting *s);
+/* Of those, one that the whole job has: domain and mx cannot give it. */
+bool setting_is_global(const struct setting *s);
 
 /* "policy.timeout.connect"; "policy" */
 void setting_full_name(struct buf *out, const struct setting *s);

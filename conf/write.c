@@ -13,7 +13,7 @@ static void write_section(struct buf *out, const struct conf *c,
         buf_add_char(out, '\n');
     }
     for (int i = SECTION_TOP + 1; i < SECTION_JOB; i++) {
-        if (sections[i].parent != section)
+        if (sections[i].parent != section || i == SECTION_DOMAIN || i == SECTION_MX)
             continue;
         buf_printf(out, "%*s%s {\n", indent, "", sections[i].name);
         write_section(out, c, (enum conf_section)i, indent + 4);
@@ -21,9 +21,30 @@ static void write_section(struct buf *out, const struct conf *c,
     }
 }
 
+/* Of a rule what it gives alone. */
+static void write_rule(struct buf *out, const struct conf_rule *rule)
+{
+    buf_printf(out, "%s '%s' {\n", rule->mx ? "mx" : "domain", rule->pattern);
+    bool in_timeout = false;
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+        if (rule->values->given[s - settings].line == 0)
+            continue;
+        if (s->section == SECTION_TIMEOUT && !in_timeout) {
+            in_timeout = true;
+            buf_add_str(out, "    timeout {\n");
+        }
+        buf_printf(out, "%*s%s = ", in_timeout ? 8 : 4, "", s->name);
+        value_put(out, s, rule->values);
+        buf_add_char(out, '\n');
+    }
+    buf_add_str(out, in_timeout ? "    }\n}\n" : "}\n");
+}
+
 void conf_write(struct buf *out, const struct conf *c, const struct conf_job *job)
 {
     write_section(out, c, SECTION_TOP, 0);
+    for (int i = 0; i < c->rules_n; i++)
+        write_rule(out, &c->rules[i]);
     if (!job)
         return;
     struct conf with_job = *c;
@@ -65,12 +86,15 @@ static const char head[] =
     "  of the file that includes it. Relative paths, too, count from the folder of "
     "their\n"
     "  file. A section must be closed in the file in which it was opened.\n"
-    "- A key or a section may be given once, in all files together. Whatever is not\n"
-    "  understood stops the program before anything is sent (exit status 78) with file "
-    "and\n"
-    "  line: -4 the file cannot be opened, -5 it cannot be read or parsed (also: a "
-    "brace,\n"
-    "  quote or comment that is not closed), -6 unknown keyword, -7 bad value.\n";
+    "- A key or a section may be given once, in all files together; `domain` and `mx` "
+    "once\n"
+    "  for each name. Whatever is not understood stops the program before anything is "
+    "sent\n"
+    "  (exit status 78) with file and line: -4 the file cannot be opened, -5 it cannot "
+    "be\n"
+    "  read or parsed (also: a brace, quote or comment that is not closed), -6 "
+    "unknown\n"
+    "  keyword, -7 bad value.\n";
 
 static void add_default(struct buf *out, const struct setting *s)
 {
@@ -90,11 +114,11 @@ void conf_document(struct buf *out)
 {
     buf_add_str(out, head);
     for (int i = SECTION_TOP; i < SECTION_JOB; i++) {
-        buf_printf(out,
-                   "\n## %s\n\n%s\n\n"
-                   "| Key | Default | Range | What it is and why |\n"
-                   "|---|---|---|---|\n",
-                   sections[i].title, sections[i].about);
+        buf_printf(out, "\n## %s\n\n%s\n", sections[i].title, sections[i].about);
+        if (i == SECTION_DOMAIN || i == SECTION_MX)
+            continue;
+        buf_add_str(out, "\n| Key | Default | Range | What it is and why |\n"
+                         "|---|---|---|---|\n");
         for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
             if ((int)s->section != i)
                 continue;

@@ -1,0 +1,114 @@
+/* The sections domain and mx: which of them match a destination, and what they make of
+ * its policy. */
+#include <assert.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "conf/settings.h"
+
+static bool matches_host(const char *pattern, struct span hosts)
+{
+    char name[256];
+    while (hosts.n) {
+        const char *comma = memchr(hosts.p, ',', hosts.n);
+        size_t n = comma ? (size_t)(comma - hosts.p) : hosts.n;
+        size_t kept = n < sizeof name - 1 ? n : sizeof name - 1;
+        memcpy(name, hosts.p, kept);
+        name[kept] = '\0';
+        if (fnmatch(pattern, name, 0) == 0)
+            return true;
+        n += comma != NULL;
+        hosts = (struct span){hosts.p + n, hosts.n - n};
+    }
+    return false;
+}
+
+/* "*.name": is the domain below it? */
+static bool is_below(const char *pattern, struct span domain)
+{
+    struct span tail = span_of(pattern + 1); /* with its dot */
+    return pattern[0] == '*' && domain.n > tail.n &&
+           memcmp(domain.p + domain.n - tail.n, tail.p, tail.n) == 0;
+}
+
+static bool matches(const struct conf_rule *r, struct span domain, struct span hosts)
+{
+    if (r->mx)
+        return matches_host(r->pattern, hosts);
+    return is_below(r->pattern, domain) || span_equal(span_of(r->pattern), domain);
+}
+
+/* Does it come before that one? Both match the same destination. */
+static bool stronger(const struct conf_rule *a, const struct conf_rule *b)
+{
+    if (a->mx || b->mx)
+        return !a->mx && b->mx;
+    bool whole_a = a->pattern[0] != '*', whole_b = b->pattern[0] != '*';
+    if (whole_a != whole_b)
+        return whole_a;
+    return strlen(a->pattern) > strlen(b->pattern);
+}
+
+int conf_match(const struct conf *c, struct span domain, struct span hosts, int *out)
+{
+    int n = 0;
+    for (int i = 0; i < c->rules_n; i++) {
+        if (!matches(&c->rules[i], domain, hosts))
+            continue;
+        int at = n++;
+        for (; at > 0 && stronger(&c->rules[i], &c->rules[out[at - 1]]); at--)
+            out[at] = out[at - 1];
+        out[at] = i;
+    }
+    return n;
+}
+
+/* Who gives the setting. */
+static const struct conf *giver(const struct conf *c, const int *rules, int n,
+                                const struct setting *s)
+{
+    for (int i = 0; i < n; i++)
+        if (c->rules[rules[i]].values->given[s - settings].line)
+            return c->rules[rules[i]].values;
+    return c;
+}
+
+void conf_policy_of(const struct conf *c, const int *rules, int n,
+                    struct conf_policy *out)
+{
+    *out = c->policy;
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++)
+        if (setting_is_policy(s))
+            memcpy((char *)out + (s->offset - offsetof(struct conf, policy)),
+                   (const char *)giver(c, rules, n, s) + s->offset, s->size);
+}
+
+void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n)
+{
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+        if (!setting_is_policy(s))
+            continue;
+        const struct conf *from = giver(c, rules, n, s);
+        const struct place *at = &from->given[s - settings];
+        buf_printf(out, "%s%s\t", s->section == SECTION_TIMEOUT ? "timeout." : "",
+                   s->name);
+        value_put(out, s, from);
+        if (at->line)
+            buf_printf(out, "\t%s:%d\n", at->file, at->line);
+        else
+            buf_add_str(out, "\tdefault\n");
+    }
+}
+
+bool conf_same_rules(const struct conf *a, const struct conf *b)
+{
+    if (a->rules_n != b->rules_n)
+        return false;
+    for (int i = 0; i < a->rules_n; i++)
+        if (a->rules[i].mx != b->rules[i].mx ||
+            strcmp(a->rules[i].pattern, b->rules[i].pattern) != 0)
+            return false;
+    return true;
+}
