@@ -21,11 +21,14 @@ enum domain_state {
 struct domain {
     enum domain_state state;
     struct fifo rows; /* ROW_ASKING */
+    uint32_t policy;  /* by what is known of it so far; POLICY_UNKNOWN: nobody asked */
     uint32_t next;    /* in the ask, failed or paused queue, number + 1; 0: none */
     struct site *site;
     struct mx_set *failed; /* DOMAIN_FAILED: why */
     int64_t expires_us;
 };
+
+enum { POLICY_UNKNOWN = UINT32_MAX };
 
 struct domain_queue {
     uint32_t head, tail; /* number + 1 */
@@ -48,7 +51,10 @@ struct scheduler {
 
     struct site **sites;
     uint32_t sites_n, sites_cap;
-    struct map site_by_key;
+    struct map site_by_key; /* "POLICY KEY" */
+    struct buf site_key;    /* to look one up */
+    struct scheduler_policy *policies;
+    uint32_t policies_n;
     struct link work;    /* sites that may get an order */
     struct link starved; /* sites that only lack a connection of the whole job */
     struct fifo round;   /* rows of a failed round, to be settled */
@@ -69,6 +75,12 @@ struct scheduler {
 static inline void wake_site(struct scheduler *s, struct site *site)
 {
     link_append(&s->work, &site->work);
+}
+
+static inline const struct scheduler_policy *policy_of(const struct scheduler *s,
+                                                       const struct site *site)
+{
+    return &s->policies[site->policy];
 }
 
 /* lending.c: the connection's lease may run low; its site may have something for it. */

@@ -53,7 +53,7 @@ static void open_connection(struct scheduler *s, struct site *site, struct order
     uint32_t number = s->connections_free ? s->free_connections[--s->connections_free]
                                           : s->connections_used++;
     struct connection_record *c = &s->connections[number];
-    uint32_t limit = s->params.policy.messages_per_connection;
+    uint32_t limit = policy_of(s, site)->messages_per_connection;
     *c = (struct connection_record){
         .site = site,
         .left = limit ? limit : UINT32_MAX,
@@ -67,6 +67,7 @@ static void open_connection(struct scheduler *s, struct site *site, struct order
         site->window > site->connections ? site->window - site->connections : 1;
     site->connections++;
     out->kind = ORDER_OPEN;
+    out->policy = site->policy;
     out->messages = limit;
     out->dns_us = site->set->took_us;
     out->targets_n = mx_targets(site->set, &s->rng, out->targets);
@@ -130,7 +131,8 @@ static bool order_for(struct scheduler *s, struct site *site, struct order *out,
 {
     if (feed(s, site, out, now_us))
         return true;
-    if (site->ready.n == 0 || !site_admits(site, s->params.policy.connections, now_us))
+    if (site->ready.n == 0 ||
+        !site_admits(site, policy_of(s, site)->connections, now_us))
         return false;
     if (!may_open(s)) { /* one that closes makes room for the first of these */
         link_append(&s->starved, &site->work);

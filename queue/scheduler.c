@@ -88,9 +88,35 @@ static void route(struct scheduler *s, uint32_t index, bool first, int64_t now_u
     }
 }
 
-static int64_t interval_us(const struct scheduler *s, uint32_t attempts)
+/* Ask for the domain's policy; set is NULL or has a code while its hosts are not known.
+ */
+static void find_policy(struct scheduler *s, uint32_t number, const struct mx_set *set)
 {
-    const struct scheduler_policy *p = &s->params.policy;
+    struct domain *d = &s->domains[number];
+    struct scheduler_policy found = {0};
+    d->policy = 0;
+    if (!s->params.policy_of)
+        return;
+    d->policy = s->params.policy_of(s->params.policy_arg, number, set, &found);
+    if (d->policy >= s->policies_n) {
+        s->policies = mem_resize(s->policies, d->policy + 1, sizeof *s->policies);
+        for (; s->policies_n <= d->policy; s->policies_n++)
+            s->policies[s->policies_n] = (struct scheduler_policy){0};
+    }
+    if (d->policy > 0)
+        s->policies[d->policy] = found;
+}
+
+static const struct scheduler_policy *policy_of_row(struct scheduler *s, uint32_t index)
+{
+    uint32_t number = domain_of(s, index);
+    if (s->domains[number].policy == POLICY_UNKNOWN)
+        find_policy(s, number, NULL);
+    return &s->policies[s->domains[number].policy];
+}
+
+static int64_t interval_us(const struct scheduler_policy *p, uint32_t attempts)
+{
     uint32_t step = attempts ? attempts - 1 : 0;
     if (step >= (uint32_t)p->retry_intervals)
         step = (uint32_t)p->retry_intervals - 1;
@@ -121,7 +147,10 @@ static void add_row(struct scheduler *s, uint32_t index)
     s->pending++;
     /* A wall clock that was set back must not make rows wait for longer than they
      * would. */
-    int64_t latest = s->params.now_us + interval_us(s, past.attempts);
+    int64_t longest_us = s->params.retry_longest_ms
+                             ? s->params.retry_longest_ms * 1000
+                             : interval_us(&s->policies[0], past.attempts);
+    int64_t latest = s->params.now_us + longest_us;
     if (past.due_us > latest)
         past.due_us = latest;
     if (past.due_us > s->params.now_us)
@@ -141,6 +170,11 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->rows = mem_zero((size_t)s->rows_n + 1, sizeof *s->rows);
     s->domains_n = recipients_domains(params->list);
     s->domains = mem_zero(s->domains_n, sizeof *s->domains);
+    for (uint32_t i = 0; i < s->domains_n; i++)
+        s->domains[i].policy = POLICY_UNKNOWN;
+    s->policies = mem_alloc(sizeof *s->policies);
+    s->policies[0] = params->policy;
+    s->policies_n = 1;
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);
     s->free_connections = mem_zero(params->connections_total, sizeof(uint32_t));
     s->room = params->connections_total;
@@ -165,6 +199,8 @@ void scheduler_destroy(struct scheduler *s)
     for (uint32_t i = 0; i < s->domains_n; i++)
         mx_set_unref(s->domains[i].failed);
     map_finish(&s->site_by_key);
+    buf_finish(&s->site_key);
+    free(s->policies);
     free(s->sites);
     free(s->rows);
     free(s->domains);
@@ -185,11 +221,13 @@ uint32_t scheduler_ask(struct scheduler *s)
     return domain;
 }
 
-static struct site *site_for(struct scheduler *s, struct mx_set *set)
+static struct site *site_for(struct scheduler *s, uint32_t policy, struct mx_set *set)
 {
     bool added;
+    buf_reset(&s->site_key);
+    buf_printf(&s->site_key, "%u %s", policy, set->key);
     uint32_t number =
-        map_put(&s->site_by_key, span_of(set->key), s->sites_n, &added, NULL);
+        map_put(&s->site_by_key, buf_span(&s->site_key), s->sites_n, &added, NULL);
     if (!added) {
         site_refresh(s->sites[number], set);
         return s->sites[number];
@@ -199,7 +237,7 @@ static struct site *site_for(struct scheduler *s, struct mx_set *set)
         s->sites = mem_resize(s->sites, s->sites_cap, sizeof(struct site *));
     }
     struct site *site = mem_alloc(sizeof *site);
-    site_init(site, set);
+    site_init(site, set, policy);
     s->sites[s->sites_n++] = site;
     return site;
 }
@@ -209,10 +247,12 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
 {
     struct domain *d = &s->domains[domain];
     assert(d->state == DOMAIN_ASKED);
+    if (set->code == 0 || d->policy == POLICY_UNKNOWN)
+        find_policy(s, domain, set);
     if (set->code == 0) {
         d->state = DOMAIN_KNOWN;
         d->expires_us = set->expires_us;
-        d->site = site_for(s, set);
+        d->site = site_for(s, d->policy, set);
         for (uint32_t index; (index = fifo_pop(&d->rows, s->rows));) {
             s->asking--;
             make_ready(s, d->site, index, false, now_us);
@@ -305,9 +345,9 @@ void scheduler_advance(struct scheduler *s, int64_t now_us)
 
 /* 606, 607, or 0: may be tried again at next_us. Waiting for an attempt that would come
  * too late helps nobody, so the end is said at once. */
-static int ended(const struct scheduler *s, const struct row *row, int64_t next_us)
+static int ended(const struct scheduler *s, const struct scheduler_policy *p,
+                 const struct row *row, int64_t next_us)
 {
-    const struct scheduler_policy *p = &s->params.policy;
     if ((p->max_attempts && row->attempts >= p->max_attempts) ||
         row->attempts == ROW_ATTEMPTS_MAX)
         return 607;
@@ -349,7 +389,7 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
     r->doubted = r->doubted || what->in_doubt;
     if (what->worked) {
         struct site *site = s->connections[connection].site;
-        site_good(site, s->params.policy.connections, now_us);
+        site_good(site, policy_of(s, site)->connections, now_us);
         if (site->ready.n && link_alone(&site->work))
             wake_site(s, site); /* the window may have opened */
     }
@@ -359,8 +399,9 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
     } else if (!what->counted) {
         route(s, index, true, now_us);
     } else {
-        d.next_us = now_us + interval_us(s, r->attempts);
-        d.ended = ended(s, r, d.next_us);
+        const struct scheduler_policy *p = policy_of_row(s, index);
+        d.next_us = now_us + interval_us(p, r->attempts);
+        d.ended = ended(s, p, r, d.next_us);
         d.final = d.ended != 0;
         if (!d.final)
             wait_until(s, index, d.next_us);
@@ -386,7 +427,7 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
 /* All that waits for the site has shared its failure. */
 static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
 {
-    site_failed(site, now_us + interval_us(s, 1));
+    site_failed(site, now_us + interval_us(policy_of(s, site), 1));
     s->round = site->ready;
     site->ready = (struct fifo){0};
 }
@@ -480,7 +521,7 @@ int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
             .waiting = site->ready.n + site->lent,
             .connections = site->connections,
             .window = site->window,
-            .reason = site_reason(site, s->params.policy.connections, now_us),
+            .reason = site_reason(site, policy_of(s, site)->connections, now_us),
         };
         if (view.waiting == 0)
             continue;

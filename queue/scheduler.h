@@ -6,8 +6,8 @@
  * A row's way: its domain's FIFO, until the domain's MX set is known (scheduler_ask,
  * scheduler_resolved) → its site's ready FIFO → lent to a connection (scheduler_next) →
  * settled: final, or into the retry wheel, and from there once more. Domains with the
- * same MX set share a site; what one connection can carry is a site. How many
- * connections a site may have is its window (queue/site.h).
+ * same MX set and the same policy share a site; what one connection can carry is a
+ * site. How many connections a site may have is its window (queue/site.h).
  *
  * Rows lent are a lease: about 200 ms of what the connection sends. A lease can be
  * taken back: RECALL makes the worker return what it has not begun. */
@@ -43,6 +43,13 @@ struct scheduler_policy {
     uint32_t messages_per_connection; /* 0: no limit */
 };
 
+/* The policy of a domain of the list, whose MX set is NULL or has a code as long as its
+ * hosts are not known. Fills *out and returns the policy's number: the same for what is
+ * treated by the same settings, and 0 for the one in the params. */
+typedef uint32_t scheduler_policy_fn(void *arg, uint32_t domain,
+                                     const struct mx_set *set,
+                                     struct scheduler_policy *out);
+
 /* What an earlier run of the job knows of a row. Times on this run's monotonic clock,
  * so they may be negative. */
 struct row_past {
@@ -56,8 +63,11 @@ typedef void row_past_fn(void *arg, uint32_t row, struct row_past *out);
 
 struct scheduler_params {
     const struct recipients *list;  /* must outlive the scheduler */
-    struct scheduler_policy policy; /* retry_interval_ms must outlive it too */
-    uint32_t connections_total;     /* over all sites: what file descriptors allow */
+    struct scheduler_policy policy; /* number 0; retry_interval_ms must outlive it */
+    scheduler_policy_fn *policy_of; /* NULL: number 0 for all */
+    void *policy_arg;
+    int64_t retry_longest_ms; /* no policy lets a row wait for longer; 0: as `policy` */
+    uint32_t connections_total; /* over all sites: what file descriptors allow */
     uint64_t seed;
     int64_t now_us;    /* monotonic */
     int64_t epoch_us;  /* the job's beginning on the same clock, at most now_us */
@@ -103,6 +113,7 @@ struct order {
     const char *site;    /* name, lives as long as the scheduler */
     bool group;          /* pipelining = group for this site */
     bool last;           /* no row waits for this site: QUIT after the last */
+    uint32_t policy;     /* OPEN: its number */
     uint32_t messages;   /* OPEN: at most so many on this connection; 0: no limit */
     int32_t dns_us;      /* OPEN: what the lookup took, for the first row's timings */
     int targets_n;       /* OPEN */
@@ -186,8 +197,10 @@ void scheduler_pause(struct scheduler *s, bool pause, int64_t now_us);
 /* While the network is down one connection at a time is opened, after a pause: a probe
  * of one site after the other. Neither does this time count. */
 void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
-/* Other settings from now on; what waits already waits for as long as it was told. */
-void scheduler_set_policy(struct scheduler *s, const struct scheduler_policy *policy);
+/* Other settings for a policy that policy_of has returned, or 0, from now on; what
+ * waits already waits for as long as it was told. */
+void scheduler_set_policy(struct scheduler *s, uint32_t number,
+                          const struct scheduler_policy *policy);
 /* After scheduler_stop, when every row that was lent is back: the next row without a
  * result, which is final from now on (606). Row 0: none is left. */
 uint32_t scheduler_expire(struct scheduler *s, uint32_t *attempts_out);

@@ -4,9 +4,10 @@
 
 #include "base/mem.h"
 
-void site_init(struct site *site, struct mx_set *set)
+void site_init(struct site *site, struct mx_set *set, uint32_t policy)
 {
-    *site = (struct site){.name = mem_strdup(set->site), .set = set, .window = 1};
+    *site = (struct site){
+        .name = mem_strdup(set->site), .set = set, .policy = policy, .window = 1};
     link_init(&site->work);
     link_init(&site->hungry);
 }

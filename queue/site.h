@@ -1,6 +1,7 @@
-/* A site: the hosts behind one MX set, the rows that are ready for it, and the window
- * that says how many connections it may have. And the connections, as far as the
- * scheduler knows them. Pure; the scheduler's thread alone; private to queue/.
+/* A site: the hosts behind one MX set for the domains of one policy, the rows that are
+ * ready for it, and the window that says how many connections it may have. And the
+ * connections, as far as the scheduler knows them. Pure; the scheduler's thread alone;
+ * private to queue/.
  *
  * The window follows Postfix's SCHEDULER_README in small: an unproven site gets one
  * connection, a probe; once a connection has settled a row the site is proven and the
@@ -24,6 +25,7 @@ enum {
 struct site {
     char *name;         /* for people */
     struct mx_set *set; /* the latest answer with this key */
+    uint32_t policy;    /* its number */
     struct fifo ready;
     uint32_t lent;        /* rows with connections */
     uint32_t connections; /* open or being opened */
@@ -51,7 +53,8 @@ struct connection_record {
     struct link hungry;  /* in site->hungry, or alone */
 };
 
-void site_init(struct site *site, struct mx_set *set); /* takes the reference */
+void site_init(struct site *site, struct mx_set *set,
+               uint32_t policy); /* takes the reference */
 void site_finish(struct site *site);
 void site_refresh(struct site *site, struct mx_set *set); /* takes the reference */
 

@@ -56,9 +56,11 @@ void scheduler_network(struct scheduler *s, bool down, int64_t now_us)
         go_on(s, now_us);
 }
 
-void scheduler_set_policy(struct scheduler *s, const struct scheduler_policy *policy)
+void scheduler_set_policy(struct scheduler *s, uint32_t number,
+                          const struct scheduler_policy *policy)
 {
-    s->params.policy = *policy;
+    assert(number < s->policies_n);
+    s->policies[number] = *policy;
     /* A site may have more connections now than it could. */
     for (uint32_t i = 0; i < s->sites_n; i++)
         if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
