@@ -247,12 +247,6 @@ struct resolver_params blast_resolver(const struct blast *b)
 
 struct engine_params blast_engine(const struct blast *b)
 {
-    const struct conf_policy *p = &b->conf->policy;
-    static const enum smtp_pipelining pipelining[] = {
-        [CONF_PIPELINING_AUTO] = SMTP_PIPELINING_AUTO,
-        [CONF_PIPELINING_GROUP] = SMTP_PIPELINING_GROUP,
-        [CONF_PIPELINING_OFF] = SMTP_PIPELINING_OFF,
-    };
     struct engine_params e = {
         .list = b->list,
         .created_ms = b->created_ms,
@@ -265,48 +259,14 @@ struct engine_params blast_engine(const struct blast *b)
                 .template = b->template,
                 .deny = b->deny,
                 .sender = b->from.text,
-                .smtp = {.helo_name = b->conf->hostname,
-                         .pipelining = pipelining[p->pipelining]},
-                .connect_limit_us = p->timeout.connect * 1000,
-                .port = (uint16_t)p->port,
-            },
-        .policy =
-            {
-                .retry_interval_ms = p->retry_interval.ms,
-                .retry_intervals = p->retry_interval.n,
-                .lifetime_ms = p->lifetime,
-                .max_attempts = (uint32_t)p->max_attempts,
-                .connections = (uint32_t)p->connections,
-                .messages_per_connection = (uint32_t)p->messages_per_connection,
+                .tls = {.ca_file = b->conf->policy.tls_ca_file,
+                        .min_version = 10 + (int)b->conf->policy.tls_min_version},
             },
         .resolver = blast_resolver(b),
         .storm = {(uint32_t)b->conf->storm.window, (uint32_t)b->conf->storm.min,
                   (uint32_t)b->conf->storm.failures,
                   (uint32_t)b->conf->storm.consecutive},
     };
-    static const enum smtp_tls tls[] = {
-        [CONF_TLS_NONE] = SMTP_TLS_NONE,
-        [CONF_TLS_MAY] = SMTP_TLS_MAY,
-        [CONF_TLS_ENCRYPT] = SMTP_TLS_REQUIRE,
-        [CONF_TLS_VERIFY] = SMTP_TLS_REQUIRE,
-    };
-    static const enum verdict_doubt doubt[] = {
-        [CONF_END_TIMEOUT_RETRY] = DOUBT_RETRY,
-        [CONF_END_TIMEOUT_ASSUME] = DOUBT_ASSUME,
-        [CONF_END_TIMEOUT_FAIL] = DOUBT_FAIL,
-    };
-    e.worker.verdict.end_timeout = doubt[p->end_timeout];
-    e.worker.verdict.in_doubt = doubt[p->in_doubt];
-    e.worker.smtp.tls = tls[p->tls];
-    e.worker.smtp.session_limit_us = p->timeout.session * 1000;
-    e.worker.tls_verify = p->tls == CONF_TLS_VERIFY;
-    e.worker.tls.ca_file = p->tls_ca_file;
-    e.worker.tls.min_version = 10 + (int)p->tls_min_version;
-    /* timeout { } has a key for each stage of the dialogue. */
-#define X(name, waiting, sending, key, ...)                                            \
-    e.worker.smtp.limit_us[SMTP_##name] = p->timeout.key * 1000;
-    SMTP_STAGES(X)
-#undef X
     memcpy(&e.seed, b->secret, sizeof e.seed);
     return e;
 }

@@ -44,8 +44,8 @@ int exit_of_job(enum job_result result);
 
 /* What the resolver is asked with. The strings live as long as b. */
 struct resolver_params blast_resolver(const struct blast *b);
-/* The engine's parameters from the settings; attempts and totals are the caller's. The
- * relay is not in them yet (relay_apply). */
+/* The engine's parameters from the settings; attempts, totals and policies are the
+ * caller's. The relay is not in them yet (relay_apply). */
 struct engine_params blast_engine(const struct blast *b);
 
 #endif

@@ -111,21 +111,26 @@ void relay_close(struct relay *r)
     explicit_bzero(r, sizeof *r);
 }
 
-void relay_apply(const struct relay *r, const struct conf *conf,
-                 struct engine_params *e)
+void relay_apply(const struct relay *r, struct engine_params *e)
 {
     if (!r->host)
         return;
-    struct worker_params *w = &e->worker;
     e->relay = r->host;
-    e->resolver.deny = w->deny = NULL; /* the user named it */
-    w->port = r->port;
-    w->smtp.tls = conf->policy.relay_tls == CONF_RELAY_TLS_STARTTLS ? SMTP_TLS_REQUIRE
-                                                                    : SMTP_TLS_NONE;
-    w->smtp.secured = conf->policy.relay_tls == CONF_RELAY_TLS_IMPLICIT;
-    w->smtp.auth_user = r->user;
-    w->smtp.auth_password = r->user ? r->password : NULL;
-    w->smtp.auth_clear = conf->policy.relay_auth_clear;
+    e->resolver.deny = e->worker.deny = NULL; /* the user named it */
+}
+
+void relay_speak(const struct relay *r, const struct conf_policy *p,
+                 struct destination *d)
+{
+    if (!r->host)
+        return;
+    d->port = r->port;
+    d->smtp.tls =
+        p->relay_tls == CONF_RELAY_TLS_STARTTLS ? SMTP_TLS_REQUIRE : SMTP_TLS_NONE;
+    d->smtp.secured = p->relay_tls == CONF_RELAY_TLS_IMPLICIT;
+    d->smtp.auth_user = r->user;
+    d->smtp.auth_password = r->user ? r->password : NULL;
+    d->smtp.auth_clear = p->relay_auth_clear;
 }
 
 void relay_print(const struct relay *r, const struct conf *conf, struct buf *out)

@@ -20,8 +20,10 @@ bool relay_open(struct relay *r, const struct conf *conf, struct fault *f);
 void relay_close(struct relay *r); /* wipes the password */
 
 /* Everything goes through it, unless it is none. */
-void relay_apply(const struct relay *r, const struct conf *conf,
-                 struct engine_params *e);
+void relay_apply(const struct relay *r, struct engine_params *e);
+/* How it is spoken to. */
+void relay_speak(const struct relay *r, const struct conf_policy *p,
+                 struct destination *d);
 
 /* "mx.example port 587, STARTTLS, as user", for people. */
 void relay_print(const struct relay *r, const struct conf *conf, struct buf *out);

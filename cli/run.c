@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/policies.h"
 #include "cli/progress.h"
 #include "sink/rehearsal.h"
 
@@ -93,6 +94,7 @@ static int stop_rehearsal(const struct run *run, struct rehearsal *rehearsal,
 struct source {
     const struct run *run;
     struct rehearsal *rehearsal;
+    struct policies policies;
     char server[32]; /* the rehearsal's name server */
     const char *servers[1];
     struct blast **kept; /* those of reloads: the engine was given what is in them */
@@ -103,14 +105,13 @@ static struct engine_params make_params(struct source *s, const struct blast *bl
 {
     struct engine_params e = blast_engine(blast);
     if (!s->rehearsal) {
-        relay_apply(&blast->relay, blast->conf, &e);
+        relay_apply(&blast->relay, &e);
         return e;
     }
     snprintf(s->server, sizeof s->server, "127.0.0.1:%d",
              rehearsal_dns_port(s->rehearsal));
     s->servers[0] = s->server;
     e.rehearsal = true;
-    e.worker.port = (uint16_t)rehearsal_smtp_port(s->rehearsal);
     e.worker.deny = e.resolver.deny = NULL;
     e.resolver.servers = s->servers;
     e.resolver.servers_n = 1;
@@ -126,8 +127,10 @@ static bool reload(void *arg, struct engine_params *out, struct fault *f)
     char *own = run_path(s->run->job, "job.conf");
     struct conf *conf = conf_load(config ? config : own, !config, f);
     free(own);
-    if (!conf)
+    if (!conf || !policies_take(&s->policies, conf, f)) {
+        conf_free(conf);
         return false;
+    }
     struct blast *fresh = mem_alloc(sizeof *fresh);
     *fresh = *s->run->blast;
     fresh->conf = conf;
@@ -145,6 +148,7 @@ static void end_source(struct source *s)
         free(s->kept[i]);
     }
     free(s->kept);
+    policies_finish(&s->policies);
 }
 
 static int exit_of_state(const struct engine_stats *stats)
@@ -159,7 +163,13 @@ static int run_engine(const struct run *run, struct attempts *attempts,
 {
     const struct blast_options *o = run->blast->options;
     struct source source = {.run = run, .rehearsal = rehearsal};
+    static const struct relay none; /* a rehearsal goes through no relay */
+    policies_init(&source.policies, run->blast->conf,
+                  rehearsal ? &none : &run->blast->relay);
+    if (rehearsal)
+        source.policies.port = (uint16_t)rehearsal_smtp_port(rehearsal);
     struct engine_params e = make_params(&source, run->blast);
+    e.policies = policies_engine(&source.policies);
     struct progress progress;
     struct engine_stats stats;
     struct fault f = {0};

@@ -20,7 +20,7 @@ int64_t connection_now_us(void)
 static struct verdict judge(const struct connection *c, const struct smtp_result *r,
                             const struct address *recipient)
 {
-    struct verdict_policy policy = c->worker->params->verdict;
+    struct verdict_policy policy = c->task->destination->verdict;
     if (recipient)
         policy.domain = span_of(recipient->text + recipient->domain_at);
     return verdict_of_result(r, true, &policy);
@@ -166,7 +166,7 @@ void connection_set_timer(struct connection *c, int64_t now)
 {
     int64_t deadline = c->idle_until_us;
     if (c->connect_began_us)
-        deadline = c->connect_began_us + c->worker->params->connect_limit_us;
+        deadline = c->connect_began_us + c->task->destination->connect_limit_us;
     else if (c->session && smtp_session_deadline(c->session) < deadline)
         deadline = smtp_session_deadline(c->session);
     if (c->finish_until_us < deadline)
@@ -203,7 +203,7 @@ static void on_timer(uv_timer_t *timer)
     int64_t now = connection_now_us();
     c->timer_us = INT64_MAX;
     if (c->connect_began_us) {
-        if (now - c->connect_began_us >= c->worker->params->connect_limit_us) {
+        if (now - c->connect_began_us >= c->task->destination->connect_limit_us) {
             /* After a suspend the answer may be there, and nobody has looked yet. */
             if (stream_decided(&c->stream))
                 connection_on_event(c->stream.poll, 0, UV_WRITABLE);
@@ -355,7 +355,7 @@ void connection_begin_tls(struct connection *c)
 {
     const struct worker *w = c->worker;
     stream_secure(&c->stream, tls_client(w->tls, c->task->targets[c->target].host,
-                                         w->params->tls_verify));
+                                         c->task->destination->tls_verify));
 }
 
 /* A body that was asked for is about to be written: from now on its dot may have left.

@@ -55,10 +55,10 @@ static void no_socket(struct connection *c, int error)
 
 void dial_target(struct connection *c)
 {
-    const struct worker_params *p = c->worker->params;
     const struct target *target = &c->task->targets[c->target];
     c->connect_began_us = connection_now_us();
-    if (deny_match(p->deny, &target->address)) { /* the last look before connect() */
+    if (deny_match(c->worker->params->deny,
+                   &target->address)) { /* the last look before connect() */
         c->connect_began_us = 0;
         struct verdict v = verdict_of_code(730, "dns", false);
         v.next_host = true;
@@ -67,8 +67,9 @@ void dial_target(struct connection *c)
     }
     int error;
     bool ours;
-    if (!stream_connect(&c->stream, c->worker->loop, &target->address, p->port,
-                        connection_on_event, c, &error, &ours)) {
+    if (!stream_connect(&c->stream, c->worker->loop, &target->address,
+                        c->task->destination->port, connection_on_event, c, &error,
+                        &ours)) {
         if (ours)
             no_socket(c, error);
         else
@@ -83,7 +84,7 @@ void dial_connected(struct connection *c)
     int64_t now = connection_now_us();
     c->connect_us = (int32_t)(now - c->connect_began_us);
     c->connect_began_us = 0;
-    c->params = c->worker->params->smtp;
+    c->params = c->task->destination->smtp;
     if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
     if (c->in_clear)

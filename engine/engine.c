@@ -102,6 +102,48 @@ bool engine_take_resolver(struct engine *e, const struct resolver_params *params
     return true;
 }
 
+/* ---- policies ---- */
+
+struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number)
+{
+    struct engine_policy policy;
+    e->params->policies.get(e->params->policies.arg, number, &policy);
+    policy.destination.verdict.relay = e->params->relay != NULL;
+    struct kept_destination *kept = mem_alloc(sizeof *kept);
+    *kept = (struct kept_destination){e->kept, policy.destination};
+    e->kept = kept;
+    if (number == e->destinations_n) {
+        e->destinations =
+            mem_resize(e->destinations, number + 1, sizeof *e->destinations);
+        e->destinations_n++;
+    }
+    e->destinations[number] = &kept->destination;
+    return policy.queue;
+}
+
+static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
+                          struct scheduler_policy *out, bool *fresh)
+{
+    struct engine *e = arg;
+    const struct engine_policies *p = &e->params->policies;
+    uint32_t number =
+        p->number(p->arg, recipients_domain_name(e->params->list, domain), set);
+    assert(number <= e->destinations_n);
+    *fresh = number == e->destinations_n;
+    if (*fresh)
+        *out = engine_get_policy(e, number);
+    return number;
+}
+
+static void free_policies(struct engine *e)
+{
+    for (struct kept_destination *next; e->kept; e->kept = next) {
+        next = e->kept->next;
+        free(e->kept);
+    }
+    free(e->destinations);
+}
+
 /* ---- orders ---- */
 
 static void carry_out(struct engine *e, const struct order *order)
@@ -118,6 +160,8 @@ static void carry_out(struct engine *e, const struct order *order)
         e->lanes_open++;
     }
     struct task *task = task_from_order(order, e->params->worker.flight);
+    if (order->kind == ORDER_OPEN)
+        task->destination = e->destinations[order->policy];
     journal_lend(&e->journal, task, order->site, engine_wall_ms(e, engine_now_us()),
                  &e->senders[e->lanes[order->connection].worker].worker.inbox);
 }
@@ -403,7 +447,6 @@ static void start(struct engine *e)
     const struct engine_params *p = e->params;
     e->worker_params = p->worker;
     e->worker_params.list = p->list;
-    e->worker_params.verdict.relay = p->relay != NULL;
     e->totals = p->totals;
     e->lanes_n =
         p->connections_total ? p->connections_total : connections_possible(p->workers);
@@ -414,9 +457,14 @@ static void start(struct engine *e)
     e->began_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_usec / 1000;
     int64_t age_ms = e->began_ms - p->created_ms; /* a clock set back makes it young */
     e->epoch_us = e->began_us - (age_ms > 0 ? age_ms * 1000 : 0);
+    const struct scheduler_policy policy = engine_get_policy(e, 0);
+    e->patience_us = policy.lifetime_ms * 1000;
     struct scheduler_params sp = {
         .list = p->list,
-        .policy = p->policy,
+        .policy = policy,
+        .policy_of = p->policies.number ? policy_of : NULL,
+        .policy_arg = e,
+        .retry_longest_ms = p->policies.retry_longest_ms,
         .connections_total = e->lanes_n,
         .seed = p->seed,
         .now_us = e->began_us,
@@ -495,6 +543,7 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
     steer_finish(e);
     journal_finish(&e->journal);
     scheduler_destroy(e->scheduler);
+    free_policies(e);
     uv_loop_close(&e->loop);
     free(e->lanes);
     bool good = e->fault.code == 0;

@@ -75,6 +75,23 @@ struct engine_control {
     int fd;
 };
 
+/* How the mail of one policy is queued and spoken. */
+struct engine_policy {
+    struct scheduler_policy queue; /* what is pointed to stays until the run's end */
+    struct destination destination;
+};
+
+struct engine_policies {
+    /* The number of a domain's policy; set is NULL or has a code as long as its MX
+     * hosts are not known. Numbers count from 0, and a new one is the last one and one.
+     * NULL: 0 for all. */
+    uint32_t (*number)(void *arg, const char *domain, const struct mx_set *set);
+    /* As it stands now; of 0 and of what was numbered. */
+    void (*get)(void *arg, uint32_t number, struct engine_policy *out);
+    void *arg;
+    int64_t retry_longest_ms; /* of all there can be */
+};
+
 struct engine_params {
     const struct recipients *list;
     struct attempts
@@ -82,7 +99,7 @@ struct engine_params {
     struct totals totals; /* of those rows; pending are the others */
     struct worker_params worker; /* list is filled in by the engine */
     int workers;                 /* 0: everything on the scheduler's loop */
-    struct scheduler_policy policy;
+    struct engine_policies policies;
     struct resolver_params resolver;
     /* Everything goes to this host, in brackets (resolver_lookup), which is one site
      * then; NULL: to the recipients' own. */
@@ -102,8 +119,8 @@ struct engine_params {
     struct engine_control control;
     /* The settings anew, in a fresh struct; false and *f: they are no good. NULL: there
      * are none. What is pointed to must stay until the run's end. Of it the engine
-     * takes policy, quiet, storm, resolver, and of worker the limits, pipelining and
-     * what becomes of doubt. */
+     * takes quiet, storm and resolver; and it gets each policy anew from policies,
+     * those it was given first. Open connections keep theirs. */
     bool (*reload)(void *arg, struct engine_params *out, struct fault *f);
     void *reload_arg;
     /* Called on the calling thread about every tick_ms and once at the end. NULL:

@@ -34,10 +34,10 @@ enum hold {
     HOLD_QUIET = 1 << 2,
 };
 
-/* Settings of workers that a reload has made. */
-struct fresh_settings {
-    struct fresh_settings *next;
-    struct worker_params worker;
+/* A policy's, one that connections may still have too. */
+struct kept_destination {
+    struct kept_destination *next;
+    struct destination destination;
 };
 
 struct engine {
@@ -69,11 +69,14 @@ struct engine {
     unsigned holds;              /* enum hold */
     struct storm *storm;
     struct network network;
+    int64_t patience_us; /* with it */
     struct control *control;
     uv_signal_t hangup;
     uv_timer_t clock; /* start, until and quiet hours */
     struct hours quiet;
-    struct fresh_settings *fresh;
+    const struct destination **destinations; /* of each policy, by number */
+    uint32_t destinations_n;
+    struct kept_destination *kept; /* all of them */
     int resolver_in_flight;
     struct totals totals;
     uint64_t attempts;
@@ -86,6 +89,9 @@ int64_t engine_now_us(void);
 /* Wall time of the log: the start's wall clock plus what has passed, so that a jump of
  * the clock disturbs nothing within a run. */
 int64_t engine_wall_ms(const struct engine *e, int64_t us);
+
+/* Get a policy, or get it anew; returns what the scheduler is to know of it. */
+struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number);
 
 void engine_broadcast(struct engine *e, enum task_kind kind);
 enum engine_state engine_state_now(const struct engine *e);

@@ -16,7 +16,6 @@ enum task_kind {
     TASK_RECALL, /* give back the rows that are not begun */
     TASK_FINISH, /* every connection: give back what is not begun, end what is, QUIT */
     TASK_CONTINUE, /* after FINISH: connections may be opened again */
-    TASK_SETTINGS, /* other settings from now on */
     TASK_ABORT,    /* every connection: close now; what is in flight is lost */
     TASK_END,      /* no connection is left: close the worker's handles */
 };
@@ -27,7 +26,7 @@ struct lent {
     uint32_t entry;
 };
 
-struct worker_params;
+struct destination;
 
 struct target {
     struct ip address;
@@ -38,9 +37,9 @@ struct task {
     struct mail mail;
     enum task_kind kind;
     uint32_t connection;
-    const struct worker_params *settings; /* SETTINGS; the engine keeps them */
-    bool group;                           /* OPEN: pipelining = group */
-    bool last;                            /* OPEN, MORE: no more rows will come */
+    const struct destination *destination; /* OPEN: how it is treated; the engine's */
+    bool group;                            /* OPEN: pipelining = group */
+    bool last;                             /* OPEN, MORE: no more rows will come */
     uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
     int32_t dns_us;
     int targets_n;

@@ -141,26 +141,6 @@ static void tell(struct engine *e, bool json, struct buf *out)
 
 /* ---- other settings ---- */
 
-static void take_worker_settings(struct engine *e, const struct worker_params *from)
-{
-    struct fresh_settings *fresh = mem_alloc(sizeof *fresh);
-    fresh->next = e->fresh;
-    fresh->worker = e->fresh ? e->fresh->worker : e->worker_params;
-    e->fresh = fresh;
-    struct worker_params *to = &fresh->worker;
-    memcpy(to->smtp.limit_us, from->smtp.limit_us, sizeof to->smtp.limit_us);
-    to->smtp.session_limit_us = from->smtp.session_limit_us;
-    to->smtp.pipelining = from->smtp.pipelining;
-    to->verdict.end_timeout = from->verdict.end_timeout;
-    to->verdict.in_doubt = from->verdict.in_doubt;
-    to->connect_limit_us = from->connect_limit_us;
-    for (int i = 0; i < e->senders_n; i++) {
-        struct task *task = task_create(TASK_SETTINGS);
-        task->settings = to;
-        mailbox_post(&e->senders[i].worker.inbox, &task->mail);
-    }
-}
-
 static bool reload(struct engine *e, struct fault *f)
 {
     struct engine_params fresh;
@@ -169,8 +149,10 @@ static bool reload(struct engine *e, struct fault *f)
     if (!e->params->reload(e->params->reload_arg, &fresh, f) ||
         !engine_take_resolver(e, &fresh.resolver, f))
         return false;
-    scheduler_set_policy(e->scheduler, &fresh.policy);
-    take_worker_settings(e, &fresh.worker);
+    for (uint32_t i = 0; i < e->destinations_n; i++) {
+        struct scheduler_policy policy = engine_get_policy(e, i);
+        scheduler_set_policy(e->scheduler, i, &policy);
+    }
     e->quiet = fresh.quiet;
     storm_destroy(e->storm); /* what was counted by other rules is forgotten */
     e->storm = storm_create(&fresh.storm);
@@ -246,7 +228,7 @@ void steer_begin(struct engine *e)
 {
     const struct engine_params *p = e->params;
     e->storm = storm_create(&p->storm);
-    network_init(&e->network, p->policy.lifetime_ms * 1000, e->began_us);
+    network_init(&e->network, e->patience_us, e->began_us);
     uv_signal_init(&e->loop, &e->hangup);
     uv_timer_init(&e->loop, &e->clock);
     e->hangup.data = e->clock.data = e;
@@ -269,8 +251,4 @@ void steer_finish(struct engine *e)
 {
     storm_destroy(e->storm);
     network_finish(&e->network);
-    for (struct fresh_settings *next; e->fresh; e->fresh = next) {
-        next = e->fresh->next;
-        free(e->fresh);
-    }
 }

@@ -114,9 +114,6 @@ static void deliver(void *owner, struct mail *mail)
     case TASK_CONTINUE:
         w->finishing = false;
         break;
-    case TASK_SETTINGS:
-        w->params = task->settings;
-        break;
     case TASK_ABORT:
         w->finishing = true;
         for_all(w, connection_abort);
@@ -132,12 +129,10 @@ bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *
                  struct mailbox *scheduler, struct fault *f)
 {
     *w = (struct worker){.params = params, .scheduler = scheduler, .loop = loop};
-    if (params->smtp.tls != SMTP_TLS_NONE || params->smtp.secured) {
-        w->tls = tls_client_context(&params->tls, f);
-        if (!w->tls)
-            return false;
-        w->cipher_buffer = mem_alloc(WORKER_READ_MAX);
-    }
+    w->tls = tls_client_context(&params->tls, f);
+    if (!w->tls)
+        return false;
+    w->cipher_buffer = mem_alloc(WORKER_READ_MAX);
     w->read_buffer = mem_alloc(WORKER_READ_MAX);
     mailbox_init(&w->inbox, loop, deliver, w);
     uv_prepare_init(loop, &w->flush);

@@ -10,18 +10,23 @@
 #include "resolver/deny.h"
 #include "smtp/tls.h"
 
-struct worker_params { /* all of it outlives the workers; TASK_SETTINGS swaps it */
+/* How the hosts of a policy are spoken to. It never changes; connections keep the one
+ * that they were opened with. */
+struct destination {
+    struct smtp_params smtp;
+    struct verdict_policy verdict; /* without the domain */
+    bool tls_verify;               /* the certificate must be the host's */
+    int64_t connect_limit_us;      /* for one address */
+    uint16_t port;
+};
+
+struct worker_params { /* all of it outlives the workers */
     const struct recipients *list;
     const struct template *template;
     const struct deny *deny; /* may be NULL */
     struct flight *flight;   /* states of the rows that are lent */
     const char *sender;      /* envelope sender */
-    struct smtp_params smtp;
-    struct verdict_policy verdict; /* without the domain */
-    struct tls_client_params tls;  /* unless smtp.tls is NONE and smtp.secured false */
-    bool tls_verify;               /* the certificate must be the host's */
-    int64_t connect_limit_us;      /* for one address */
-    uint16_t port;
+    struct tls_client_params tls;
 };
 
 struct worker {
@@ -36,9 +41,9 @@ struct worker {
     struct report *report;           /* being filled */
     struct connection **connections; /* by number; NULL: not ours */
     uint32_t connections_cap;
-    struct tls_context *tls; /* NULL when TLS is never used */
+    struct tls_context *tls;
     char *read_buffer;   /* one for all: the session copies only an unfinished line */
-    char *cipher_buffer; /* likewise; NULL without tls */
+    char *cipher_buffer; /* likewise, for what TLS reads */
 };
 
 enum { WORKER_READ_MAX = 64 * 1024 };

@@ -93,18 +93,17 @@ static void route(struct scheduler *s, uint32_t index, bool first, int64_t now_u
 static void find_policy(struct scheduler *s, uint32_t number, const struct mx_set *set)
 {
     struct domain *d = &s->domains[number];
-    struct scheduler_policy found = {0};
+    struct scheduler_policy found;
+    bool fresh = false;
     d->policy = 0;
-    if (!s->params.policy_of)
-        return;
-    d->policy = s->params.policy_of(s->params.policy_arg, number, set, &found);
-    if (d->policy >= s->policies_n) {
-        s->policies = mem_resize(s->policies, d->policy + 1, sizeof *s->policies);
-        for (; s->policies_n <= d->policy; s->policies_n++)
-            s->policies[s->policies_n] = (struct scheduler_policy){0};
+    if (s->params.policy_of)
+        d->policy =
+            s->params.policy_of(s->params.policy_arg, number, set, &found, &fresh);
+    assert(d->policy < s->policies_n + fresh);
+    if (fresh) {
+        s->policies = mem_resize(s->policies, s->policies_n + 1, sizeof *s->policies);
+        s->policies[s->policies_n++] = found;
     }
-    if (d->policy > 0)
-        s->policies[d->policy] = found;
 }
 
 static const struct scheduler_policy *policy_of_row(struct scheduler *s, uint32_t index)

@@ -44,11 +44,12 @@ struct scheduler_policy {
 };
 
 /* The policy of a domain of the list, whose MX set is NULL or has a code as long as its
- * hosts are not known. Fills *out and returns the policy's number: the same for what is
- * treated by the same settings, and 0 for the one in the params. */
+ * hosts are not known. Returns the policy's number: the same for what is treated by the
+ * same settings, 0 for the one in the params, and for a new one the last one and one,
+ * with *fresh and the policy in *out. */
 typedef uint32_t scheduler_policy_fn(void *arg, uint32_t domain,
                                      const struct mx_set *set,
-                                     struct scheduler_policy *out);
+                                     struct scheduler_policy *out, bool *fresh);
 
 /* What an earlier run of the job knows of a row. Times on this run's monotonic clock,
  * so they may be negative. */

@@ -1,0 +1,157 @@
+#include "cli/policies.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+void policies_init(struct policies *p, const struct conf *conf,
+                   const struct relay *relay)
+{
+    *p = (struct policies){.conf = conf, .relay = relay};
+    p->found = mem_zero((size_t)conf->rules_n + 1, sizeof *p->found);
+    p->matched = mem_zero(1, sizeof *p->matched);
+    map_put(&p->numbers, SPAN(""), p->n++, NULL, &p->matched[0]); /* none matches */
+}
+
+void policies_finish(struct policies *p)
+{
+    map_finish(&p->numbers);
+    free(p->matched);
+    free(p->found);
+}
+
+bool policies_take(struct policies *p, const struct conf *conf, struct fault *f)
+{
+    if (!conf_same_rules(p->conf, conf))
+        return fault_set(f, -7,
+                         "a running job cannot take other sections domain and mx than "
+                         "it began with; stop it and resume it with these settings");
+    p->conf = conf;
+    return true;
+}
+
+struct span policies_hosts(const struct mx_set *set)
+{
+    if (!set || set->code)
+        return (struct span){0};
+    return (struct span){set->key, strcspn(set->key, ";")};
+}
+
+/* The numbers of the sections as text: "3,17". */
+static void put_matched(struct buf *out, const int *rules, int n)
+{
+    for (int i = 0; i < n; i++)
+        buf_printf(out, i ? ",%d" : "%d", rules[i]);
+}
+
+static int take_matched(const char *text, int *out)
+{
+    int n = 0;
+    for (char *end; *text; text = *end ? end + 1 : end)
+        out[n++] = (int)strtol(text, &end, 10);
+    return n;
+}
+
+uint32_t policies_number(struct policies *p, const char *domain,
+                         const struct mx_set *set)
+{
+    if (p->conf->rules_n == 0 || p->relay->host)
+        return 0;
+    struct buf key = {0};
+    put_matched(&key, p->found,
+                conf_match(p->conf, span_of(domain), policies_hosts(set), p->found));
+    bool fresh;
+    const char *kept;
+    uint32_t number = map_put(&p->numbers, buf_span(&key), p->n, &fresh, &kept);
+    if (fresh) {
+        p->matched = mem_resize(p->matched, p->n + 1, sizeof *p->matched);
+        p->matched[p->n++] = kept;
+    }
+    buf_finish(&key);
+    return number;
+}
+
+static struct destination make_destination(const struct conf *conf,
+                                           const struct conf_policy *p)
+{
+    static const enum smtp_pipelining pipelining[] = {
+        [CONF_PIPELINING_AUTO] = SMTP_PIPELINING_AUTO,
+        [CONF_PIPELINING_GROUP] = SMTP_PIPELINING_GROUP,
+        [CONF_PIPELINING_OFF] = SMTP_PIPELINING_OFF,
+    };
+    static const enum smtp_tls tls[] = {
+        [CONF_TLS_NONE] = SMTP_TLS_NONE,
+        [CONF_TLS_MAY] = SMTP_TLS_MAY,
+        [CONF_TLS_ENCRYPT] = SMTP_TLS_REQUIRE,
+        [CONF_TLS_VERIFY] = SMTP_TLS_REQUIRE,
+    };
+    static const enum verdict_doubt doubt[] = {
+        [CONF_END_TIMEOUT_RETRY] = DOUBT_RETRY,
+        [CONF_END_TIMEOUT_ASSUME] = DOUBT_ASSUME,
+        [CONF_END_TIMEOUT_FAIL] = DOUBT_FAIL,
+    };
+    struct destination d = {
+        .smtp = {.helo_name = conf->hostname,
+                 .pipelining = pipelining[p->pipelining],
+                 .tls = tls[p->tls],
+                 .session_limit_us = p->timeout.session * 1000},
+        .verdict = {.end_timeout = doubt[p->end_timeout],
+                    .in_doubt = doubt[p->in_doubt]},
+        .tls_verify = p->tls == CONF_TLS_VERIFY,
+        .connect_limit_us = p->timeout.connect * 1000,
+        .port = (uint16_t)p->port,
+    };
+    /* timeout { } has a key for each stage of the dialogue. */
+#define X(name, waiting, sending, key, ...)                                            \
+    d.smtp.limit_us[SMTP_##name] = p->timeout.key * 1000;
+    SMTP_STAGES(X)
+#undef X
+    return d;
+}
+
+static void get(void *arg, uint32_t number, struct engine_policy *out)
+{
+    struct policies *p = arg;
+    struct conf_policy policy;
+    assert(number < p->n);
+    int n = take_matched(p->matched[number], p->found);
+    conf_policy_of(p->conf, p->found, n, &policy);
+    out->queue = (struct scheduler_policy){
+        .retry_interval_ms = policy.retry_interval.ms,
+        .retry_intervals = policy.retry_interval.n,
+        .lifetime_ms = policy.lifetime,
+        .max_attempts = (uint32_t)policy.max_attempts,
+        .connections = (uint32_t)policy.connections,
+        .messages_per_connection = (uint32_t)policy.messages_per_connection,
+    };
+    out->destination = make_destination(p->conf, &policy);
+    if (p->port)
+        out->destination.port = p->port;
+    else
+        relay_speak(p->relay, &policy, &out->destination);
+}
+
+static uint32_t number(void *arg, const char *domain, const struct mx_set *set)
+{
+    return policies_number(arg, domain, set);
+}
+
+static void longer(int64_t *longest, const struct conf_durations *list)
+{
+    for (int i = 0; i < list->n; i++)
+        if (list->ms[i] > *longest)
+            *longest = list->ms[i];
+}
+
+struct engine_policies policies_engine(struct policies *p)
+{
+    struct engine_policies e = {.get = get, .arg = p};
+    if (p->conf->rules_n == 0)
+        return e;
+    e.number = number;
+    longer(&e.retry_longest_ms, &p->conf->policy.retry_interval);
+    for (int i = 0; i < p->conf->rules_n; i++)
+        longer(&e.retry_longest_ms, &p->conf->rules[i].values->policy.retry_interval);
+    return e;
+}

@@ -1,0 +1,37 @@
+/* From the sections of the settings to the policies of a run. A number stands for a set
+ * of sections that match. Scheduler's thread, once the engine runs. */
+#ifndef CLI_POLICIES_H
+#define CLI_POLICIES_H
+
+#include "base/map.h"
+#include "cli/relay.h"
+
+struct policies {
+    const struct conf *conf;
+    const struct relay *relay; /* with one the sections are not looked at */
+    uint16_t port;             /* of a rehearsal's receivers; 0: that of the settings */
+    struct map numbers;        /* by the sections that match, as bytes */
+    const char **matched;      /* of each number: those bytes */
+    uint32_t n;
+    int *found; /* room for what matches one destination */
+};
+
+/* conf and relay must outlive it. */
+void policies_init(struct policies *p, const struct conf *conf,
+                   const struct relay *relay);
+void policies_finish(struct policies *p);
+
+/* The numbers stay; what stands in the sections is that of conf from now on. False and
+ * *f (-7): its sections are others. */
+bool policies_take(struct policies *p, const struct conf *conf, struct fault *f);
+
+/* The names of the most preferred hosts of a set, as conf_match wants them; none of
+ * NULL or a set with a code. */
+struct span policies_hosts(const struct mx_set *set);
+
+/* The number of a destination's policy. */
+uint32_t policies_number(struct policies *p, const char *domain,
+                         const struct mx_set *set);
+struct engine_policies policies_engine(struct policies *p);
+
+#endif
