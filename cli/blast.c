@@ -252,7 +252,7 @@ struct engine_params blast_engine(const struct blast *b)
         .created_ms = b->created_ms,
         .start_ms = b->start_ms,
         .until_ms = b->until_ms,
-        .quiet = p->quiet_hours,
+        .quiet = b->conf->policy.quiet_hours,
         .workers = (int)b->conf->workers,
         .worker =
             {

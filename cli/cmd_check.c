@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/blast.h"
 #include "cli/cli.h"
+#include "cli/explain.h"
 #include "cli/plan.h"
 
 enum { SITES_SHOWN = 20, UNRESOLVED_SHOWN = 20, COPY_CHUNK = 64 * 1024 };
@@ -207,6 +208,8 @@ int cmd_check(int argc, char **argv)
     int status = options_parse(BLAST_CHECK, argc, argv, &options);
     if (status >= 0)
         return status;
+    if (options.explain)
+        return explain(&options, argv[0]);
     struct blast b;
     struct plan plan = {0};
     int list_fd = -1;
@@ -220,11 +223,14 @@ int cmd_check(int argc, char **argv)
         if (b.relay.host)
             resolver.deny = NULL;
         struct fault f = {0};
-        if (!plan_make(&plan, b.list, b.relay.host, &resolver,
+        struct policies policies;
+        policies_init(&policies, b.conf, &b.relay);
+        if (!plan_make(&plan, b.list, &policies, &resolver,
                        options.quiet || options.json, &f))
             status = complain(&f);
         else
             status = options.json ? print_json(&b, &plan) : print_text(&b, &plan);
+        policies_finish(&policies);
     }
     plan_finish(&plan);
     blast_close(&b);

@@ -26,6 +26,7 @@ enum { OPTIONS_MAX = 32, ALL = BLAST_SEND | BLAST_CHECK | BLAST_REHEARSE };
     X('t', "to",               "ADDR",   ALL, "send all mail to this address instead (a proof)") \
     X('S', "start",            "TIME",   BLAST_SEND | BLAST_REHEARSE, "begin then: HH:MM, or like 2026-11-22T08:30:00+09:00") \
     X('U', "until",            "TIME",   BLAST_SEND | BLAST_REHEARSE, "end then: what is left gets 606") \
+    X('e', "explain",          "ADDR",   BLAST_CHECK, "only show how this address or domain is treated, and by which line of the settings; needs no list and no message") \
     X('q', "quiet",            NULL,     ALL, "no progress, only the sum at the end")       \
     X('J', "json",             NULL,     ALL, "progress and sum as JSON, one object a line") \
     X('T', "trace",            "WHAT",   BLAST_SEND | BLAST_REHEARSE, "smtp: every dialogue on standard error, in the lines of a transcript") \
@@ -159,6 +160,9 @@ static bool take(int key, struct blast_options *out)
         return true;
     case 'T':
         return trace_parse(span_of(optarg), &out->traces);
+    case 'e':
+        out->explain = optarg;
+        return true;
     case 'J':
         out->json = true;
         return true;
@@ -210,6 +214,12 @@ int options_parse(enum blast_command command, int argc, char **argv,
     }
     if (optind < argc)
         return usage_error(argv[0], "unexpected \"%s\"", argv[optind]);
+    if (out->explain && out->json)
+        return usage_error(argv[0], "--explain and --json exclude each other");
+    if (out->explain) {
+        out->config = config_path(out->config);
+        return -1;
+    }
     if (!out->list)
         return usage_error(argv[0], "--list is missing");
     if (!out->message)

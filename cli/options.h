@@ -18,6 +18,7 @@ struct blast_options {
     const char *exclude;
     const char *to;
     const char *start, *until; /* times (base/when.h) */
+    const char *explain;       /* check: this address or domain alone, without a list */
     uint32_t first_row, last_row; /* 0, 0: all */
     bool allow_duplicates;
     bool quiet, json;

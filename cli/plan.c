@@ -117,8 +117,10 @@ static int by_rows(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static void group(struct plan *p)
+static void group(struct plan *p, const struct recipients *list,
+                  struct policies *policies)
 {
+    struct buf key = {0};
     struct map by_key = {0};
     p->sites = mem_zero(p->domains_n, sizeof *p->sites);
     for (uint32_t i = 0; i < p->domains_n; i++) {
@@ -129,8 +131,12 @@ static void group(struct plan *p)
             continue;
         }
         bool added;
+        buf_reset(&key);
+        buf_printf(&key, "%u %s",
+                   policies_number(policies, recipients_domain_name(list, i), set),
+                   set->key);
         uint32_t number =
-            map_put(&by_key, span_of(set->key), (uint32_t)p->sites_n, &added, NULL);
+            map_put(&by_key, buf_span(&key), (uint32_t)p->sites_n, &added, NULL);
         struct plan_site *site = &p->sites[number];
         if (added) {
             p->sites_n++;
@@ -142,20 +148,22 @@ static void group(struct plan *p)
         p->resolved_rows += p->rows[i];
     }
     map_finish(&by_key);
+    buf_finish(&key);
     qsort(p->sites, (size_t)p->sites_n, sizeof *p->sites, by_rows);
 }
 
-bool plan_make(struct plan *p, const struct recipients *list, const char *relay,
+bool plan_make(struct plan *p, const struct recipients *list, struct policies *policies,
                const struct resolver_params *resolver, bool quiet, struct fault *f)
 {
     *p = (struct plan){.domains_n = recipients_domains(list)};
     p->rows = mem_zero(p->domains_n, sizeof *p->rows);
     p->sets = mem_zero(p->domains_n, sizeof(struct mx_set *));
-    if (!count_rows(p, list, f) || !resolve(p, list, relay, resolver, quiet, f)) {
+    if (!count_rows(p, list, f) ||
+        !resolve(p, list, policies->relay->host, resolver, quiet, f)) {
         plan_finish(p);
         return false;
     }
-    group(p);
+    group(p, list, policies);
     return true;
 }
 

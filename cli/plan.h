@@ -3,6 +3,7 @@
 #ifndef CLI_PLAN_H
 #define CLI_PLAN_H
 
+#include "cli/policies.h"
 #include "queue/recipients.h"
 #include "resolver/resolver.h"
 
@@ -23,10 +24,10 @@ struct plan {
     uint32_t first_usable; /* a row to show as a sample; 0: none */
 };
 
-/* Resolve and count. relay: where everything goes (in brackets), or NULL. Prints
+/* Resolve and count; domains with one MX set and one policy are a site. Prints
  * progress on standard error when it is a terminal and not quiet. False and *f when the
  * resolver cannot start or the list cannot be read. */
-bool plan_make(struct plan *p, const struct recipients *list, const char *relay,
+bool plan_make(struct plan *p, const struct recipients *list, struct policies *policies,
                const struct resolver_params *resolver, bool quiet, struct fault *f);
 void plan_finish(struct plan *p);
 

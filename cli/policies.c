@@ -8,7 +8,7 @@
 void policies_init(struct policies *p, const struct conf *conf,
                    const struct relay *relay)
 {
-    *p = (struct policies){.conf = conf, .relay = relay};
+    *p = (struct policies){.conf = conf, .relay = relay, .begun = conf};
     p->found = mem_zero((size_t)conf->rules_n + 1, sizeof *p->found);
     p->matched = mem_zero(1, sizeof *p->matched);
     map_put(&p->numbers, SPAN(""), p->n++, NULL, &p->matched[0]); /* none matches */
@@ -129,7 +129,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     if (p->port)
         out->destination.port = p->port;
     else
-        relay_speak(p->relay, &policy, &out->destination);
+        relay_speak(p->relay, &p->begun->policy, &out->destination);
 }
 
 static uint32_t number(void *arg, const char *domain, const struct mx_set *set)

@@ -52,6 +52,20 @@ static void find_lent(struct lent_rows *l, const struct results *results,
     }
 }
 
+/* What the settings say of doubt about mail for the domain. Its MX hosts are not known
+ * here. */
+static enum conf_end_timeout in_doubt_of(const struct blast *b, const char *domain)
+{
+    const struct conf *c = b->conf;
+    struct conf_policy policy;
+    int *rules = mem_zero((size_t)c->rules_n + 1, sizeof *rules);
+    bool relayed = b->relay.host && !c->job.rehearsal;
+    int n = relayed ? 0 : conf_match(c, span_of(domain), (struct span){0}, rules);
+    conf_policy_of(c, rules, n, &policy);
+    free(rules);
+    return policy.in_doubt;
+}
+
 /* The verdict over a row that a dead process had on its way. */
 static struct verdict judge(enum flight_state state, enum conf_end_timeout in_doubt)
 {
@@ -79,7 +93,9 @@ static bool record_row(struct attempts *log, const struct results *results,
     struct row_history h = results_row(results, row);
     if (!(h.leased || h.damaged) || (state != FLIGHT_DOT && state != FLIGHT_TAKEN))
         return false;
-    struct verdict v = judge(state, b->conf->policy.in_doubt);
+    const char *domain =
+        recipients_domain_name(b->list, recipients_domain(b->list, row));
+    struct verdict v = judge(state, in_doubt_of(b, domain));
     v.in_doubt = v.in_doubt || h.damaged; /* the lost line may have had the flag */
     struct recipient fields = {0};
     struct record r = {.now_ms = now_ms,
@@ -91,8 +107,7 @@ static bool record_row(struct attempts *log, const struct results *results,
                                        ? "250 was read, then the run ended"
                                        : "the run ended before the reply was read")};
     struct record_where where = {.flags = b->conf->job.rehearsal ? FLAG_REHEARSAL : 0,
-                                 .domain = span_of(recipients_domain_name(
-                                     b->list, recipients_domain(b->list, row)))};
+                                 .domain = span_of(domain)};
     if (recipients_read(b->list, row, &fields, f))
         where.email = (struct span){fields.address.text, fields.address.n};
     if (v.in_doubt && h.in_doubt && v.outcome == OUTCOME_RETRY)

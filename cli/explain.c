@@ -1,0 +1,129 @@
+#include "cli/explain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/mem.h"
+#include "cli/blast.h"
+#include "cli/cli.h"
+#include "cli/policies.h"
+
+struct asking {
+    struct resolver *resolver;
+    struct mx_set *set;
+};
+
+static void on_resolved(void *arg, struct mx_set *set)
+{
+    struct asking *a = arg;
+    a->set = set;
+    resolver_close(a->resolver);
+}
+
+/* The domain's MX set, to be given back; NULL and *f. */
+static struct mx_set *look_up(const struct conf *conf, const char *domain,
+                              struct fault *f)
+{
+    struct blast b = {.conf = (struct conf *)(uintptr_t)conf};
+    struct resolver_params params = blast_resolver(&b);
+    struct asking a = {0};
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) != 0) {
+        fault_set(f, -20, "no event loop");
+        return NULL;
+    }
+    a.resolver = resolver_create(&loop, &params, f);
+    if (a.resolver)
+        resolver_lookup(a.resolver, domain, on_resolved, &a);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return a.set;
+}
+
+static void print_hosts(struct span hosts)
+{
+    for (size_t i = 0; i < hosts.n; i++)
+        if (hosts.p[i] == ',')
+            fputs(", ", stdout);
+        else
+            putchar(hosts.p[i]);
+    putchar('\n');
+}
+
+static void print_sections(const struct conf *conf, const int *rules, int n)
+{
+    fputs("sections  ", stdout);
+    for (int i = 0; i < n; i++) {
+        const struct conf_rule *r = &conf->rules[rules[i]];
+        printf("%s%s '%s'", i ? ", " : "", r->mx ? "mx" : "domain", r->pattern);
+    }
+    puts(n ? "" : "none");
+}
+
+/* The lines of conf_explain in columns. */
+static void print_keys(const struct conf *conf, const int *rules, int n)
+{
+    struct buf lines = {0};
+    conf_explain(&lines, conf, rules, n);
+    printf("\n%-24s %-24s %s\n", "KEY", "VALUE", "FROM");
+    for (char *line = (char *)(uintptr_t)buf_cstr(&lines); *line;) {
+        char *value = strchr(line, '\t'), *end = strchr(line, '\n');
+        char *from = strchr(value + 1, '\t');
+        printf("%-24.*s %-24.*s %.*s\n", (int)(value - line), line,
+               (int)(from - value - 1), value + 1, (int)(end - from - 1), from + 1);
+        line = end + 1;
+    }
+    buf_finish(&lines);
+}
+
+static int explain_domain(const struct conf *conf, const char *domain)
+{
+    struct fault f = {0};
+    int *rules = mem_zero((size_t)conf->rules_n + 1, sizeof *rules), n = 0;
+    bool relayed = conf->policy.relay[0] != '\0';
+    struct mx_set *set = relayed ? NULL : look_up(conf, domain, &f);
+    if (f.code) {
+        free(rules);
+        return complain(&f);
+    }
+    printf("domain    %s\n", domain);
+    if (relayed) {
+        puts("relay     all mail goes there: sections domain and mx are not looked at");
+    } else {
+        struct span hosts = policies_hosts(set);
+        fputs("MX        ", stdout);
+        if (set->code)
+            printf("not known, so no mx section matches: %d %s\n", set->code,
+                   set->words);
+        else
+            print_hosts(hosts);
+        n = conf_match(conf, span_of(domain), hosts, rules);
+        print_sections(conf, rules, n);
+    }
+    print_keys(conf, rules, n);
+    mx_set_unref(set);
+    free(rules);
+    return 0;
+}
+
+int explain(const struct blast_options *options, const char *command)
+{
+    const char *text = options->explain;
+    struct buf email = {0};
+    struct address address;
+    buf_add_str(&email, strchr(text, '@') ? "" : "x@");
+    buf_add_str(&email, text);
+    enum address_result parsed = address_parse(buf_span(&email), &address);
+    buf_finish(&email);
+    if (parsed != ADDRESS_OK)
+        return usage_error(command, "--explain \"%s\" is no address and no domain",
+                           text);
+    struct fault f = {0};
+    struct conf *conf = conf_load(options->config, false, &f);
+    if (!conf)
+        return complain(&f);
+    int status = explain_domain(conf, address.text + address.domain_at);
+    conf_free(conf);
+    return status;
+}

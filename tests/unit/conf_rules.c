@@ -1,0 +1,263 @@
+/* The sections domain and mx: which match, in which order, whose value counts, every
+ * error, and that what is written reads back the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+
+#define H "hostname = h.example spool = '/s' workers = 1\n"
+
+enum { RULES_MOST = 16 };
+
+static char folder[] = "/tmp/conf_rules.XXXXXX";
+
+static int enter_folder(void **state)
+{
+    (void)state;
+    return !mkdtemp(folder) || chdir(folder);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink("a.conf");
+    unlink("b.conf");
+    return chdir("/") || rmdir(folder);
+}
+
+static void file(const char *name, const char *text)
+{
+    FILE *f = fopen(name, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct conf *good(const char *text)
+{
+    struct fault f = {0};
+    file("a.conf", text);
+    struct conf *c = conf_load("a.conf", false, &f);
+    if (!c)
+        fail_msg("%s", f.words);
+    assert_in_range(c->rules_n, 0, RULES_MOST);
+    return c;
+}
+
+static void bad(const char *text, int code, const char *words)
+{
+    struct fault f = {0};
+    file("a.conf", text);
+    assert_null(conf_load("a.conf", false, &f));
+    assert_string_equal(f.words, words);
+    assert_int_equal(f.code, code);
+}
+
+/* The numbers of what matches, "2 0". */
+static void match(const struct conf *c, const char *domain, const char *hosts,
+                  const char *want)
+{
+    int rules[RULES_MOST];
+    struct buf have = {0};
+    int n = conf_match(c, span_of(domain), span_of(hosts), rules);
+    for (int i = 0; i < n; i++)
+        buf_printf(&have, i ? " %d" : "%d", rules[i]);
+    assert_string_equal(buf_cstr(&have), want);
+    buf_finish(&have);
+}
+
+static struct conf_policy policy(const struct conf *c, const char *domain,
+                                 const char *hosts)
+{
+    int rules[RULES_MOST];
+    struct conf_policy p;
+    conf_policy_of(c, rules, conf_match(c, span_of(domain), span_of(hosts), rules), &p);
+    return p;
+}
+
+static void what_matches(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "domain '*.example.com' {}\n"
+                            "mx '*.google.com' {}\n"
+                            "domain '*.b.Example.com' {}\n"
+                            "domain x.b.example.com {}\n"
+                            "mx 'm?.x.example' {}\n"
+                            "mx '*' {}\n"
+                            "domain \"\xe6\x97\xa5\xe6\x9c\xac.jp\" {}\n"
+                            "domain example.com {}\n");
+    assert_int_equal(c->rules_n, 8);
+    assert_string_equal(c->rules[2].pattern, "*.b.example.com");
+    assert_false(c->rules[2].mx);
+    assert_true(c->rules[1].mx);
+    match(c, "x.b.example.com", "", "3 2 0");
+    match(c, "y.b.example.com", "", "2 0");
+    match(c, "b.example.com", "", "0");
+    match(c, "example.com", "", "7"); /* not below itself */
+    match(c, "anexample.com", "", "");
+    match(c, "xn--wgv71a.jp", "", "6");
+    match(c, "a.test", "aspmx.l.google.com", "1 5");
+    match(c, "a.test", "google.com", "5");
+    match(c, "a.test", "aspmx.l.google.com.evil.example", "5");
+    match(c, "a.test", "other.example,mx.x.example", "4 5");
+    match(c, "a.test", "mxx.x.example", "5");
+    match(c, "x.b.example.com", "a.google.com,b.google.com", "3 2 0 1 5");
+    conf_free(c);
+}
+
+static void whose_value_counts(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "mx '*.mx.example' { connections = 9 port = 9 tls = none\n"
+                            "    timeout { end = 9m rset = 9s } retry_interval = 9s\n"
+                            "    max_attempts = 9 lifetime = 9h }\n"
+                            "mx '*' { connections = 8 messages_per_connection = 8 }\n"
+                            "domain '*.test' { connections = 7 port = 7\n"
+                            "    tls = encrypt timeout { end = 7m } }\n"
+                            "domain '*.a.test' { connections = 6 port = 6 tls = may }\n"
+                            "domain 'b.a.test' { connections = 5\n"
+                            "    retry_interval = { 1s, 2s } }\n"
+                            "policy { connections = 4 timeout { data = 4m } }\n");
+    struct conf_policy p = policy(c, "b.a.test", "m.mx.example");
+    assert_int_equal(p.connections, 5);
+    assert_int_equal(p.port, 6);
+    assert_int_equal(p.tls, CONF_TLS_MAY);
+    assert_int_equal(p.timeout.end, 7 * 60000);
+    assert_int_equal(p.timeout.rset, 9000);
+    assert_int_equal(p.timeout.data, 4 * 60000);
+    assert_int_equal(p.timeout.mail, 5 * 60000);
+    assert_int_equal(p.messages_per_connection, 8);
+    assert_int_equal(p.max_attempts, 9);
+    assert_int_equal(p.lifetime, 9 * 3600000);
+    assert_int_equal(p.retry_interval.n, 2);
+    assert_int_equal(p.retry_interval.ms[1], 2000);
+    p = policy(c, "c.a.test", "m.mx.example");
+    assert_int_equal(p.connections, 6);
+    assert_int_equal(p.retry_interval.n, 1);
+    assert_int_equal(p.retry_interval.ms[0], 9000);
+    p = policy(c, "other.example", "m.mx.example");
+    assert_int_equal(p.connections, 9);
+    p = policy(c, "other.example", "");
+    assert_int_equal(p.connections, 4);
+    assert_int_equal(p.port, 25);
+    conf_free(c);
+}
+
+static void each_value_has_its_line(void **state)
+{
+    (void)state;
+    file("b.conf", "mx 'x*' {\n\n    port = 26\n}\n");
+    struct conf *c = good(H "domain 'a.example' {\n connections =\n 3\n"
+                            " timeout {\n  end = 1m } }\n"
+                            "include('b.conf')\npolicy { port = 27\n"
+                            "lifetime = 1h }\n");
+    int rules[RULES_MOST];
+    struct buf lines = {0};
+    conf_explain(&lines, c, rules,
+                 conf_match(c, SPAN("a.example"), SPAN("x.y"), rules));
+    const char *text = buf_cstr(&lines);
+    assert_ptr_equal(strstr(text, "retry_interval\t{'30m'}\tdefault\nlifetime"), text);
+    assert_non_null(strstr(text, "\nlifetime\t'1h'\ta.conf:9\n"));
+    assert_non_null(strstr(text, "\nconnections\t3\ta.conf:3\n"));
+    assert_non_null(strstr(text, "\nport\t26\tb.conf:3\n"));
+    assert_non_null(strstr(text, "\ntimeout.end\t'1m'\ta.conf:6\n"));
+    assert_non_null(strstr(text, "\ntimeout.session\t'0'\tdefault\n"));
+    buf_finish(&lines);
+    conf_free(c);
+}
+
+static void errors(void **state)
+{
+    (void)state;
+    bad("domain 'a.example' {}\nmx 'a.example' {}\n\ndomain \"A.Example\" {}", -7,
+        "a.conf:4: domain \"a.example\" is given twice, first at a.conf:1");
+    bad("mx '*' {}\nmx '*' {}", -7,
+        "a.conf:2: mx \"*\" is given twice, first at a.conf:1");
+    bad("domain 'a.example' {\n port = 1\n port = 2 }", -7,
+        "a.conf:3: \"port\" is given twice, first at a.conf:2");
+    bad("domain 'a.example' {\n timeout {}\n timeout {} }", -7,
+        "a.conf:3: \"timeout\" is given twice, first at a.conf:2");
+    bad("domain\n'a.*.example' {}", -7,
+        "a.conf:2: domain must be a domain, or *. and a domain, not 'a.*.example'");
+    bad("domain '*' {}", -7,
+        "a.conf:1: domain must be a domain, or *. and a domain, not '*'");
+    bad("domain '' {}", -7,
+        "a.conf:1: domain must be a domain, or *. and a domain, not ''");
+    bad("mx \"${HOME}\" {}", -7,
+        "a.conf:1: mx must be a pattern of host names, with * and ?, not \"${HOME}\"");
+    bad("mx '[a]' {}", -7,
+        "a.conf:1: mx must be a pattern of host names, with * and ?, not '[a]'");
+    bad("domain { port = 1 }", -5, "a.conf:1: { where a name in quotes is due");
+    bad("domain 'a.example' = 1", -5, "a.conf:1: = where { is due");
+    bad("domain 'a.example' {\n relay = 'x:25' }", -6,
+        "a.conf:2: unknown keyword \"relay\" here; it belongs in policy { }");
+    bad("mx '*' { tls_ca_file = x }", -6,
+        "a.conf:1: unknown keyword \"tls_ca_file\" here; it belongs in policy { }");
+    bad("mx '*' { conections = 1 }", -6,
+        "a.conf:1: unknown keyword \"conections\"; did you mean \"connections\"?");
+    bad("mx '*' { workers = 1 }", -6,
+        "a.conf:1: unknown keyword \"workers\" here; it stands outside any section");
+    bad("policy { domain 'a.example' {} }", -6,
+        "a.conf:1: unknown keyword \"domain\" here; it stands outside any section");
+    bad("domain 'a.example' {\n", -5, "a.conf:1: this { is not closed");
+    bad(H "mx '*' {}\nmx 'a' { port = 1\n timeout { end = 1x } }", -7,
+        "a.conf:4: policy.timeout.end must be a duration from 100ms to 1h, not \"1x\"; "
+        "durations are 500ms, 5s, 30m, 24h, 2d");
+    bad(H "domain 'a.example' { retry_interval = {} }", -7,
+        "a.conf:2: retry_interval must hold at least one duration");
+}
+
+static void reads_back(void **state)
+{
+    (void)state;
+    struct conf *c =
+        good(H "mx '*.b' { port = 26 timeout { end = 61s } }\n"
+               "domain '*.a.example' { tls = none retry_interval = {1s, 2s} }\n"
+               "mx 'c' {}\npolicy { port = 27 }");
+    struct buf once = {0}, again = {0};
+    conf_write(&once, c, NULL);
+    assert_non_null(strstr(buf_cstr(&once), "}\n"
+                                            "mx '*.b' {\n"
+                                            "    port = 26\n"
+                                            "    timeout {\n"
+                                            "        end = '61s'\n"
+                                            "    }\n"
+                                            "}\n"
+                                            "domain '*.a.example' {\n"
+                                            "    retry_interval = {'1s', '2s'}\n"
+                                            "    tls = 'none'\n"
+                                            "}\n"
+                                            "mx 'c' {\n"
+                                            "}\n"));
+    struct conf *back = good(buf_cstr(&once));
+    conf_write(&again, back, NULL);
+    assert_string_equal(buf_cstr(&once), buf_cstr(&again));
+    assert_true(conf_same_rules(c, back));
+    assert_int_equal(policy(back, "x.a.example", "x.b").port, 26);
+    conf_free(back);
+    back = good(H "domain '*.a.example' {}\nmx '*.b' {}\nmx 'c' {}");
+    assert_false(conf_same_rules(c, back)); /* another order */
+    conf_free(back);
+    conf_free(c);
+    buf_finish(&once);
+    buf_finish(&again);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_matches),
+        cmocka_unit_test(whose_value_counts),
+        cmocka_unit_test(each_value_has_its_line),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(reads_back),
+    };
+    return cmocka_run_group_tests(tests, enter_folder, remove_folder);
+}
