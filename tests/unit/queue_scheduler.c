@@ -18,8 +18,13 @@ enum { DOMAINS = 8, ROWS = 400, WINDOW = 6, TOTAL = 20, CONNECTIONS = TOTAL };
 
 static const int64_t intervals[] = {60000, 120000};
 
+/* Domains 0 and 1 share hosts, but domain 1 has a section: other attempts, other
+ * intervals, fewer connections, and the others nothing of it. */
+enum { STRICT_CONNECTIONS = 2, STRICT_MESSAGES = 3, STRICT_ATTEMPTS = 2 };
+static const int64_t strict_intervals[] = {10000};
 struct lane {
     bool open, last;
+    uint32_t policy;
     char site[64];
     uint32_t rows[LEASE_MAX * 2];
     int n;
@@ -39,6 +44,7 @@ struct world {
     int64_t opening_from_us; /* after CLOSED_OURS */
     int sent;                /* rows delivered over all */
     uint32_t failing_site;   /* percent of connections that fail */
+    bool strict;             /* domain 1 has its own policy */
 };
 
 static struct recipients *make_list(int rows, int domains)
@@ -149,14 +155,14 @@ static void take_order(struct world *w, const struct order *o)
         assert_int_equal(o->targets_n, 1);
         assert_true(o->rows_n >= 1);
         assert_true(w->now >= w->opening_from_us);
-        *c = (struct lane){.open = true};
+        *c = (struct lane){.open = true, .policy = o->policy};
         snprintf(c->site, sizeof c->site, "%s", o->site);
         w->open++;
         int same = 0;
         for (int i = 0; i < CONNECTIONS; i++)
-            same +=
-                w->connections[i].open && strcmp(w->connections[i].site, o->site) == 0;
-        assert_true(same <= WINDOW);
+            same += w->connections[i].open && w->connections[i].policy == o->policy &&
+                    strcmp(w->connections[i].site, o->site) == 0;
+        assert_true(same <= (o->policy ? STRICT_CONNECTIONS : WINDOW));
         assert_true(w->open <= TOTAL);
     }
     assert_true(c->open);
@@ -174,8 +180,11 @@ static void take_order(struct world *w, const struct order *o)
         uint32_t row = o->rows[i];
         assert_false(w->lent[row]);
         assert_int_equal(w->finals[row], 0);
+        bool strict = w->strict && row % DOMAINS == 1;
+        assert_int_equal(c->policy, strict);
         if (w->attempts[row]) /* never sooner than the shorter interval */
-            assert_true(w->now - w->tried_us[row] >= intervals[0] * 1000);
+            assert_true(w->now - w->tried_us[row] >=
+                        1000 * (strict ? strict_intervals[0] : intervals[0]));
         w->lent[row] = true;
         c->rows[c->n++] = row;
     }
@@ -645,6 +654,136 @@ static void test_the_end_that_was_set(void **state)
     free(w);
 }
 
+static int strict_asked;
+
+static uint32_t strict_policy(void *arg, uint32_t domain, const struct mx_set *set,
+                              struct scheduler_policy *out, bool *fresh)
+{
+    struct world *w = arg;
+    assert_true(!set || set->hosts_n == 1 || set->code);
+    if (strcmp(recipients_domain_name(w->list, domain), "d1.example") != 0)
+        return 0;
+    *fresh = strict_asked++ == 0;
+    if (*fresh)
+        *out = (struct scheduler_policy){.retry_interval_ms = strict_intervals,
+                                         .retry_intervals = 1,
+                                         .lifetime_ms = 86400000,
+                                         .max_attempts = STRICT_ATTEMPTS,
+                                         .connections = STRICT_CONNECTIONS,
+                                         .messages_per_connection = STRICT_MESSAGES};
+    return 1;
+}
+
+static void begin_strict(struct world *w, uint64_t seed, uint32_t attempts,
+                         uint32_t connections)
+{
+    begin(w, seed, (struct scheduler_policy){0});
+    scheduler_destroy(w->s);
+    strict_asked = 0;
+    w->strict = true;
+    struct scheduler_params params = {
+        .list = w->list,
+        .policy = {.retry_interval_ms = intervals,
+                   .retry_intervals = 2,
+                   .lifetime_ms = 86400000,
+                   .max_attempts = attempts,
+                   .connections = connections},
+        .policy_of = strict_policy,
+        .policy_arg = w,
+        .retry_longest_ms = 120000,
+        .connections_total = TOTAL,
+        .seed = seed,
+        .now_us = w->now,
+    };
+    w->s = scheduler_create(&params);
+}
+
+static void test_a_site_has_one_policy(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    static const struct settlement delivered = {OUTCOME_DELIVERED, true, true, false};
+    begin_strict(w, 11, 5, 2); /* there is room for more */
+    resolve(w);
+    int open[2] = {0};
+    uint32_t connection = NO_CONNECTION, row = 0;
+    for (struct order *o; (o = next_order(w));) {
+        assert_true(o->policy <= 1);
+        for (int i = 0; i < o->rows_n;
+             i++) /* rows of the other site never come along */
+            assert_int_equal(o->rows[i] % DOMAINS == 1, o->policy);
+        if (o->kind != ORDER_OPEN)
+            continue;
+        open[o->policy]++;
+        assert_int_equal(o->messages, o->policy ? STRICT_MESSAGES : 0);
+        if (o->policy)
+            assert_true(o->rows_n <= STRICT_MESSAGES);
+        if (o->policy && open[1] == STRICT_CONNECTIONS) { /* kept for later */
+            connection = o->connection;
+            row = o->rows[0];
+            continue;
+        }
+        scheduler_settle(w->s, o->connection, o->rows[0], &delivered, w->now);
+    }
+    assert_int_equal(open[1], STRICT_CONNECTIONS);
+    assert_true(open[0] > STRICT_CONNECTIONS);
+    assert_true(strict_asked >= 1);
+
+    /* More for a policy that is in use: its site may open more. */
+    struct scheduler_policy wider = {.retry_interval_ms = strict_intervals,
+                                     .retry_intervals = 1,
+                                     .lifetime_ms = 86400000,
+                                     .connections = STRICT_CONNECTIONS + 1};
+    scheduler_set_policy(w->s, 1, &wider);
+    scheduler_settle(w->s, connection, row, &delivered, w->now);
+    struct order *o = next_order(w);
+    while (o && o->kind != ORDER_OPEN)
+        o = next_order(w);
+    assert_non_null(o);
+    assert_int_equal(o->policy, 1);
+    assert_int_equal(o->messages, 0);
+    finish(w);
+    free(w);
+}
+
+static void test_rows_wait_by_their_domains_policy(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin_strict(w, 12, 5, WINDOW);
+    resolve(w);
+    static const struct settlement later = {OUTCOME_RETRY, true, true, false};
+    bool seen[2] = {false};
+    for (struct order *o; !(seen[0] && seen[1]) && (o = next_order(w));) {
+        bool strict = o->policy == 1;
+        struct decision d =
+            scheduler_settle(w->s, o->connection, o->rows[0], &later, w->now);
+        assert_int_equal(d.next_us - w->now,
+                         1000 * (strict ? strict_intervals[0] : intervals[0]));
+        seen[strict] = true;
+    }
+    assert_true(seen[0] && seen[1]);
+    finish(w);
+
+    /* No connection ever works: two attempts there, five elsewhere. */
+    begin_strict(w, 13, 5, WINDOW);
+    w->failing_site = 100;
+    run(w);
+    for (int row = 1; row <= ROWS; row++)
+        if (row % DOMAINS < 6)
+            assert_int_equal(w->attempts[row],
+                             row % DOMAINS == 1 ? STRICT_ATTEMPTS : 5);
+    finish(w);
+
+    for (uint64_t seed = 20; seed < 30; seed++) {
+        begin_strict(w, seed, 0, WINDOW);
+        w->failing_site = seed % 2 ? 10 : 0;
+        run(w);
+        finish(w);
+    }
+    free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -659,6 +798,8 @@ int main(void)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_network_down),
         cmocka_unit_test(test_the_end_that_was_set),
+        cmocka_unit_test(test_a_site_has_one_policy),
+        cmocka_unit_test(test_rows_wait_by_their_domains_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
