@@ -2,44 +2,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <uv.h>
 
 #include "base/mem.h"
 #include "cli/blast.h"
 #include "cli/cli.h"
-#include "cli/policies.h"
-
-struct asking {
-    struct resolver *resolver;
-    struct mx_set *set;
-};
-
-static void on_resolved(void *arg, struct mx_set *set)
-{
-    struct asking *a = arg;
-    a->set = set;
-    resolver_close(a->resolver);
-}
-
-/* The domain's MX set, to be given back; NULL and *f. */
-static struct mx_set *look_up(const struct conf *conf, const char *domain,
-                              struct fault *f)
-{
-    struct blast b = {.conf = (struct conf *)(uintptr_t)conf};
-    struct resolver_params params = blast_resolver(&b);
-    struct asking a = {0};
-    uv_loop_t loop;
-    if (uv_loop_init(&loop) != 0) {
-        fault_set(f, -20, "no event loop");
-        return NULL;
-    }
-    a.resolver = resolver_create(&loop, &params, f);
-    if (a.resolver)
-        resolver_lookup(a.resolver, domain, on_resolved, &a);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    uv_loop_close(&loop);
-    return a.set;
-}
+#include "cli/plan.h"
 
 static void print_hosts(struct span hosts)
 {
@@ -82,7 +49,9 @@ static int explain_domain(const struct conf *conf, const char *domain)
     struct fault f = {0};
     int *rules = mem_zero((size_t)conf->rules_n + 1, sizeof *rules), n = 0;
     bool relayed = conf->policy.relay[0] != '\0';
-    struct mx_set *set = relayed ? NULL : look_up(conf, domain, &f);
+    struct blast b = {.conf = (struct conf *)(uintptr_t)conf};
+    struct resolver_params resolver = blast_resolver(&b);
+    struct mx_set *set = relayed ? NULL : plan_look_up(domain, &resolver, &f);
     if (f.code) {
         free(rules);
         return complain(&f);

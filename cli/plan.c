@@ -176,3 +176,32 @@ void plan_finish(struct plan *p)
     free(p->sites);
     *p = (struct plan){0};
 }
+
+struct asked {
+    struct resolver *resolver;
+    struct mx_set *set;
+};
+
+static void on_looked_up(void *arg, struct mx_set *set)
+{
+    struct asked *a = arg;
+    a->set = set;
+    resolver_close(a->resolver);
+}
+
+struct mx_set *plan_look_up(const char *domain, const struct resolver_params *resolver,
+                            struct fault *f)
+{
+    struct asked a = {0};
+    uv_loop_t loop;
+    if (uv_loop_init(&loop) != 0) {
+        fault_set(f, -20, "no event loop");
+        return NULL;
+    }
+    a.resolver = resolver_create(&loop, resolver, f);
+    if (a.resolver)
+        resolver_lookup(a.resolver, domain, on_looked_up, &a);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return a.set;
+}

@@ -31,4 +31,9 @@ bool plan_make(struct plan *p, const struct recipients *list, struct policies *p
                const struct resolver_params *resolver, bool quiet, struct fault *f);
 void plan_finish(struct plan *p);
 
+/* One domain's MX set, a reference that is the caller's. NULL and *f when the resolver
+ * cannot start. */
+struct mx_set *plan_look_up(const char *domain, const struct resolver_params *resolver,
+                            struct fault *f);
+
 #endif

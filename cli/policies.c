@@ -72,7 +72,7 @@ uint32_t policies_number(struct policies *p, const char *domain,
     return number;
 }
 
-static struct destination make_destination(const struct conf *conf,
+static struct destination make_destination(const char *hostname,
                                            const struct conf_policy *p)
 {
     static const enum smtp_pipelining pipelining[] = {
@@ -92,7 +92,7 @@ static struct destination make_destination(const struct conf *conf,
         [CONF_END_TIMEOUT_FAIL] = DOUBT_FAIL,
     };
     struct destination d = {
-        .smtp = {.helo_name = conf->hostname,
+        .smtp = {.helo_name = hostname,
                  .pipelining = pipelining[p->pipelining],
                  .tls = tls[p->tls],
                  .session_limit_us = p->timeout.session * 1000},
@@ -116,7 +116,11 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     struct conf_policy policy;
     assert(number < p->n);
     int n = take_matched(p->matched[number], p->found);
+    struct conf_policy at_start;
     conf_policy_of(p->conf, p->found, n, &policy);
+    conf_policy_of(p->begun, p->found, n, &at_start);
+    policy.port = at_start.port;
+    policy.tls = at_start.tls;
     out->queue = (struct scheduler_policy){
         .retry_interval_ms = policy.retry_interval.ms,
         .retry_intervals = policy.retry_interval.n,
@@ -125,7 +129,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .connections = (uint32_t)policy.connections,
         .messages_per_connection = (uint32_t)policy.messages_per_connection,
     };
-    out->destination = make_destination(p->conf, &policy);
+    out->destination = make_destination(p->begun->hostname, &policy);
     if (p->port)
         out->destination.port = p->port;
     else

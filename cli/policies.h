@@ -9,10 +9,10 @@
 struct policies {
     const struct conf *conf;
     const struct relay *relay; /* with one the sections are not looked at */
-    const struct conf *begun; /* the relay was checked with these: a reload leaves it */
-    uint16_t port;            /* of a rehearsal's receivers; 0: that of the settings */
-    struct map numbers;       /* by the sections that match, as bytes */
-    const char **matched;     /* of each number: those bytes */
+    const struct conf *begun;  /* its hostname, port, tls and relay stay at a reload */
+    uint16_t port;             /* of a rehearsal's receivers; 0: that of the settings */
+    struct map numbers;        /* by the sections that match, as bytes */
+    const char **matched;      /* of each number: those bytes */
     uint32_t n;
     int *found; /* room for what matches one destination */
 };

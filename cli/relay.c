@@ -125,7 +125,6 @@ void relay_speak(const struct relay *r, const struct conf_policy *p,
     if (!r->host)
         return;
     d->port = r->port;
-    d->tls_verify = p->tls == CONF_TLS_VERIFY;
     d->smtp.tls =
         p->relay_tls == CONF_RELAY_TLS_STARTTLS ? SMTP_TLS_REQUIRE : SMTP_TLS_NONE;
     d->smtp.secured = p->relay_tls == CONF_RELAY_TLS_IMPLICIT;

@@ -52,9 +52,8 @@ static void find_lent(struct lent_rows *l, const struct results *results,
     }
 }
 
-/* What the settings say of doubt about mail for the domain. Its MX hosts are not known
- * here. */
-static enum conf_end_timeout in_doubt_of(const struct blast *b, const char *domain)
+/* How the domain is treated. Its MX hosts are not known here. */
+static struct conf_policy policy_of(const struct blast *b, const char *domain)
 {
     const struct conf *c = b->conf;
     struct conf_policy policy;
@@ -63,7 +62,7 @@ static enum conf_end_timeout in_doubt_of(const struct blast *b, const char *doma
     int n = relayed ? 0 : conf_match(c, span_of(domain), (struct span){0}, rules);
     conf_policy_of(c, rules, n, &policy);
     free(rules);
-    return policy.in_doubt;
+    return policy;
 }
 
 /* The verdict over a row that a dead process had on its way. */
@@ -95,7 +94,8 @@ static bool record_row(struct attempts *log, const struct results *results,
         return false;
     const char *domain =
         recipients_domain_name(b->list, recipients_domain(b->list, row));
-    struct verdict v = judge(state, in_doubt_of(b, domain));
+    struct conf_policy policy = policy_of(b, domain);
+    struct verdict v = judge(state, policy.in_doubt);
     v.in_doubt = v.in_doubt || h.damaged; /* the lost line may have had the flag */
     struct recipient fields = {0};
     struct record r = {.now_ms = now_ms,
@@ -112,7 +112,7 @@ static bool record_row(struct attempts *log, const struct results *results,
         where.email = (struct span){fields.address.text, fields.address.n};
     if (v.in_doubt && h.in_doubt && v.outcome == OUTCOME_RETRY)
         v.outcome = OUTCOME_ERROR; /* in doubt again: it is not sent once more */
-    int64_t most = b->conf->policy.max_attempts;
+    int64_t most = policy.max_attempts;
     if (v.outcome == OUTCOME_RETRY && most && (int64_t)r.decision.attempt >= most)
         r.decision.ended = 607;
     else if (v.outcome == OUTCOME_RETRY)

@@ -45,7 +45,8 @@ const struct section sections[SECTION_COUNT] = {
          "Domains with the same MX hosts share connections if the same sections match "
          "them. Limits hold for each such site, not for all together that a section "
          "matches. With a relay these sections are not looked at. A reload may change "
-         "what stands in them, but not add, remove or rename one. When a resumed job "
+         "what stands in them, all but `port` and `tls`, but not add, remove or rename "
+         "one. When a resumed job "
          "decides about rows that a crash left in doubt, it asks domain sections and "
          "policy { }, for the MX hosts are not known yet."},
     [SECTION_MX] =

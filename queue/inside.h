@@ -28,7 +28,7 @@ struct domain {
     int64_t expires_us;
 };
 
-enum { POLICY_UNKNOWN = UINT32_MAX };
+#define POLICY_UNKNOWN UINT32_MAX
 
 struct domain_queue {
     uint32_t head, tail; /* number + 1 */
