@@ -72,6 +72,8 @@ static void complain(struct player *p, const char *got, struct span bytes)
 
 static struct span heard(const struct player *p)
 {
+    if (!p->in.p) /* nothing was heard yet */
+        return (struct span){0};
     return (struct span){p->in.p + p->in_at, p->in.n - p->in_at};
 }
 
@@ -341,7 +343,9 @@ struct span player_output(struct player *p, int64_t now_us)
     play(p, now_us);
     if (now_us < p->piece_due_us || p->peer_gone)
         return (struct span){0};
-    struct span out = {p->out.p + p->out_at, p->out.n - p->out_at};
+    struct span out = {0};
+    if (p->out.n > p->out_at) /* before the first word there is no buffer */
+        out = (struct span){p->out.p + p->out_at, p->out.n - p->out_at};
     if (p->tls) {
         encrypt(p);
         out = tls_output(p->tls);
