@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/time.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -161,9 +160,7 @@ int blast_open(struct blast *b, const struct blast_options *options,
                const char *command)
 {
     *b = (struct blast){.options = options};
-    struct timeval now;
-    gettimeofday(&now, NULL);
-    b->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+    b->created_ms = engine_clock_ms();
     if (getrandom(b->secret, sizeof b->secret, 0) != sizeof b->secret)
         die_oom();
     int status = parse_option(command, "--from", options->from, &b->from);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <sysexits.h>
 
 #include "base/mem.h"
@@ -13,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/find.h"
 #include "cli/past.h"
+#include "engine/engine.h"
 #include "queue/flight.h"
 #include "queue/job.h"
 #include "report/story.h"
@@ -264,12 +264,10 @@ static void add_end(struct buf *out, const struct past *past, const struct story
         buf_add_str(out, "It waits for nothing: this is final.\n");
         return;
     }
-    struct timeval now;
-    gettimeofday(&now, NULL);
     if (h.leased && story->lent_ms)
         add_lent(out, story, flight, held);
     else
-        add_due(out, story, &h, held, (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000);
+        add_due(out, story, &h, held, engine_clock_ms());
     if (!held)
         buf_printf(out, "The job is not running: hikyaku resume %s goes on with it.\n",
                    past->conf->job.id);

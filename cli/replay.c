@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/time.h>
 
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -128,9 +127,7 @@ static bool record_lent(struct replay *r, const struct blast *b, const char *pat
                         const struct lent_rows *l, struct fault *f)
 {
     struct attempts *log = attempts_open(path, f);
-    struct timeval now;
-    gettimeofday(&now, NULL);
-    int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+    int64_t now_ms = engine_clock_ms();
     uint32_t last = 0;
     for (uint32_t i = 0; log && i < l->n; i++) {
         if (l->rows[i].row != last)
@@ -226,13 +223,10 @@ int replay_job(struct replay *r, const struct job *job, const struct blast *b)
 int replay_take_up(struct replay *r, const struct job *job, const struct blast *b)
 {
     struct fault f = {0};
-    struct timeval now;
-    gettimeofday(&now, NULL);
     char *path = run_path(job, "attempts.tsv");
     struct attempts *log = attempts_open(path, &f);
     if (log)
-        attempts_event(log, (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000, RUN_RETRY,
-                       (struct span){0});
+        attempts_event(log, engine_clock_ms(), RUN_RETRY, (struct span){0});
     bool good = log && attempts_write(log, &f) && attempts_sync(log, &f);
     attempts_close(log);
     good = good && load(r, b, path, &f);

@@ -29,6 +29,13 @@ const char *engine_state_word(enum engine_state state)
     return words[state];
 }
 
+int64_t engine_clock_ms(void)
+{
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
+}
+
 int64_t engine_now_us(void)
 {
     return (int64_t)(uv_hrtime() / 1000);
@@ -452,9 +459,7 @@ static void start(struct engine *e)
         p->connections_total ? p->connections_total : connections_possible(p->workers);
     e->lanes = mem_zero(e->lanes_n, sizeof *e->lanes);
     e->began_us = engine_now_us();
-    struct timeval wall;
-    gettimeofday(&wall, NULL);
-    e->began_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_usec / 1000;
+    e->began_ms = engine_clock_ms();
     int64_t age_ms = e->began_ms - p->created_ms; /* a clock set back makes it young */
     e->epoch_us = e->began_us - (age_ms > 0 ? age_ms * 1000 : 0);
     const struct scheduler_policy policy = engine_get_policy(e, 0);

@@ -47,6 +47,9 @@ enum engine_state {
 };
 const char *engine_state_word(enum engine_state state);
 
+/* The clock on the wall, Unix time in ms, wherever it was set meanwhile. Any thread. */
+int64_t engine_clock_ms(void);
+
 struct engine_stats {
     enum engine_state state;
     struct totals totals;

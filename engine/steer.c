@@ -1,7 +1,6 @@
 /* What people, the clock and the network say of the job as a whole. */
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/time.h>
 
 #include "base/mem.h"
 #include "engine/inside.h"
@@ -66,15 +65,8 @@ void steer_network(struct engine *e, bool down)
 
 /* ---- the clock ---- */
 
-/* As the clock on the wall shows it, wherever it was set meanwhile: quiet hours are for
- * people. Start and end go by the run's own clock, which no correction moves. */
-static int64_t wall_clock_ms(void)
-{
-    struct timeval now;
-    gettimeofday(&now, NULL);
-    return (int64_t)now.tv_sec * 1000 + now.tv_usec / 1000;
-}
-
+/* Quiet hours are for people and go by the clock on the wall. Start and end go by the
+ * run's own clock, which no correction moves. */
 static void on_clock(uv_timer_t *timer)
 {
     struct engine *e = timer->data;
@@ -85,7 +77,7 @@ static void on_clock(uv_timer_t *timer)
     unsigned holds = e->holds & ~(unsigned)(HOLD_START | HOLD_QUIET);
     if (now_ms < p->start_ms)
         holds |= HOLD_START;
-    if (hours_hold(&e->quiet, wall_clock_ms()))
+    if (hours_hold(&e->quiet, engine_clock_ms()))
         holds |= HOLD_QUIET;
     set_holds(e, holds);
     if (p->until_ms && now_ms >= p->until_ms) {
