@@ -124,6 +124,23 @@ static bool parse_listen(char *text, struct serve_listen *out)
     return true;
 }
 
+static int serve(const struct serve_params *params)
+{
+    struct sink_counts c;
+    struct fault f = {0};
+    bool good = sink_serve(params, &c, &f);
+    if (good || c.connections)
+        printf("connections %" PRIu64 " (refused %" PRIu64 ")  messages %" PRIu64
+               "  recipients %" PRIu64 "  refused %" PRIu64 "  deferred %" PRIu64
+               "  bytes %" PRIu64 "  bare %" PRIu64 "  early %" PRIu64
+               "  bad-commands %" PRIu64 "  secured %" PRIu64 "  authenticated %" PRIu64
+               "\n",
+               c.connections, c.refused_connections, c.messages, c.recipients,
+               c.refused, c.deferred, c.bytes, c.bare, c.early, c.bad_commands,
+               c.secured, c.authenticated);
+    return good ? 0 : complain(&f);
+}
+
 int cmd_sink(int argc, char **argv)
 {
     static const struct option longs[] = {
@@ -191,17 +208,5 @@ int cmd_sink(int argc, char **argv)
         return usage_error(argv[0], "--key belongs to --cert");
     if (scenarios.files_n)
         return play_scenarios(&scenarios, &params);
-    struct sink_counts c;
-    struct fault f = {0};
-    bool good = sink_serve(&params, &c, &f);
-    if (good || c.connections)
-        printf("connections %" PRIu64 " (refused %" PRIu64 ")  messages %" PRIu64
-               "  recipients %" PRIu64 "  refused %" PRIu64 "  deferred %" PRIu64
-               "  bytes %" PRIu64 "  bare %" PRIu64 "  early %" PRIu64
-               "  bad-commands %" PRIu64 "  secured %" PRIu64 "  authenticated %" PRIu64
-               "\n",
-               c.connections, c.refused_connections, c.messages, c.recipients,
-               c.refused, c.deferred, c.bytes, c.bare, c.early, c.bad_commands,
-               c.secured, c.authenticated);
-    return good ? 0 : complain(&f);
+    return serve(&params);
 }

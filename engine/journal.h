@@ -50,11 +50,10 @@ void journal_lend(struct journal *j, struct task *task, const char *site,
 /* The line with the result of this entry's row was appended. */
 void journal_settled(struct journal *j, uint32_t entry);
 
-/* Once a turn: write what was appended, begin a sync if there is need. False: the log
- * failed
- * (-20 in j->fault), nothing may be sent any more. */
-/* *again_us: call again then at the latest (INT64_MAX: no need): syncs are begun at
- * most every JOURNAL_PAUSE_US, a few lines more a sync cost nobody anything. */
+/* Once a turn: write what was appended, begin a sync if there is need. Syncs are begun
+ * at most every JOURNAL_PAUSE_US, for a few lines more a sync cost nobody anything:
+ * *again_us says when to call again at the latest (INT64_MAX: no need). False: the log
+ * failed (-20 in j->fault), nothing may be sent any more. */
 bool journal_turn(struct journal *j, int64_t now_us, int64_t *again_us);
 /* Tasks are held: nobody may be told to end before they are posted. */
 bool journal_holds(const struct journal *j);
