@@ -100,6 +100,7 @@ struct smtp_session {
     uint64_t sent;     /* offset behind all that the kernel has taken */
 
     struct smtp_wire wire; /* as told before this very receive; else all has arrived */
+    bool asked;            /* its command had left us when the reply being read began */
 
     struct body_clock body_clock;
     int64_t deadline_us;
@@ -183,6 +184,8 @@ enum smtp_stage session_next_stage(const struct smtp_session *s, int *which_out)
 enum smtp_stage session_stage_now(const struct smtp_session *s, bool *sending_out);
 
 reply_line_fn session_on_capability;
+/* Has the command that a reply which begins now would answer left us? */
+bool session_is_asked(struct smtp_session *s);
 void session_on_reply(struct smtp_session *s, const struct reply *reply,
                       int64_t now_us);
 /* The course is corrected at meeting points only: when no reply is owed. */

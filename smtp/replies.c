@@ -263,7 +263,7 @@ static void on_unasked(struct smtp_session *s, const struct reply *reply)
 /* What has not left us cannot have been answered; and the reply to a dot comes behind
  * the acknowledgement of that dot, so where the kernel is asked, a reply before it is
  * about something else. */
-static bool is_asked(struct smtp_session *s)
+bool session_is_asked(struct smtp_session *s)
 {
     if (s->ring_n == 0)
         return false;
@@ -275,7 +275,7 @@ static bool is_asked(struct smtp_session *s)
 /* Every meaning of a reply. */
 void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t now_us)
 {
-    if (!is_asked(s)) {
+    if (!s->asked) {
         on_unasked(s, reply);
         return;
     }

@@ -335,6 +335,8 @@ static void read_replies(struct smtp_session *s, const char *data, size_t n,
 {
     while (n > 0 && !s->over && !s->handshake) {
         size_t used;
+        if (!reply_unfinished(&s->parser))
+            s->asked = session_is_asked(s);
         enum reply_result result = reply_feed(&s->parser, data, n, &used);
         data += used;
         n -= used;

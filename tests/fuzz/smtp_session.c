@@ -32,13 +32,13 @@ struct world {
     char body[TRANSACTIONS][32]; /* each names its transaction */
     struct iovec pieces[TRANSACTIONS][2];
     bool settled[TRANSACTIONS];
-    bool body_left[TRANSACTIONS]; /* its body and its dot were written */
+    bool body_left[TRANSACTIONS];  /* its body and its dot were written */
+    bool good_since[TRANSACTIONS]; /* a line 2xx was heard behind its dot */
     int t_n;
 
     char out[OUT_MAX]; /* all that was written */
     size_t out_n, looked;
-    long body_now;        /* whose body is being written; -1: nobody's */
-    bool good_since_body; /* a line 2xx was heard behind the last dot that left */
+    long body_now; /* whose body is being written; -1: nobody's */
 };
 
 static unsigned take(struct world *w)
@@ -72,7 +72,7 @@ static void check_settled(struct world *w, struct smtp_transaction *t)
         check_text(w, r);
         struct verdict v = verdict_of_result(r, true, NULL);
         if (v.outcome == OUTCOME_DELIVERED)
-            assert(w->body_left[i] && w->good_since_body);
+            assert(w->body_left[i] && w->good_since[i]);
         if (r->dot_left)
             assert(w->body_left[i]);
         if (r->how == SMTP_HOW_UNTRIED && r->stage != SMTP_RCPT) /* 452, 552 */
@@ -117,7 +117,6 @@ static void look_at_output(struct world *w)
         } else if (line[0] == '.') {
             if (w->body_now >= 0)
                 w->body_left[w->body_now] = true;
-            w->good_since_body = false;
             w->body_now = -1;
         }
         w->looked += (size_t)(lf - line) + 1;
@@ -183,8 +182,8 @@ enum { PHRASES = sizeof phrases / sizeof phrases[0] };
 
 static void hear(struct world *w, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        w->good_since_body |= text[i] == '2';
+    for (int i = 0; i < w->t_n; i++)
+        w->good_since[i] |= w->body_left[i] && memchr(text, '2', n);
     char *copy = mem_alloc(n);
     memcpy(copy, text, n);
     smtp_session_receive(w->s, copy, n, w->now_us);

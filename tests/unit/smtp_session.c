@@ -311,6 +311,31 @@ static void a_line_end_in_an_address_never_leaves(void **state)
     }
 }
 
+/* Who begins to say 250 before the dot has left cannot mean that message, even when the
+ * rest of the line comes behind it. */
+static void a_reply_begun_before_the_dot_is_not_its_answer(void **state)
+{
+    (void)state;
+    char out[200];
+    struct smtp_recipient r[1] = {{.address = "b@x", .address_n = 3}};
+    struct smtp_transaction t = message(r, 1);
+    struct smtp_session *s = greeted(limits(SMTP_PIPELINING_AUTO), 0);
+    smtp_session_submit(s, &t, 0);
+    write_out(s, out, sizeof out, NULL, 0);
+    say(s, "250 ok\r\n250 ok\r\n354 go\r\n", 0);
+    struct iovec iov[4];
+    assert_int_equal(smtp_session_output(s, iov, 4, 0), 2);
+    smtp_session_sent(s, 2, 0);
+    say(s, "25", 0);
+    write_out(s, out, sizeof out, NULL, 0);
+    say(s, "0 ok\r\n", 0);
+    assert_ptr_equal(smtp_session_settled(s), &t);
+    assert_int_equal(r[0].result.how, SMTP_HOW_GARBAGE);
+    assert_int_equal(r[0].result.stage, SMTP_END);
+    assert_true(r[0].result.dot_left);
+    smtp_session_destroy(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +346,7 @@ int main(void)
         cmocka_unit_test(credentials_are_marked),
         cmocka_unit_test(a_password_said_back_is_not_kept),
         cmocka_unit_test(a_line_end_in_an_address_never_leaves),
+        cmocka_unit_test(a_reply_begun_before_the_dot_is_not_its_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
