@@ -1,0 +1,47 @@
+#include "queue/gate.h"
+
+enum { NS_A_US = 1000 };
+#define SECOND_NS INT64_C(1000000000)
+#define HOUR_NS   (3600 * SECOND_NS)
+
+void gate_limit(struct gate *g, int64_t per_hour)
+{
+    /* Rounded up: never quicker than was asked for. */
+    int64_t interval = per_hour ? (HOUR_NS + per_hour - 1) / per_hour : 0;
+    atomic_store(&g->interval_ns, interval);
+}
+
+/* Behind the whole of what has passed lies a second that may be used up ahead. */
+static int64_t opens_ns(int64_t full_ns, int64_t interval_ns)
+{
+    int64_t ahead = interval_ns < SECOND_NS ? SECOND_NS - interval_ns : 0;
+    return full_ns - ahead;
+}
+
+bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
+{
+    int64_t interval = atomic_load(&g->interval_ns);
+    if (interval == 0)
+        return true;
+    int64_t now = now_us * NS_A_US;
+    int64_t full = atomic_load(&g->full_ns);
+    for (;;) {
+        int64_t opens = opens_ns(full, interval);
+        if (full != 0 && now < opens) {
+            *again_us = (opens + NS_A_US - 1) / NS_A_US;
+            return false;
+        }
+        int64_t from = full > now ? full : now;
+        if (atomic_compare_exchange_weak(&g->full_ns, &full, from + interval))
+            return true;
+    }
+}
+
+int64_t gate_opens_us(const struct gate *g)
+{
+    int64_t interval = atomic_load(&g->interval_ns);
+    int64_t full = atomic_load(&g->full_ns);
+    if (interval == 0 || full == 0)
+        return INT64_MIN;
+    return (opens_ns(full, interval) + NS_A_US - 1) / NS_A_US;
+}

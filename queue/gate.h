@@ -1,0 +1,27 @@
+/* A limit of so many a time: messages to a provider, or connections. GCRA (ITU-T I.371)
+ * with a burst of one second's worth: in any stretch of T at most rate × (T + 1 s) pass,
+ * or, for rates below one a second, rate × T + 1.
+ *
+ * The scheduler makes gates and paces its leases by them; workers pass them when the
+ * command is about to leave, so that the receiver sees the limit held whatever happened
+ * in between. Any thread, lock-free; time is an argument, one clock for all. */
+#ifndef QUEUE_GATE_H
+#define QUEUE_GATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gate { /* all zero: no limit */
+    _Atomic int64_t full_ns;     /* when all that has passed is worked off */
+    _Atomic int64_t interval_ns; /* from one to the next; 0: no limit */
+};
+
+/* From now on; per_hour 0: no limit. */
+void gate_limit(struct gate *g, int64_t per_hour);
+/* May one pass now? Then it has. False: *again_us is when to ask again. */
+bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us);
+/* When the next one may pass, if nobody passes before; in the past: now. */
+int64_t gate_opens_us(const struct gate *g);
+
+#endif

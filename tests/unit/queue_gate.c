@@ -1,0 +1,128 @@
+/* The gate: what passes in any stretch of time, asked at random moments and by several
+ * threads at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "queue/gate.h"
+
+enum { SECOND_US = 1000 * 1000 };
+
+/* No stretch between two that passed holds more than rate × (T + 1 s), or, below one a
+ * second, rate × T + 1. */
+static void check(const int64_t *passed_us, int n, int64_t per_hour)
+{
+    double per_us = (double)per_hour / 3600 / SECOND_US;
+    double burst = per_us * SECOND_US > 1 ? per_us * SECOND_US : 1;
+    for (int i = 0; i < n; i++)
+        for (int k = i; k < n; k++) {
+            double most = per_us * (double)(passed_us[k] - passed_us[i]) + burst;
+            assert_true(k - i + 1 <= most + 1e-6);
+        }
+}
+
+static void at_any_rate_no_stretch_holds_too_many(void **state)
+{
+    (void)state;
+    static const int64_t rates[] = {1, 60, 1800, 3600, 7200, 36000, 360000, 3600000};
+    struct rng rng = {.state = 7};
+    for (size_t r = 0; r < sizeof rates / sizeof rates[0]; r++) {
+        struct gate g = {0};
+        gate_limit(&g, rates[r]);
+        int64_t mean_us = INT64_C(3600) * SECOND_US / rates[r];
+        int64_t now = 5, again, passed[600], begin = now;
+        int n = 0;
+        while (n < 600) {
+            if (gate_pass(&g, now, &again))
+                passed[n++] = now;
+            else if (rng_below(&rng, 4) == 0)
+                now = again; /* as a timer would */
+            now += (int64_t)rng_below(&rng, (uint32_t)(mean_us / 2 + 1));
+        }
+        check(passed, n, rates[r]);
+        /* And it is no slower than it should be. */
+        double spent = (double)(now - begin) / SECOND_US;
+        assert_true((n + 1) * 3600.0 / (double)rates[r] <= spent * 1.6 + 2);
+        assert_true(spent <= n * 3600.0 / (double)rates[r] * 1.3 + 2);
+    }
+}
+
+static void a_closed_gate_says_when_it_opens(void **state)
+{
+    (void)state;
+    struct gate g = {0};
+    int64_t again = 0;
+    assert_true(gate_pass(&g, 100, &again)); /* no limit */
+    assert_true(gate_opens_us(&g) <= 0);
+    gate_limit(&g, 60); /* one a minute */
+    assert_true(gate_pass(&g, 100, &again));
+    assert_false(gate_pass(&g, 101, &again));
+    assert_int_equal(again, 100 + 60 * SECOND_US);
+    assert_int_equal(gate_opens_us(&g), again);
+    assert_false(gate_pass(&g, again - 1, &again));
+    assert_true(gate_pass(&g, again, &again));
+    gate_limit(&g, 0);
+    assert_true(gate_pass(&g, 101, &again));
+}
+
+/* Two a second, so two at once, and then one each half second. */
+static void a_burst_is_one_second(void **state)
+{
+    (void)state;
+    struct gate g = {0};
+    int64_t again;
+    gate_limit(&g, 7200);
+    assert_true(gate_pass(&g, 1000, &again));
+    assert_true(gate_pass(&g, 1000, &again));
+    assert_false(gate_pass(&g, 1000, &again));
+    assert_int_equal(again, 1000 + SECOND_US / 2);
+}
+
+enum { THREADS = 4, EACH = 20000 };
+
+struct crowd {
+    struct gate gate;
+    _Atomic int64_t clock_us;
+    _Atomic int passed;
+};
+
+static void *push(void *arg)
+{
+    struct crowd *c = arg;
+    int64_t again;
+    for (int i = 0; i < EACH; i++)
+        c->passed += gate_pass(&c->gate, atomic_fetch_add(&c->clock_us, 10), &again);
+    return NULL;
+}
+
+static void threads_share_it(void **state)
+{
+    (void)state;
+    struct crowd c = {.clock_us = 1};
+    gate_limit(&c.gate, 3600 * 1000); /* 1000 a second, and 0.8 s of clock */
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, push, &c), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(c.passed <= 1000 + 800 + 1);
+    assert_true(c.passed >= 1700);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(at_any_rate_no_stretch_holds_too_many),
+        cmocka_unit_test(a_closed_gate_says_when_it_opens),
+        cmocka_unit_test(a_burst_is_one_second),
+        cmocka_unit_test(threads_share_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
