@@ -1,6 +1,6 @@
 /* A limit of so many a time: messages to a provider, or connections. GCRA (ITU-T I.371)
- * with a burst of one second's worth: in any stretch of T at most rate × (T + 1 s) pass,
- * or, for rates below one a second, rate × T + 1.
+ * with a burst of one second's worth: in any stretch of T at most rate × (T + 1 s)
+ * pass, or, for rates below one a second, rate × T + 1.
  *
  * The scheduler makes gates and paces its leases by them; workers pass them when the
  * command is about to leave, so that the receiver sees the limit held whatever happened
@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct gate { /* all zero: no limit */
+struct gate {                    /* all zero: no limit */
     _Atomic int64_t full_ns;     /* when all that has passed is worked off */
     _Atomic int64_t interval_ns; /* from one to the next; 0: no limit */
 };
