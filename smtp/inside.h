@@ -128,7 +128,9 @@ void result_copy(struct smtp_result *to, const struct smtp_result *from);
 
 void session_note_time(struct smtp_timings *timings, enum smtp_stage stage, int64_t us);
 
-void session_exchange_begin(struct exchange *x, struct smtp_transaction *t);
+/* For the first so many of its recipients: none of them is decided, all others are. */
+void session_exchange_begin(struct exchange *x, struct smtp_transaction *t,
+                            int recipients_n);
 /* Each recipient is decided exactly once; with the last one its transaction is settled.
  */
 void session_decide(struct smtp_session *s, struct exchange *x, int i,

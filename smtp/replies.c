@@ -236,7 +236,8 @@ void session_turn_back(struct smtp_session *s)
         x->next = SMTP_BODY;
         s->reset_due = true;
     } else if (x->t) {
-        session_exchange_begin(x, x->t); /* SIZE= was refused: again without it */
+        /* SIZE= was refused: again without it. */
+        session_exchange_begin(x, x->t, x->recipients_n);
     } else {
         s->reset_due |= x->mail_good;
         exchange_over(s);

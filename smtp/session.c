@@ -59,13 +59,14 @@ void result_copy(struct smtp_result *to, const struct smtp_result *from)
     to->dot_left = from->dot_left;
 }
 
-void session_exchange_begin(struct exchange *x, struct smtp_transaction *t)
+void session_exchange_begin(struct exchange *x, struct smtp_transaction *t,
+                            int recipients_n)
 {
     *x = (struct exchange){
         .t = t,
         .next = SMTP_MAIL,
-        .undecided = t->recipients_n,
-        .recipients_n = t->recipients_n,
+        .undecided = recipients_n,
+        .recipients_n = recipients_n,
         .busy = true,
     };
 }
@@ -451,7 +452,7 @@ void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
     assert(smtp_session_ready(s));
     assert(t->recipients_n > 0 && t->recipients_n <= SMTP_RECIPIENTS_MAX);
     struct exchange *x = &s->pair[s->pair[0].busy];
-    session_exchange_begin(x, t);
+    session_exchange_begin(x, t, t->recipients_n);
     link_init(&t->link);
     timings_init(&t->timings);
     t->reused = s->used;

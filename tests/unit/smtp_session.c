@@ -336,6 +336,36 @@ static void a_reply_begun_before_the_dot_is_not_its_answer(void **state)
     smtp_session_destroy(s);
 }
 
+/* Those over RCPTMAX are left out at once; a refused SIZE= begins it anew with the
+ * rest.
+ */
+static void size_refused_where_few_recipients_are_allowed(void **state)
+{
+    (void)state;
+    char out[400];
+    struct smtp_recipient r[3] = {{.address = "b@x", .address_n = 3},
+                                  {.address = "c@x", .address_n = 3},
+                                  {.address = "d@x", .address_n = 3}};
+    struct smtp_transaction t = message(r, 3);
+    struct smtp_session *s = smtp_session_create(limits(SMTP_PIPELINING_AUTO), 0);
+    say(s, "220 x\r\n", 0);
+    write_out(s, out, sizeof out, NULL, 0);
+    say(s, "250-x\r\n250-SIZE 99\r\n250 LIMITS RCPTMAX=2\r\n", 0);
+    smtp_session_submit(s, &t, 0);
+    assert_int_equal(r[2].result.how, SMTP_HOW_UNTRIED);
+    write_out(s, out, sizeof out, NULL, 0);
+    say(s, "555 SIZE?\r\n", 0);
+    size_t n;
+    write_out(s, out, sizeof out, &n, 0);
+    assert_int_equal(n, strlen("MAIL FROM:<a@b>\r\n"));
+    assert_memory_equal(out, "MAIL FROM:<a@b>\r\n", n);
+    say(s, "550 no\r\n", 0);
+    assert_ptr_equal(smtp_session_settled(s), &t);
+    assert_int_equal(r[1].result.reply.code, 550);
+    assert_int_equal(r[2].result.how, SMTP_HOW_UNTRIED);
+    smtp_session_destroy(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +376,7 @@ int main(void)
         cmocka_unit_test(credentials_are_marked),
         cmocka_unit_test(a_password_said_back_is_not_kept),
         cmocka_unit_test(a_line_end_in_an_address_never_leaves),
+        cmocka_unit_test(size_refused_where_few_recipients_are_allowed),
         cmocka_unit_test(a_reply_begun_before_the_dot_is_not_its_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
