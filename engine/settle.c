@@ -61,7 +61,12 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                    struct span words, const int32_t *timings, bool worked)
 {
     int64_t now = engine_now_us();
-    struct settlement what = {v->outcome, v->counted, worked, v->in_doubt};
+    struct settlement what = {.outcome = v->outcome,
+                              .counted = v->counted,
+                              .worked = worked,
+                              .in_doubt = v->in_doubt,
+                              .about_us = v->about_us,
+                              .absent = v->outcome == OUTCOME_ABSENT && is_reply(v)};
     struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
     if (!v->counted && !d.final)
         return; /* nobody's attempt: nothing to tell of this row */

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/rng.h"
 #include "codes/codes.h"
+#include "queue/gate.h"
 #include "queue/recipients.h"
 #include "resolver/mx.h"
 
@@ -39,8 +40,17 @@ struct scheduler_policy {
     int retry_intervals;
     int64_t lifetime_ms;
     uint32_t max_attempts;            /* 0: as many as the lifetime allows */
-    uint32_t connections;             /* to one site */
+    uint32_t connections;             /* of one source to one provider */
     uint32_t messages_per_connection; /* 0: no limit */
+    /* Whose limits are these: destinations with the same number, from 1, share one
+     * budget; 0: each site has its own. */
+    uint32_t provider;
+    int64_t message_rate;    /* of one source to one provider, per hour; 0: no limit */
+    int64_t connection_rate; /* the same */
+    const uint8_t *sources;  /* numbers of those that may send; outlive the scheduler */
+    int sources_n;           /* 0: the system chooses (source 0) */
+    uint32_t unknown_percent; /* absent results that stop a provider; 0: never */
+    int64_t unknown_pause_ms; /* for so long */
 };
 
 /* The policy of a domain of the list, whose MX set is NULL or has a code as long as its
@@ -58,6 +68,7 @@ struct row_past {
     uint32_t attempts;
     int64_t first_us; /* of its first attempt; valid if attempts > 0 */
     int64_t due_us;   /* of its next attempt */
+    uint8_t source;   /* number of the one that its last attempt came from; 0: none */
     bool doubted;     /* an attempt may have delivered it */
 };
 typedef void row_past_fn(void *arg, uint32_t row, struct row_past *out);
@@ -116,8 +127,12 @@ struct order {
     bool last;           /* no row waits for this site: QUIT after the last */
     uint32_t policy;     /* OPEN: its number */
     uint32_t messages;   /* OPEN: at most so many on this connection; 0: no limit */
-    int32_t dns_us;      /* OPEN: what the lookup took, for the first row's timings */
-    int targets_n;       /* OPEN */
+    uint8_t source;      /* OPEN: number of the one to bind to; 0: the system chooses */
+    /* OPEN: to be passed before each connect and each MAIL; NULL: no limit. They live
+     * as long as the scheduler. */
+    struct gate *connect_gate, *mail_gate;
+    int32_t dns_us; /* OPEN: what the lookup took, for the first row's timings */
+    int targets_n;  /* OPEN */
     struct mx_target
         targets[MX_TARGETS_MAX]; /* host names live until the next scheduler call */
     int rows_n;
@@ -142,8 +157,11 @@ void scheduler_advance(struct scheduler *s, int64_t now_us);
 struct settlement {       /* a verdict, as far as queueing is concerned */
     enum outcome outcome; /* DELIVERED, ERROR, ABSENT: final; RETRY */
     bool counted;         /* was it an attempt of the row? if not: again at once */
-    bool worked;   /* its connection works: MAIL could be sent and was answered */
-    bool in_doubt; /* it may have been delivered although we do not know */
+    bool worked;     /* its connection works: MAIL could be sent and was answered */
+    bool in_doubt;   /* it may have been delivered although we do not know */
+    bool about_us;   /* refused for what we are or do, not for its address */
+    bool absent;     /* refused because there is no such address */
+    int64_t wait_us; /* RETRY: the receiver asked for this pause; 0: it did not */
 };
 
 struct decision { /* what became of the row */

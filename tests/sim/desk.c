@@ -35,7 +35,12 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
                    const struct verdict *v, bool worked)
 {
     struct story *story = &w->stories[row];
-    struct settlement what = {v->outcome, v->counted, worked, v->in_doubt};
+    struct settlement what = {.outcome = v->outcome,
+                              .counted = v->counted,
+                              .worked = worked,
+                              .in_doubt = v->in_doubt,
+                              .about_us = v->about_us,
+                              .absent = v->outcome == OUTCOME_ABSENT};
     struct decision d =
         scheduler_settle(w->scheduler, connection, row, &what, w->now_us);
     story->lent = false;

@@ -141,8 +141,8 @@ static void resolve(struct world *w)
     for (uint32_t row; (row = scheduler_unresolvable(w->s, &set));) {
         bool hard = set->code == 700;
         settle(w, NO_CONNECTION, row,
-               (struct settlement){hard ? OUTCOME_ABSENT : OUTCOME_RETRY, true, false,
-                                   false});
+               (struct settlement){.outcome = hard ? OUTCOME_ABSENT : OUTCOME_RETRY,
+                                   .counted = true});
     }
 }
 
@@ -205,7 +205,7 @@ static void close_connection(struct world *w, uint32_t number, enum close_kind h
     if (scheduler_closed(w->s, number, how, false, w->now))
         for (uint32_t row; (row = scheduler_round(w->s));)
             settle(w, NO_CONNECTION, row,
-                   (struct settlement){OUTCOME_RETRY, true, false, false});
+                   (struct settlement){.outcome = OUTCOME_RETRY, .counted = true});
 }
 
 /* Something happens on one connection. */
@@ -218,7 +218,7 @@ static void step(struct world *w, uint32_t number)
         if (c->n) {
             memmove(c->rows, c->rows + 1, (size_t)--c->n * sizeof c->rows[0]);
             settle(w, number, row,
-                   (struct settlement){OUTCOME_RETRY, true, false, false});
+                   (struct settlement){.outcome = OUTCOME_RETRY, .counted = true});
         }
         close_connection(w, number, CLOSED_FAILED);
         return;
@@ -234,13 +234,14 @@ static void step(struct world *w, uint32_t number)
     }
     uint32_t row = c->rows[0];
     memmove(c->rows, c->rows + 1, (size_t)--c->n * sizeof c->rows[0]);
-    struct settlement what = {OUTCOME_DELIVERED, true, true, false};
+    struct settlement what = {
+        .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
     if (luck < 45)
         what.outcome = OUTCOME_RETRY;
     else if (luck < 50)
         what.outcome = OUTCOME_ABSENT;
     else if (luck < 53)
-        what = (struct settlement){OUTCOME_RETRY, false, true, false};
+        what = (struct settlement){.outcome = OUTCOME_RETRY, .worked = true};
     settle(w, number, row, what);
     if (luck == 99)
         close_connection(w, number, CLOSED_LOST);
@@ -347,7 +348,8 @@ static void test_unproven_site_gets_one_probe(void **state)
     int others_n = o->rows_n - 1;
     memcpy(others, o->rows + 1, sizeof others[0] * (size_t)others_n);
     assert_null(next_order(w)); /* the rest waits for the probe */
-    struct settlement good = {OUTCOME_DELIVERED, true, true, false};
+    struct settlement good = {
+        .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
     scheduler_settle(w->s, probe, row, &good, w->now);
     int opened = 0;
     while ((o = next_order(w)))
@@ -433,8 +435,10 @@ static void test_doubt_counts_once(void **state)
     struct order *o = next_order(w);
     uint32_t row = o->rows[0], connection = o->connection;
     uint32_t others[] = {o->rows[1], o->rows[2]};
-    struct settlement doubt = {OUTCOME_RETRY, false, true, true};
-    struct settlement good = {OUTCOME_DELIVERED, true, true, false};
+    struct settlement doubt = {
+        .outcome = OUTCOME_RETRY, .worked = true, .in_doubt = true};
+    struct settlement good = {
+        .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
     assert_true(scheduler_settle(w->s, connection, row, &doubt, w->now).first_doubt);
     for (int i = 0; i < 2; i++)
         assert_false(
@@ -495,7 +499,8 @@ static void test_past_is_restored(void **state)
     scheduler_resolved(w->s, scheduler_ask(w->s), make_set("a", w->now + 90000000000),
                        w->now);
     struct decision d = {0};
-    struct settlement doubt = {OUTCOME_RETRY, true, true, true};
+    struct settlement doubt = {
+        .outcome = OUTCOME_RETRY, .counted = true, .worked = true, .in_doubt = true};
     for (struct order *o; (o = next_order(w));)
         for (int i = 0; i < o->rows_n; i++) {
             d = scheduler_settle(w->s, o->connection, o->rows[i], &doubt, w->now);
@@ -536,7 +541,7 @@ static void test_pause(void **state)
     scheduler_resolved(w->s, domain, make_set("a", INT64_MAX), w->now);
     struct order *o = next_order(w);
     uint32_t rows[2] = {o->rows[0], o->rows[1]}, connection = o->connection;
-    struct settlement later = {OUTCOME_RETRY, true, false, false};
+    struct settlement later = {.outcome = OUTCOME_RETRY, .counted = true};
     struct decision d = scheduler_settle(w->s, connection, rows[0], &later, w->now);
     assert_true(d.next_us == w->now + intervals[0] * 1000);
     scheduler_pause(w->s, true, w->now);
@@ -591,7 +596,7 @@ static void test_network_down(void **state)
         snprintf(before, sizeof before, "%s", o->site);
         struct order probe = *o;
         assert_null(next_order(w)); /* one */
-        struct settlement nobodys = {OUTCOME_RETRY, false, false, false};
+        struct settlement nobodys = {.outcome = OUTCOME_RETRY};
         for (int r = 0; r < probe.rows_n; r++) {
             struct decision d = scheduler_settle(w->s, probe.connection, probe.rows[r],
                                                  &nobodys, w->now);
@@ -630,7 +635,7 @@ static void test_the_end_that_was_set(void **state)
     uint32_t domain = scheduler_ask(w->s), attempts;
     scheduler_resolved(w->s, domain, make_set("a", INT64_MAX), w->now);
     struct order *o = next_order(w);
-    struct settlement later = {OUTCOME_RETRY, true, false, false};
+    struct settlement later = {.outcome = OUTCOME_RETRY, .counted = true};
     struct decision d =
         scheduler_settle(w->s, o->connection, o->rows[0], &later, w->now);
     assert_int_equal(d.ended, 0);
@@ -702,7 +707,8 @@ static void test_a_site_has_one_policy(void **state)
 {
     (void)state;
     struct world *w = mem_alloc(sizeof *w);
-    static const struct settlement delivered = {OUTCOME_DELIVERED, true, true, false};
+    static const struct settlement delivered = {
+        .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
     begin_strict(w, 11, 5, 2); /* there is room for more */
     resolve(w);
     int open[2] = {0};
@@ -752,7 +758,8 @@ static void test_rows_wait_by_their_domains_policy(void **state)
     struct world *w = mem_alloc(sizeof *w);
     begin_strict(w, 12, 5, WINDOW);
     resolve(w);
-    static const struct settlement later = {OUTCOME_RETRY, true, true, false};
+    static const struct settlement later = {
+        .outcome = OUTCOME_RETRY, .counted = true, .worked = true};
     bool seen[2] = {false};
     for (struct order *o; !(seen[0] && seen[1]) && (o = next_order(w));) {
         bool strict = o->policy == 1;
