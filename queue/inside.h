@@ -65,6 +65,8 @@ struct scheduler {
     uint32_t room; /* connections that our machine has sockets for, as far as we know */
     int64_t room_until_us;   /* then it is tried again with all; INT64_MAX: it is all */
     int64_t opening_from_us; /* no connection is opened before */
+    int64_t probing_from_us; /* no probe of a network that is down is */
+    uint32_t probe;          /* the connection that is one; NO_CONNECTION: none */
     int64_t stall_check_us;  /* when stalled connections are looked for again */
     uint32_t stall_at;       /* how far the present search has come */
 

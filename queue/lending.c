@@ -62,6 +62,8 @@ static void open_connection(struct scheduler *s, struct site *site, struct order
     };
     link_init(&c->hungry);
     s->connections_n++;
+    if (s->network_down)
+        s->probe = number;
     /* Share what is ready with the connections that are still to be opened. */
     uint32_t others =
         site->window > site->connections ? site->window - site->connections : 1;
@@ -119,11 +121,14 @@ static bool feed(struct scheduler *s, struct site *site, struct order *out,
     return true;
 }
 
-/* Our own machine allows one more. */
+/* Our own machine allows one more. While the network is down that is a probe, beside
+ * those that stood when it went down: they may wait for a reply for long. */
 static bool may_open(const struct scheduler *s)
 {
-    return s->opening_from_us == INT64_MAX &&
-           s->connections_n < (s->network_down ? 1 : s->room);
+    if (s->opening_from_us != INT64_MAX || s->connections_n >= s->room)
+        return false;
+    return !s->network_down ||
+           (s->probe == NO_CONNECTION && s->probing_from_us == INT64_MAX);
 }
 
 static bool order_for(struct scheduler *s, struct site *site, struct order *out,

@@ -177,7 +177,8 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);
     s->free_connections = mem_zero(params->connections_total, sizeof(uint32_t));
     s->room = params->connections_total;
-    s->room_until_us = s->opening_from_us = INT64_MAX;
+    s->room_until_us = s->opening_from_us = s->probing_from_us = INT64_MAX;
+    s->probe = NO_CONNECTION;
     link_init(&s->work);
     link_init(&s->starved);
     wheel_init(&s->wheel, 0);
@@ -302,6 +303,8 @@ int64_t scheduler_wake(const struct scheduler *s)
         wake = s->domains[s->paused.head - 1].expires_us;
     if (s->opening_from_us < wake)
         wake = s->opening_from_us;
+    if (s->probing_from_us < wake)
+        wake = s->probing_from_us;
     return s->room_until_us < wake ? s->room_until_us : wake;
 }
 
@@ -320,6 +323,8 @@ static void try_sockets_again(struct scheduler *s, int64_t now_us)
     }
     if (now_us >= s->opening_from_us)
         s->opening_from_us = INT64_MAX;
+    if (now_us >= s->probing_from_us)
+        s->probing_from_us = INT64_MAX;
 }
 
 void scheduler_advance(struct scheduler *s, int64_t now_us)
@@ -458,14 +463,16 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     s->connections_n--;
     site->connections--;
     site->group = site->group || group;
+    if (connection == s->probe) {
+        s->probe = NO_CONNECTION;
+        s->probing_from_us = now_us + PROBE_US;
+    }
     bool round = how == CLOSED_FAILED && site->connections == 0;
     if (round)
         fail_round(s, site, now_us);
     else if (how == CLOSED_OURS)
         no_socket(s, now_us);
-    else if (how == CLOSED_NETWORK)
-        s->opening_from_us = now_us + PROBE_US;
-    else if (how != CLOSED_CLEAN)
+    else if (how != CLOSED_CLEAN && how != CLOSED_NETWORK)
         site_bad(site, now_us);
     if (site->ready.n)
         wake_site(s, site);

@@ -186,7 +186,7 @@ enum close_kind {
     CLOSED_LOST,    /* broke off after it had worked */
     CLOSED_FAILED,  /* no target let us send MAIL */
     CLOSED_OURS,    /* our machine had no socket for it (609): nobody's attempt */
-    CLOSED_NETWORK, /* no host connected while the network is down: nobody's attempt */
+    CLOSED_NETWORK, /* it failed or broke while the network is down: nobody's attempt */
 };
 /* Rows with this connection. */
 uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
@@ -214,7 +214,8 @@ void scheduler_stop(struct scheduler *s);
  * connection to end. The time between does not count for the lifetime of rows. */
 void scheduler_pause(struct scheduler *s, bool pause, int64_t now_us);
 /* While the network is down one connection at a time is opened, after a pause: a probe
- * of one site after the other. Neither does this time count. */
+ * of one site after the other, beside the connections that stood. Neither does this
+ * time count. */
 void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
 /* Other settings for a policy that policy_of has returned, or 0, from now on; what
  * waits already waits for as long as it was told. */

@@ -51,7 +51,8 @@ void scheduler_network(struct scheduler *s, bool down, int64_t now_us)
     if (down)
         stand(s, now_us);
     s->network_down = down;
-    s->opening_from_us = down ? now_us + PROBE_US : INT64_MAX;
+    s->probe = NO_CONNECTION;
+    s->probing_from_us = down ? now_us + PROBE_US : INT64_MAX;
     if (!down)
         go_on(s, now_us);
 }

@@ -615,6 +615,52 @@ static void test_network_down(void **state)
     free(w);
 }
 
+static void return_all(struct world *w, const struct order *o)
+{
+    for (int i = 0; i < o->rows_n; i++)
+        scheduler_returned(w->s, o->connection, o->rows[i], w->now);
+}
+
+/* What stood when it went down may wait for a reply for long: the probes do not. And
+ * sockets that are missing are not there because a network is. */
+static void test_network_down_beside(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 80000, .connections = 2});
+    uint32_t domain;
+    while ((domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN)
+        scheduler_resolved(w->s, domain,
+                           make_set(recipients_domain_name(w->list, domain), INT64_MAX),
+                           w->now);
+    struct order stands = *next_order(w), ends = *next_order(w);
+    scheduler_network(w->s, true, w->now);
+    w->now += PROBE_US;
+    scheduler_advance(w->s, w->now);
+    struct order probe = *next_order(w);
+    assert_int_equal(probe.kind, ORDER_OPEN);
+    assert_null(next_order(w));
+    return_all(w, &stands);
+    assert_false(
+        scheduler_closed(w->s, stands.connection, CLOSED_NETWORK, false, w->now));
+    w->now += PROBE_US;
+    scheduler_advance(w->s, w->now);
+    assert_null(next_order(w)); /* the probe is still under way */
+
+    return_all(w, &probe);
+    return_all(w, &ends);
+    scheduler_closed(w->s, probe.connection, CLOSED_NETWORK, false, w->now);
+    scheduler_closed(w->s, ends.connection, CLOSED_OURS, false, w->now);
+    scheduler_network(w->s, false, w->now);
+    assert_null(next_order(w));
+    assert_true(scheduler_wake(w->s) <= w->now + NO_SOCKET_US);
+    w->now += NO_SOCKET_US;
+    scheduler_advance(w->s, w->now);
+    assert_non_null(next_order(w));
+    finish(w);
+    free(w);
+}
+
 static void test_the_end_that_was_set(void **state)
 {
     (void)state;
@@ -804,6 +850,7 @@ int main(void)
         cmocka_unit_test(test_stop_orders_nothing),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_network_down),
+        cmocka_unit_test(test_network_down_beside),
         cmocka_unit_test(test_the_end_that_was_set),
         cmocka_unit_test(test_a_site_has_one_policy),
         cmocka_unit_test(test_rows_wait_by_their_domains_policy),
