@@ -263,6 +263,7 @@ struct engine_params blast_engine(const struct blast *b)
         .storm = {(uint32_t)b->conf->storm.window, (uint32_t)b->conf->storm.min,
                   (uint32_t)b->conf->storm.failures,
                   (uint32_t)b->conf->storm.consecutive},
+        .network_silence_us = b->conf->network_silence * 1000,
     };
     memcpy(&e.seed, b->secret, sizeof e.seed);
     return e;

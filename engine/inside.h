@@ -69,7 +69,7 @@ struct engine {
     unsigned holds;              /* enum hold */
     struct storm *storm;
     struct network network;
-    int64_t patience_us; /* with it */
+    int64_t patience_us; /* with it: the lifetime of policy 0 */
     struct control *control;
     uv_signal_t hangup;
     uv_timer_t clock; /* start, until and quiet hours */

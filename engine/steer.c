@@ -144,8 +144,11 @@ static bool reload(struct engine *e, struct fault *f)
     for (uint32_t i = 0; i < e->destinations_n; i++) {
         struct scheduler_policy policy = engine_get_policy(e, i);
         scheduler_set_policy(e->scheduler, i, &policy);
+        if (i == 0)
+            e->patience_us = policy.lifetime_ms * 1000;
     }
     e->quiet = fresh.quiet;
+    network_set(&e->network, fresh.network_silence_us, e->patience_us);
     storm_destroy(e->storm); /* what was counted by other rules is forgotten */
     e->storm = storm_create(&fresh.storm);
     note(e, "settings were read anew");
@@ -220,7 +223,7 @@ void steer_begin(struct engine *e)
 {
     const struct engine_params *p = e->params;
     e->storm = storm_create(&p->storm);
-    network_init(&e->network, e->patience_us, e->began_us);
+    network_init(&e->network, p->network_silence_us, e->patience_us, e->began_us);
     uv_signal_init(&e->loop, &e->hangup);
     uv_timer_init(&e->loop, &e->clock);
     e->hangup.data = e->clock.data = e;

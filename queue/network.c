@@ -5,15 +5,25 @@
 
 #include "base/mem.h"
 
-void network_init(struct network *n, int64_t patience_us, int64_t now_us)
+void network_init(struct network *n, int64_t silence_us, int64_t patience_us,
+                  int64_t now_us)
 {
-    *n = (struct network){.patience_us = patience_us, .heard_us = now_us, .spell = 1};
+    *n = (struct network){.silence_us = silence_us,
+                          .patience_us = patience_us,
+                          .heard_us = now_us,
+                          .spell = 1};
 }
 
 void network_finish(struct network *n)
 {
     map_finish(&n->sites);
     free(n->silence);
+}
+
+void network_set(struct network *n, int64_t silence_us, int64_t patience_us)
+{
+    n->silence_us = silence_us;
+    n->patience_us = patience_us;
 }
 
 bool network_heard(struct network *n, int64_t now_us)
@@ -51,7 +61,7 @@ bool network_failed(struct network *n, struct span site, int64_t now_us)
         n->witnesses++;
     }
     if (n->down || n->given_up || n->witnesses < NETWORK_SITES ||
-        now_us - n->heard_us < NETWORK_SILENCE_US)
+        now_us - n->heard_us < n->silence_us)
         return false;
     n->down = true;
     n->down_us = now_us;

@@ -1,5 +1,5 @@
 /* Is it our own network? When hosts that could be connected to a while ago cannot any
- * more, at NETWORK_SITES sites at least, and none has answered for NETWORK_SILENCE_US,
+ * more, at NETWORK_SITES sites at least, and none has answered for `silence_us`,
  * the trouble is ours, and no row should pay for it.
  *
  * Only sites that did connect in this run are witnesses: the tail of every job consists
@@ -11,10 +11,10 @@
 
 #include "base/map.h"
 
-enum { NETWORK_SITES = 3, NETWORK_SILENCE_US = 60 * 1000 * 1000 };
+enum { NETWORK_SITES = 3 };
 
 struct network {
-    int64_t patience_us;
+    int64_t silence_us, patience_us;
     int64_t heard_us; /* when a host last said anything */
     int64_t down_us;  /* since when it is down */
     bool down;
@@ -26,8 +26,11 @@ struct network {
     uint32_t witnesses; /* sites that failed in it */
 };
 
-void network_init(struct network *n, int64_t patience_us, int64_t now_us);
+void network_init(struct network *n, int64_t silence_us, int64_t patience_us,
+                  int64_t now_us);
 void network_finish(struct network *n);
+/* Other settings; what is known of the network stays. */
+void network_set(struct network *n, int64_t silence_us, int64_t patience_us);
 
 /* A host of the site connected. True: the network was down and is up again. */
 bool network_connected(struct network *n, struct span site, int64_t now_us);

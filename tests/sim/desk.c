@@ -377,7 +377,7 @@ void desk_start(struct world *w)
                                       .past = past_of,
                                       .past_arg = w};
     w->scheduler = scheduler_create(&params);
-    network_init(&w->network, p->policy.lifetime_ms * 1000, w->now_us);
+    network_init(&w->network, MINUTE_US, p->policy.lifetime_ms * 1000, w->now_us);
     desk_turn(w);
 }
 

@@ -72,6 +72,7 @@ static void defaults_read_back(void **state)
                                          "deny_destinations = {'loopback', 'self', "
                                          "'private', 'link-local', 'multicast', "
                                          "'reserved'}\n"
+                                         "network_silence = '1m'\n"
                                          "resolver {\n"
                                          "    servers = {}\n"
                                          "    timeout = '5s'\n"

@@ -10,7 +10,7 @@
 
 #include "queue/network.h"
 
-enum { SECOND = 1000000, PATIENCE = 1000 };
+enum { SECOND = 1000000, SILENCE = 60, PATIENCE = 1000 };
 
 static struct network n;
 static int64_t now;
@@ -19,7 +19,7 @@ static int begin(void **state)
 {
     (void)state;
     now = 77 * SECOND;
-    network_init(&n, (int64_t)PATIENCE * SECOND, now);
+    network_init(&n, SILENCE * SECOND, (int64_t)PATIENCE * SECOND, now);
     return 0;
 }
 
@@ -129,6 +129,26 @@ static void patience(void **state)
     assert_true(fails("c"));
 }
 
+/* What is known stays, and is judged by the new settings. */
+static void other_settings(void **state)
+{
+    (void)state;
+    three_connect();
+    now += 10 * SECOND;
+    assert_false(fails("a"));
+    assert_false(fails("b"));
+    assert_false(fails("c"));
+    network_set(&n, 10 * SECOND, 20 * SECOND);
+    assert_true(fails("a"));
+    now += 19 * SECOND;
+    assert_false(network_give_up(&n, now));
+    network_set(&n, 10 * SECOND, 30 * SECOND);
+    now += SECOND;
+    assert_false(network_give_up(&n, now));
+    now += 10 * SECOND;
+    assert_true(network_give_up(&n, now));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +156,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(witnesses, begin, finish),
         cmocka_unit_test_setup_teardown(dead_hosts, begin, finish),
         cmocka_unit_test_setup_teardown(patience, begin, finish),
+        cmocka_unit_test_setup_teardown(other_settings, begin, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
