@@ -45,8 +45,8 @@ static struct map_entry *find(const struct map *m, struct span key, uint64_t has
     uint32_t mask = m->cap - 1;
     for (uint32_t i = (uint32_t)hash & mask;; i = (i + 1) & mask) {
         struct map_entry *e = &m->slots[i];
-        if (!e->key || (e->hash == hash && e->key_n == key.n &&
-                        memcmp(e->key, key.p, key.n) == 0))
+        if (!e->key || (e->hash == hash &&
+                        span_equal((struct span){e->key, e->key_n}, key)))
             return e;
     }
 }

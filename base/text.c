@@ -11,7 +11,14 @@ static const struct {
 };
 enum { UNITS = sizeof units / sizeof units[0] };
 
-bool duration_parse(struct span text, int64_t *ms_out)
+static const struct {
+    const char *unit;
+    int64_t per_hour;
+} rates[] = {{"/s", 3600}, {"/min", 60}, {"/h", 1}};
+enum { RATES = sizeof rates / sizeof rates[0] };
+
+/* The number that text begins with; *unit is what follows it. */
+static bool number_before(struct span text, int64_t *out, struct span *unit)
 {
     int64_t v = 0;
     size_t i = 0;
@@ -19,9 +26,17 @@ bool duration_parse(struct span text, int64_t *ms_out)
         if (__builtin_mul_overflow(v, 10, &v) ||
             __builtin_add_overflow(v, text.p[i] - '0', &v))
             return false;
-    if (i == 0)
+    *out = v;
+    *unit = (struct span){text.p + i, text.n - i};
+    return i > 0;
+}
+
+bool duration_parse(struct span text, int64_t *ms_out)
+{
+    int64_t v;
+    struct span unit;
+    if (!number_before(text, &v, &unit))
         return false;
-    struct span unit = {text.p + i, text.n - i};
     if (unit.n == 0 && v == 0) {
         *ms_out = 0;
         return true;
@@ -46,6 +61,35 @@ void duration_print(struct buf *b, int64_t ms)
         u = 1;
     buf_add_i64(b, ms / units[u].ms);
     buf_add_str(b, units[u].unit);
+}
+
+bool rate_parse(struct span text, int64_t *per_hour_out)
+{
+    int64_t v;
+    struct span unit;
+    if (!number_before(text, &v, &unit))
+        return false;
+    *per_hour_out = 0;
+    if (unit.n == 0)
+        return v == 0;
+    for (int u = 0; u < RATES; u++)
+        if (span_equal(unit, span_of(rates[u].unit)))
+            return v > 0 && /* 0/s: nothing at all, or no limit? */
+                   !__builtin_mul_overflow(v, rates[u].per_hour, per_hour_out);
+    return false;
+}
+
+void rate_print(struct buf *b, int64_t per_hour)
+{
+    if (per_hour == 0) {
+        buf_add_char(b, '0');
+        return;
+    }
+    int u = 0;
+    while (per_hour % rates[u].per_hour)
+        u++;
+    buf_add_i64(b, per_hour / rates[u].per_hour);
+    buf_add_str(b, rates[u].unit);
 }
 
 static void two(char *p, int v)
@@ -131,7 +175,11 @@ size_t utf8_sequence(struct span text)
     const unsigned char *s = (const unsigned char *)text.p;
     if (s[0] < 0x80)
         return 1;
-    size_t n = s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    size_t n = s[0] < 0xc2   ? 0
+               : s[0] < 0xe0 ? 2
+               : s[0] < 0xf0 ? 3
+               : s[0] < 0xf5 ? 4
+                             : 0;
     if (n == 0 || text.n < n)
         return 0;
     for (size_t i = 1; i < n; i++)

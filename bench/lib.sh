@@ -71,7 +71,7 @@ hostname = "sender.test.example"
 workers = $1
 resolver { servers = {"127.0.0.1:$dns_port"} }
 deny_destinations = {}
-policy { port = $port  connections = $2  messages_per_connection = 0 }
+policy { port = $port  connections = $2  connection_rate = "0"  messages_per_connection = 0 }
 C
 }
 

@@ -28,6 +28,19 @@ static void print_sections(const struct conf *conf, const int *rules, int n)
     puts(n ? "" : "none");
 }
 
+/* Whose limits hold, and with whom they are shared. */
+static void print_budget(const struct conf *conf, const int *rules, int n)
+{
+    int owner = conf_budget(conf, rules, n);
+    if (owner < 0) {
+        puts("budget    of its site alone: no section gives it limits");
+        return;
+    }
+    const struct conf_rule *r = &conf->rules[owner];
+    printf("budget    %s '%s': its limits hold for all together that share it\n",
+           r->mx ? "mx" : "domain", r->pattern);
+}
+
 /* The lines of conf_explain in columns. */
 static void print_keys(const struct conf *conf, const int *rules, int n)
 {
@@ -69,6 +82,7 @@ static int explain_domain(const struct conf *conf, const char *domain)
             print_hosts(hosts);
         n = conf_match(conf, span_of(domain), hosts, rules);
         print_sections(conf, rules, n);
+        print_budget(conf, rules, n);
     }
     print_keys(conf, rules, n);
     mx_set_unref(set);

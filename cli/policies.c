@@ -128,6 +128,11 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .max_attempts = (uint32_t)policy.max_attempts,
         .connections = (uint32_t)policy.connections,
         .messages_per_connection = (uint32_t)policy.messages_per_connection,
+        .provider = (uint32_t)(conf_budget(p->conf, p->found, n) + 1),
+        .message_rate = policy.message_rate,
+        .connection_rate = policy.connection_rate,
+        .unknown_percent = p->relay->host ? 0 : (uint32_t)policy.unknown_limit,
+        .unknown_pause_ms = policy.unknown_pause,
     };
     out->destination = make_destination(p->begun->hostname, &policy);
     if (p->port)

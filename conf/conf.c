@@ -124,6 +124,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_RELAY:
     case KIND_NUMBER:
     case KIND_DURATION:
+    case KIND_RATE:
     case KIND_YESNO:
     case KIND_HOURS:
     case KIND_PIPELINING:
@@ -228,6 +229,13 @@ static bool parse(cfg_t *cfg, struct scan *scan, struct fault *f)
     return good;
 }
 
+/* A relay is one's own: nobody else's patience is to be spared by a default. */
+static void spare_relay(struct conf *c)
+{
+    if (c->policy.relay[0] && c->given[SETTING_POLICY_connection_rate].line == 0)
+        c->policy.connection_rate = 0;
+}
+
 struct conf *conf_load(const char *path, bool is_job, struct fault *f)
 {
     struct conf *c = mem_zero(1, sizeof *c);
@@ -251,8 +259,10 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
     c->names = scan.names; /* the places need them */
     scan.names = (struct arena){0};
     scan_finish(&scan);
-    if (good)
+    if (good) {
+        spare_relay(c);
         return c;
+    }
     conf_free(c);
     return NULL;
 }

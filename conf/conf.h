@@ -59,6 +59,7 @@ enum conf_end_timeout {
 #define CONF_TYPE_NUMBER      int64_t
 #define CONF_TYPE_WORKERS     int64_t
 #define CONF_TYPE_DURATION    int64_t /* ms */
+#define CONF_TYPE_RATE        int64_t /* an hour; 0: no limit */
 #define CONF_TYPE_YESNO       bool
 #define CONF_TYPE_HOURS       struct hours
 #define CONF_TYPE_FILE        char * /* absolute, or "" */
@@ -149,8 +150,11 @@ int conf_match(const struct conf *c, struct span domain, struct span hosts, int 
  * policy { }. Strings and lists stay c's. */
 void conf_policy_of(const struct conf *c, const int *rules, int n,
                     struct conf_policy *out);
-/* The same with a line for each key: name, value, and FILE:LINE or "default", with TABs
- * between. */
+/* The one of these rules whose limits are shared by all that it matches: the first that
+ * gives connections, connection_rate, message_rate or unknown_limit. -1: none does. */
+int conf_budget(const struct conf *c, const int *rules, int n);
+/* conf_policy_of with a line for each key: name, value, and FILE:LINE or "default",
+ * with TABs between. */
 void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n);
 /* Have both the same sections, in the same order? */
 bool conf_same_rules(const struct conf *a, const struct conf *b);

@@ -75,6 +75,18 @@ static const struct conf *giver(const struct conf *c, const int *rules, int n,
     return c;
 }
 
+int conf_budget(const struct conf *c, const int *rules, int n)
+{
+    static const int limits[] = {
+        SETTING_POLICY_connections, SETTING_POLICY_connection_rate,
+        SETTING_POLICY_message_rate, SETTING_POLICY_unknown_limit};
+    for (int i = 0; i < n; i++)
+        for (size_t j = 0; j < sizeof limits / sizeof limits[0]; j++)
+            if (c->rules[rules[i]].values->given[limits[j]].line)
+                return rules[i];
+    return -1;
+}
+
 void conf_policy_of(const struct conf *c, const int *rules, int n,
                     struct conf_policy *out)
 {

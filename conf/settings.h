@@ -32,6 +32,7 @@ enum setting_kind {
     KIND_NUMBER,
     KIND_WORKERS, /* a number; default: online processors */
     KIND_DURATION,
+    KIND_RATE,
     KIND_YESNO,
     KIND_HOURS,
     KIND_PIPELINING, /* from here to END_TIMEOUT: one word of some */

@@ -271,6 +271,11 @@ static bool take(const struct setting *s, const char *text, struct place at,
             return false;
         memcpy(member, &v, sizeof v);
         return true;
+    case KIND_RATE:
+        if (!rate_parse(t, &v) || v < s->least || v > s->most)
+            return false;
+        memcpy(member, &v, sizeof v);
+        return true;
     case KIND_YESNO:
         *(bool *)member = strcmp(text, "yes") == 0;
         return *(bool *)member || strcmp(text, "no") == 0;
@@ -299,11 +304,13 @@ static bool take(const struct setting *s, const char *text, struct place at,
     return false;
 }
 
-/* What a number or duration looks like, for who wrote another thing. */
+/* What a number, duration or rate looks like, for who wrote another thing. */
 static const char *form_hint(const struct setting *s, struct span text)
 {
     if (s->kind == KIND_DURATION || s->kind == KIND_DURATIONS)
         return "; durations are 500ms, 5s, 30m, 24h, 2d";
+    if (s->kind == KIND_RATE)
+        return "; rates are 5/s, 100/min, 500/h";
     bool number = s->kind == KIND_NUMBER || s->kind == KIND_WORKERS;
     if (number && text.n > 1 && text.p[0] == '0' && all_digits(text))
         return "; numbers have no leading zeros";
@@ -355,6 +362,14 @@ static void put_duration(struct buf *out, int64_t ms)
     buf_finish(&text);
 }
 
+static void put_rate(struct buf *out, int64_t per_hour)
+{
+    struct buf text = {0};
+    rate_print(&text, per_hour);
+    put_quoted(out, buf_cstr(&text));
+    buf_finish(&text);
+}
+
 static void put_hours(struct buf *out, const struct hours *hours)
 {
     char text[HOURS_TEXT_MAX];
@@ -396,6 +411,9 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         break;
     case KIND_DURATION:
         put_duration(out, *(const int64_t *)member);
+        break;
+    case KIND_RATE:
+        put_rate(out, *(const int64_t *)member);
         break;
     case KIND_YESNO:
         buf_add_str(out, *(const bool *)member ? "yes" : "no");
@@ -465,6 +483,11 @@ void value_range(struct buf *out, const struct setting *s)
         break;
     case KIND_DURATION:
         add_durations(out, s);
+        break;
+    case KIND_RATE:
+        buf_add_str(out, "a rate of at most ");
+        rate_print(out, s->most);
+        buf_add_str(out, ", or 0 for no limit");
         break;
     case KIND_YESNO:
         buf_add_str(out, "yes or no");

@@ -171,6 +171,8 @@ void connection_set_timer(struct connection *c, int64_t now)
         deadline = smtp_session_deadline(c->session);
     if (c->finish_until_us < deadline)
         deadline = c->finish_until_us;
+    if (c->again_us < deadline)
+        deadline = c->again_us;
     if (deadline >= c->timer_us || deadline == INT64_MAX)
         return;
     c->timer_us = deadline;
@@ -219,6 +221,9 @@ static void on_timer(uv_timer_t *timer)
         if (now >= c->finish_until_us)
             break_off_idle(c, now);
         drive(c);
+        return;
+    } else if (now >= c->again_us) {
+        dial_target(c);
         return;
     }
     connection_set_timer(c, now);
@@ -285,9 +290,22 @@ static void settle(struct connection *c)
     }
 }
 
+/* May MAIL be said now? Under a rate it is submitted only when it leaves at once: its
+ * turn is spent then, and not while it would wait behind a body. */
+static bool mail_may_leave(struct connection *c, int64_t now)
+{
+    struct gate *gate = c->task->mail_gate;
+    return !gate || !gate_limits(gate) ||
+           (smtp_session_idle(c->session) && gate_pass(gate, now, &c->again_us));
+}
+
 static void begin_rows(struct connection *c, int64_t now)
 {
-    while (smtp_session_ready(c->session) && c->left > 0 && !lent_empty(&c->rows)) {
+    bool passed = false; /* the gate, for a MAIL that was not said yet */
+    c->again_us = INT64_MAX;
+    while (smtp_session_ready(c->session) && c->left > 0 && !lent_empty(&c->rows) &&
+           (passed || mail_may_leave(c, now))) {
+        passed = true;
         struct slot *slot = free_slot(c);
         if (!prepare_row(c, slot, lent_take_first(&c->rows)))
             continue;
@@ -295,6 +313,7 @@ static void begin_rows(struct connection *c, int64_t now)
             c->left--;
         smtp_session_submit(c->session, &slot->transaction, now);
         settle(c); /* larger than the server takes: decided already */
+        passed = slot->lent.row == 0;
     }
     bool empty = lent_empty(&c->rows);
     if ((empty && c->last) || c->left == 0)
@@ -485,7 +504,7 @@ void connection_open(struct worker *w, struct task *task)
     c->number = task->connection;
     stream_init(&c->stream);
     c->connect_us = -1;
-    c->timer_us = c->idle_until_us = c->finish_until_us = INT64_MAX;
+    c->timer_us = c->idle_until_us = c->finish_until_us = c->again_us = INT64_MAX;
     c->left = task->messages ? task->messages : UINT32_MAX;
     uv_timer_init(w->loop, &c->timer);
     c->timer.data = c;

@@ -56,15 +56,20 @@ static void no_socket(struct connection *c, int error)
 void dial_target(struct connection *c)
 {
     const struct target *target = &c->task->targets[c->target];
-    c->connect_began_us = connection_now_us();
+    int64_t now = connection_now_us();
     if (deny_match(c->worker->params->deny,
                    &target->address)) { /* the last look before connect() */
-        c->connect_began_us = 0;
         struct verdict v = verdict_of_code(730, "dns", false);
         v.next_host = true;
         dial_failed(c, &v, span_of("address is in deny_destinations"));
         return;
     }
+    c->again_us = INT64_MAX;
+    if (c->task->connect_gate && !gate_pass(c->task->connect_gate, now, &c->again_us)) {
+        connection_set_timer(c, now);
+        return;
+    }
+    c->connect_began_us = now;
     int error;
     bool ours;
     if (!stream_connect(&c->stream, c->worker->loop, &target->address,
@@ -76,7 +81,7 @@ void dial_target(struct connection *c)
             dial_refused(c, error == ETIMEDOUT, stream_words(error));
         return;
     }
-    connection_set_timer(c, c->connect_began_us);
+    connection_set_timer(c, now);
 }
 
 void dial_connected(struct connection *c)

@@ -26,6 +26,7 @@ struct connection {
     int64_t connect_began_us; /* while connecting, else 0 */
     int32_t connect_us;
     int64_t idle_until_us;     /* INT64_MAX: not idle */
+    int64_t again_us;          /* a gate is closed: when to ask it again; INT64_MAX */
     struct smtp_params params; /* the session's */
     struct smtp_session *session;
     struct lent_queue rows; /* not begun */
@@ -44,8 +45,9 @@ struct connection {
 };
 
 /* dial.c */
-void dial_target(struct connection *c); /* the present one; may end the connection */
-void dial_next(struct connection *c);   /* leave this target for the next one */
+/* The present one, as soon as its gate is open; may end the connection. */
+void dial_target(struct connection *c);
+void dial_next(struct connection *c); /* leave this target for the next one */
 /* This target failed before MAIL: the next one within the attempt, or the end. */
 void dial_failed(struct connection *c, const struct verdict *verdict,
                  struct span words);

@@ -30,6 +30,8 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
         .group = order->group,
         .last = order->last,
         .messages = order->messages,
+        .connect_gate = order->connect_gate,
+        .mail_gate = order->mail_gate,
         .dns_us = order->dns_us,
         .targets_n = order->targets_n,
         .targets = (struct target *)((char *)task + targets_at),

@@ -41,6 +41,7 @@ struct task {
     bool group;                            /* OPEN: pipelining = group */
     bool last;                             /* OPEN, MORE: no more rows will come */
     uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
+    struct gate *connect_gate, *mail_gate; /* OPEN: as in struct order */
     int32_t dns_us;
     int targets_n;
     struct target *targets;

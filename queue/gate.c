@@ -11,6 +11,11 @@ void gate_limit(struct gate *g, int64_t per_hour)
     atomic_store(&g->interval_ns, interval);
 }
 
+bool gate_limits(const struct gate *g)
+{
+    return atomic_load(&g->interval_ns) != 0;
+}
+
 /* Behind the whole of what has passed lies a second that may be used up ahead. */
 static int64_t opens_ns(int64_t full_ns, int64_t interval_ns)
 {

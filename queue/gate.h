@@ -19,6 +19,8 @@ struct gate {                    /* all zero: no limit */
 
 /* From now on; per_hour 0: no limit. */
 void gate_limit(struct gate *g, int64_t per_hour);
+/* Is there a limit? */
+bool gate_limits(const struct gate *g);
 /* May one pass now? Then it has. False: *again_us is when to ask again. */
 bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us);
 /* When the next one may pass, if nobody passes before; in the past: now. */

@@ -432,6 +432,11 @@ bool smtp_session_ready(const struct smtp_session *s)
     return s->greeted && !s->finishing && !s->over && !s->pair[1].busy && !s->held;
 }
 
+bool smtp_session_idle(const struct smtp_session *s)
+{
+    return smtp_session_ready(s) && !s->pair[0].busy && s->ring_n == 0;
+}
+
 /* RFC 9422 4.2: those over RCPTMAX go in another transaction. */
 static void leave_out(struct smtp_session *s, struct exchange *x)
 {

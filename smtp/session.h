@@ -196,6 +196,9 @@ bool smtp_session_is_secured(const struct smtp_session *s);
 unsigned smtp_session_take(struct smtp_session *s);
 /* May submit be called right now? */
 bool smtp_session_ready(const struct smtp_session *s);
+/* Ready, and a MAIL that is submitted now leaves at once: nothing is in flight, and no
+ * reply is owed. A RSET may go before it. */
+bool smtp_session_idle(const struct smtp_session *s);
 void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
                          int64_t now_us);
 /* The next transaction whose recipients are all decided, oldest first; NULL: none. One

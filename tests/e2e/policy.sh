@@ -101,10 +101,12 @@ tls 'may' default" "$(explain user@strict.example max_attempts connections lifet
 grep -q "^MX        mx.refuses.example$" "$work/explain.out" || die "no MX: $(cat "$work/explain.out")"
 grep -q "^sections  domain 'strict.example', mx '\*'$" "$work/explain.out" ||
     die "other sections: $(cat "$work/explain.out")"
+grep -q "^budget    mx '\*': " "$work/explain.out" || die "no budget: $(cat "$work/explain.out")"
 same "away" "port $away_port hikyaku.conf:$(line "port = $away_port")
 max_attempts 9 hikyaku.conf:$(line 'attempts = 9')" "$(explain away.example port max_attempts)"
 same "mute" "timeout.greeting '300ms' hikyaku.conf:$(line 300ms)
 timeout.end '10m' default" "$(explain b.mute.example timeout.greeting timeout.end)"
+grep -q '^budget    of its site alone' "$work/explain.out" || die "budget: $(cat "$work/explain.out")"
 grep -q '^MX        not known, so no mx section matches: 700 ' "$work/explain.out" ||
     die "no word of the MX: $(cat "$work/explain.out")"
 status=0

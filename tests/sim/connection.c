@@ -166,6 +166,8 @@ static void set_timer(struct connection *c)
         at = smtp_session_deadline(c->session);
     if (c->finish_until_us < at)
         at = c->finish_until_us;
+    if (c->again_us < at)
+        at = c->again_us;
     if (at >= c->wake_us)
         return;
     c->wake_us = at;
@@ -271,10 +273,20 @@ static void settle(struct connection *c)
     }
 }
 
+static bool mail_may_leave(struct connection *c)
+{
+    struct gate *gate = c->order->mail_gate;
+    return !gate || !gate_limits(gate) ||
+           (smtp_session_idle(c->session) &&
+            gate_pass(gate, c->w->now_us, &c->again_us));
+}
+
 static void begin_rows(struct connection *c)
 {
     int64_t now = c->w->now_us;
-    while (smtp_session_ready(c->session) && c->left > 0 && !queue_empty(&c->rows)) {
+    c->again_us = NEVER;
+    while (smtp_session_ready(c->session) && c->left > 0 && !queue_empty(&c->rows) &&
+           mail_may_leave(c)) {
         struct slot *slot = free_slot(c);
         prepare_row(c, slot, take_first(&c->rows));
         if (c->left != UINT32_MAX)
@@ -421,6 +433,9 @@ void connection_timer(struct connection *c)
             break_off_idle(c);
         drive(c);
         return;
+    } else if (now >= c->again_us) {
+        try_target(c);
+        return;
     }
     set_timer(c);
 }
@@ -428,6 +443,12 @@ void connection_timer(struct connection *c)
 static void try_target(struct connection *c)
 {
     struct world *w = c->w;
+    c->again_us = NEVER;
+    if (c->order->connect_gate &&
+        !gate_pass(c->order->connect_gate, w->now_us, &c->again_us)) {
+        set_timer(c);
+        return;
+    }
     struct machine *m = plan_machine(w->plan, &c->order->targets[c->target].address);
     if ((int)rng_below(&w->rng, 1000) < w->plan->no_sockets) {
         struct verdict v = verdict_of_code(609, "socket", false);
@@ -458,7 +479,7 @@ void connection_open(struct world *w, struct order *order)
     c->order = order;
     c->number = order->connection;
     c->generation = ++w->connection_generations;
-    c->wake_us = c->idle_until_us = c->finish_until_us = NEVER;
+    c->wake_us = c->idle_until_us = c->finish_until_us = c->again_us = NEVER;
     c->left = order->messages ? order->messages : UINT32_MAX;
     w->connections[c->number] = c;
     c->last = order->last;

@@ -251,7 +251,7 @@ struct connection {
     struct wire *wire;
     int64_t connect_began_us, connect_at_us; /* connecting: when it is decided */
     enum reach reach;
-    int64_t idle_until_us, finish_until_us;
+    int64_t idle_until_us, finish_until_us, again_us;
     struct smtp_params params;
     struct smtp_session *session;
     int64_t session_began_us;

@@ -99,6 +99,10 @@ static void defaults(void **state)
     assert_int_equal(c->policy.max_attempts, 0);
     assert_int_equal(c->policy.quiet_hours.from, c->policy.quiet_hours.to);
     assert_int_equal(c->policy.connections, 20);
+    assert_int_equal(c->policy.connection_rate, 10 * 3600);
+    assert_int_equal(c->policy.message_rate, 0);
+    assert_int_equal(c->policy.unknown_limit, 10);
+    assert_int_equal(c->policy.unknown_pause, 3600000);
     assert_int_equal(c->policy.messages_per_connection, 100);
     assert_int_equal(c->policy.port, 25);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_AUTO);
@@ -172,6 +176,8 @@ static void good_values(void **state)
         "resolver { servers = {127.0.0.1, \"127.0.0.1:53\", \"::1\", \"[::1]\", "
         "\"[::1]:5353\"} timeout = 500ms tries = 1 in_flight = 10000 }\n"
         "policy { retry_interval = {5m, 15m, '30m',} lifetime = 2d max_attempts = 7\n"
+        "connection_rate = 90/min message_rate = '1000000/s'\n"
+        "unknown_limit = 0 unknown_pause = 7d\n"
         "connections = 1 messages_per_connection = 0 port = 2525 pipelining = off\n"
         "timeout { connect = 1s greeting = 2s helo = 3s starttls = 4s auth = 5s\n"
         "mail = 6s rcpt = 7s data = 8s body = 9s end = 10s rset = 11s quit = 100ms\n"
@@ -196,6 +202,10 @@ static void good_values(void **state)
     assert_int_equal(c->policy.lifetime, 172800000);
     assert_int_equal(c->policy.max_attempts, 7);
     assert_int_equal(c->policy.connections, 1);
+    assert_int_equal(c->policy.connection_rate, 5400);
+    assert_int_equal(c->policy.message_rate, INT64_C(3600000000));
+    assert_int_equal(c->policy.unknown_limit, 0);
+    assert_int_equal(c->policy.unknown_pause, 7 * 86400000);
     assert_int_equal(c->policy.messages_per_connection, 0);
     assert_int_equal(c->policy.port, 2525);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_OFF);
@@ -247,6 +257,8 @@ static void hostnames(void **state)
     }
 }
 
+#define RATE "a rate of at most 1000000/s, or 0 for no limit"
+
 /* One bad value a line. */
 static void ranges(void **state)
 {
@@ -273,6 +285,21 @@ static void ranges(void **state)
         {"policy", "lifetime", "24 h", "a duration from 0 to 30d"},
         {"policy", "lifetime", "-1h", "a duration from 0 to 30d"},
         {"policy", "lifetime", "tomorrow", "a duration from 0 to 30d"},
+        {"policy", "message_rate", "5", RATE},
+        {"policy", "message_rate", "", RATE},
+        {"policy", "message_rate", "/s", RATE},
+        {"policy", "message_rate", "0/s", RATE},
+        {"policy", "message_rate", "-1/s", RATE},
+        {"policy", "message_rate", "1.5/s", RATE},
+        {"policy", "message_rate", "5/m", RATE},
+        {"policy", "message_rate", "5 /s", RATE},
+        {"policy", "message_rate", "5/s ", RATE},
+        {"policy", "connection_rate", "1000001/s", RATE},
+        {"policy", "connection_rate", "3600000001/h", RATE},
+        {"policy", "connection_rate", "9223372036854775807/s", RATE},
+        {"policy", "connection_rate", "99999999999999999999/h", RATE},
+        {"policy", "unknown_limit", "101", "a whole number from 0 to 100"},
+        {"policy", "unknown_pause", "0", "a duration from 1s to 7d"},
         {"policy", "tls", "yes", "none, may, encrypt or verify"},
         {"policy", "tls_min_version", "1.4", "1.0, 1.1, 1.2 or 1.3"},
         {"policy", "end_timeout", "never", "retry, assume or fail"},
@@ -328,6 +355,8 @@ static void ranges(void **state)
         const char *hint = "";
         if (strstr(range, "duration"))
             hint = "; durations are 500ms, 5s, 30m, 24h, 2d";
+        else if (strcmp(range, RATE) == 0)
+            hint = "; rates are 5/s, 100/min, 500/h";
         else if (strcmp(lines[i].value, "010") == 0)
             hint = "; numbers have no leading zeros";
         snprintf(words, sizeof words, "a.conf:2: %s%s%s%s must be %s, not \"%s\"%s",
@@ -335,6 +364,23 @@ static void ranges(void **state)
                  range, lines[i].value, hint);
         bad(text, -7, words);
     }
+}
+
+static void a_relay_has_no_rate_by_itself(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "policy { relay = 'mx.example:25' }");
+    assert_int_equal(c->policy.connection_rate, 0);
+    struct buf text = {0}; /* nor when the job is resumed */
+    conf_write(&text, c, NULL);
+    conf_free(c);
+    c = good(buf_cstr(&text));
+    assert_int_equal(c->policy.connection_rate, 0);
+    conf_free(c);
+    buf_finish(&text);
+    c = good(H "policy { connection_rate = 1/h relay = 'mx.example:25' }");
+    assert_int_equal(c->policy.connection_rate, 1);
+    conf_free(c);
 }
 
 static void value_errors(void **state)
@@ -626,6 +672,7 @@ int main(void)
         cmocka_unit_test(good_values),
         cmocka_unit_test(hostnames),
         cmocka_unit_test(ranges),
+        cmocka_unit_test(a_relay_has_no_rate_by_itself),
         cmocka_unit_test(value_errors),
         cmocka_unit_test(given_twice),
         cmocka_unit_test(unknown_keywords),

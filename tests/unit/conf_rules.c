@@ -150,6 +150,34 @@ static void whose_value_counts(void **state)
     conf_free(c);
 }
 
+static int budget(const struct conf *c, const char *domain, const char *hosts)
+{
+    int rules[RULES_MOST];
+    return conf_budget(c, rules, conf_match(c, span_of(domain), span_of(hosts), rules));
+}
+
+static void who_shares_a_budget(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "mx '*.google.com' { connections = 5 }\n"
+                            "domain '*.jp' { retry_interval = 1h port = 26\n"
+                            "    timeout { end = 1m } }\n"
+                            "domain 'a.jp' { lifetime = 1h }\n"
+                            "domain 'b.jp' { message_rate = '0' }\n"
+                            "domain '*.c.jp' { unknown_limit = 5 }\n"
+                            "mx 'm*' { connection_rate = '1/s' }\n"
+                            "policy { connections = 3 }\n");
+    assert_int_equal(budget(c, "a.example", "x.example"), -1);
+    assert_int_equal(budget(c, "x.jp", "x.example"), -1);
+    assert_int_equal(budget(c, "x.jp", ""), -1);
+    assert_int_equal(budget(c, "a.jp", "mx.google.com"), 0);
+    assert_int_equal(budget(c, "b.jp", "mx.google.com"), 3);
+    assert_int_equal(budget(c, "x.c.jp", "m.example"), 4);
+    assert_int_equal(budget(c, "c.jp", "m.example"), 5);
+    assert_int_equal(conf_budget(c, NULL, 0), -1);
+    conf_free(c);
+}
+
 static void each_value_has_its_line(void **state)
 {
     (void)state;
@@ -255,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_matches),
         cmocka_unit_test(whose_value_counts),
+        cmocka_unit_test(who_shares_a_budget),
         cmocka_unit_test(each_value_has_its_line),
         cmocka_unit_test(errors),
         cmocka_unit_test(reads_back),

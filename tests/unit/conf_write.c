@@ -91,6 +91,10 @@ static void defaults_read_back(void **state)
                                          "    max_attempts = 0\n"
                                          "    quiet_hours = ''\n"
                                          "    connections = 20\n"
+                                         "    connection_rate = '10/s'\n"
+                                         "    message_rate = '0'\n"
+                                         "    unknown_limit = 10\n"
+                                         "    unknown_pause = '1h'\n"
                                          "    messages_per_connection = 100\n"
                                          "    port = 25\n"
                                          "    pipelining = 'auto'\n"
@@ -227,6 +231,7 @@ static void make_random(const struct setting *s, struct conf *c, struct rng *r)
     case KIND_NUMBER:
     case KIND_WORKERS:
     case KIND_DURATION:
+    case KIND_RATE:
         *(int64_t *)(void *)member = random_between(r, s->least, s->most);
         break;
     case KIND_YESNO:
@@ -287,6 +292,29 @@ static void anything_reads_back(void **state)
     }
 }
 
+static void rates_take_their_largest_unit(void **state)
+{
+    (void)state;
+    static const char *const rates[][2] = {
+        {"7200/h", "2/s"},    {"120/min", "2/s"},
+        {"90/min", "90/min"}, {"61/h", "61/h"},
+        {"60/h", "1/min"},    {"1/h", "1/h"},
+        {"0", "0"},           {"3600000000/h", "1000000/s"}};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        struct buf text = {0}, value = {0}, want = {0};
+        buf_printf(&text, "hostname = h.example policy { message_rate = '%s' }",
+                   rates[i][0]);
+        struct conf *c = load(buf_span(&text));
+        value_put(&value, &settings[SETTING_POLICY_message_rate], c);
+        buf_printf(&want, "'%s'", rates[i][1]);
+        assert_string_equal(buf_cstr(&value), buf_cstr(&want));
+        conf_free(c);
+        buf_finish(&text);
+        buf_finish(&value);
+        buf_finish(&want);
+    }
+}
+
 /* Each setting tells its default, its range and a reason. */
 static void each_setting_is_documented(void **state)
 {
@@ -332,6 +360,7 @@ int main(void)
         cmocka_unit_test(defaults_read_back),
         cmocka_unit_test(job_reads_back),
         cmocka_unit_test(anything_reads_back),
+        cmocka_unit_test(rates_take_their_largest_unit),
         cmocka_unit_test(each_setting_is_documented),
         cmocka_unit_test(document_is_up_to_date),
     };

@@ -35,6 +35,7 @@ static void test_task_has_its_own_copy(void **state)
     char path[32];
     struct flight *flight = open_flight(path);
     struct rng rng = {7};
+    struct gate gates[2] = {0};
     for (int round = 0; round < ROUNDS; round++) {
         struct order order = {
             .kind = round % 2 ? ORDER_OPEN : ORDER_MORE,
@@ -42,6 +43,8 @@ static void test_task_has_its_own_copy(void **state)
             .group = rng_below(&rng, 2),
             .last = rng_below(&rng, 2),
             .messages = rng_below(&rng, 100),
+            .connect_gate = rng_below(&rng, 2) ? &gates[0] : NULL,
+            .mail_gate = rng_below(&rng, 2) ? &gates[1] : NULL,
             .dns_us = (int32_t)rng_below(&rng, 1000000),
             .targets_n = round % 2 ? 1 + (int)rng_below(&rng, MX_TARGETS_MAX) : 0,
             .rows_n = (int)rng_below(&rng, LEASE_MAX + 1),
@@ -66,6 +69,8 @@ static void test_task_has_its_own_copy(void **state)
         assert_int_equal(task->group, was.group);
         assert_int_equal(task->last, was.last);
         assert_int_equal(task->messages, was.messages);
+        assert_ptr_equal(task->connect_gate, was.connect_gate);
+        assert_ptr_equal(task->mail_gate, was.mail_gate);
         assert_int_equal(task->dns_us, was.dns_us);
         assert_int_equal(task->rows_n, was.rows_n);
         for (int i = 0; i < was.rows_n; i++) {

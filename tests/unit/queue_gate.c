@@ -61,7 +61,9 @@ static void a_closed_gate_says_when_it_opens(void **state)
     int64_t again = 0;
     assert_true(gate_pass(&g, 100, &again)); /* no limit */
     assert_true(gate_opens_us(&g) <= 0);
+    assert_false(gate_limits(&g));
     gate_limit(&g, 60); /* one a minute */
+    assert_true(gate_limits(&g));
     assert_true(gate_pass(&g, 100, &again));
     assert_false(gate_pass(&g, 101, &again));
     assert_int_equal(again, 100 + 60 * SECOND_US);

@@ -193,6 +193,34 @@ static void ready_comes_as_long_as_there_is_room(void **state)
     smtp_session_destroy(NULL);
 }
 
+/* Who holds a rate submits only then: MAIL leaves at once. */
+static void idle_is_when_nothing_is_owed(void **state)
+{
+    (void)state;
+    char out[200];
+    struct smtp_recipient r = {.address = "b@x", .address_n = 3};
+    struct smtp_transaction t = message(&r, 1);
+    struct smtp_session *s = smtp_session_create(limits(SMTP_PIPELINING_AUTO), 0);
+    assert_false(smtp_session_idle(s)); /* not greeted */
+    smtp_session_destroy(s);
+    s = greeted(limits(SMTP_PIPELINING_AUTO), 0);
+    assert_true(smtp_session_idle(s));
+    smtp_session_submit(s, &t, 0);
+    assert_true(smtp_session_ready(s)); /* for one behind its dot */
+    assert_false(smtp_session_idle(s));
+    write_out(s, out, sizeof out, NULL, 0);
+    say(s, "250 ok\r\n550 no\r\n", 0);
+    assert_ptr_equal(smtp_session_settled(s), &t);
+    assert_false(smtp_session_idle(s)); /* DATA was not answered */
+    say(s, "503 no\r\n", 0);
+    assert_true(smtp_session_idle(s));
+    smtp_session_submit(s, &t, 0);
+    size_t all;
+    write_out(s, out, sizeof out, &all, 0);
+    assert_memory_equal(out, "RSET\r\nMAIL FROM:<a@b>\r\n", 23);
+    smtp_session_destroy(s);
+}
+
 static void a_warm_session_allocates_nothing(void **state)
 {
     (void)state;
@@ -372,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_hundred_recipients_in_one_write),
         cmocka_unit_test(times_of_each_stage),
         cmocka_unit_test(ready_comes_as_long_as_there_is_room),
+        cmocka_unit_test(idle_is_when_nothing_is_owed),
         cmocka_unit_test(a_warm_session_allocates_nothing),
         cmocka_unit_test(credentials_are_marked),
         cmocka_unit_test(a_password_said_back_is_not_kept),
