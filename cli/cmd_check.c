@@ -1,4 +1,5 @@
-/* check: a dry run. Parse all, resolve every domain, show the plan, send nothing. */
+/* check: a dry run. Parse all, resolve every domain, show the plan and how long it
+ * would take, send nothing. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "cli/blast.h"
 #include "cli/cli.h"
 #include "cli/explain.h"
-#include "cli/plan.h"
+#include "cli/outlook.h"
 
 enum { SITES_SHOWN = 20, UNRESOLVED_SHOWN = 20, COPY_CHUNK = 64 * 1024 };
 
@@ -58,7 +59,7 @@ static void print_sites(const struct plan *p)
 {
     if (p->sites_n)
         printf("\n%10s %8s  %-40s %s\n", "ROWS", "DOMAINS", "SITE", "FIRST HOST");
-    for (int i = 0; i < p->sites_n && i < SITES_SHOWN; i++) {
+    for (uint32_t i = 0; i < p->sites_n && i < SITES_SHOWN; i++) {
         const struct plan_site *s = &p->sites[i];
         char address[IP_TEXT_MAX];
         ip_print(&s->set->hosts[0].addresses[0], address);
@@ -66,7 +67,7 @@ static void print_sites(const struct plan *p)
                s->set->hosts[0].name, address);
     }
     if (p->sites_n > SITES_SHOWN)
-        printf("%10s %8s  and %d more sites\n", "", "", p->sites_n - SITES_SHOWN);
+        printf("%10s %8s  and %u more sites\n", "", "", p->sites_n - SITES_SHOWN);
 }
 
 static void print_unresolved(const struct plan *p, const struct recipients *list)
@@ -141,7 +142,8 @@ static int print_sample(const struct blast *b, uint32_t number)
     return status;
 }
 
-static int print_text(const struct blast *b, const struct plan *p)
+static int print_text(const struct blast *b, const struct plan *p,
+                      const struct outlook *o)
 {
     uint32_t rows = job_rows(b->list);
     struct buf when = {0};
@@ -166,7 +168,7 @@ static int print_text(const struct blast *b, const struct plan *p)
             buf_add_str(&when, ", ");
         duration_print(&when, policy->retry_interval.ms[i]);
     }
-    printf("plan      %u domains at %d sites, up to %" PRId64
+    printf("plan      %u domains at %u sites, up to %" PRId64
            " connections each, %s; EHLO %s\n",
            p->domains_n - p->unresolved_domains, p->sites_n, policy->connections,
            buf_cstr(&when), b->conf->hostname);
@@ -176,17 +178,19 @@ static int print_text(const struct blast *b, const struct plan *p)
     print_sites(p);
     if (!b->relay.host)
         print_unresolved(p, b->list);
+    outlook_print(o, b);
     return p->first_usable ? print_sample(b, p->first_usable) : -1;
 }
 
-static int print_json(const struct blast *b, const struct plan *p)
+static int print_json(const struct blast *b, const struct plan *p,
+                      const struct outlook *o)
 {
     printf("{\"rows\":%u,\"sendable\":%u,\"unresolved\":%u,\"bad_address\":%u,"
            "\"bad_row\":%u,\"duplicate_or_excluded\":%u,\"domains\":%u,\"sites\":[",
            job_rows(b->list), p->resolved_rows, p->unresolved_rows, p->faulty[0],
            p->faulty[1], p->faulty[2], p->domains_n);
     /* Names of hosts and domains are letters, digits, dots and hyphens. */
-    for (int i = 0; i < p->sites_n; i++)
+    for (uint32_t i = 0; i < p->sites_n; i++)
         printf("%s{\"site\":\"%s\",\"rows\":%u,\"domains\":%u}", i ? "," : "",
                p->sites[i].name, p->sites[i].rows, p->sites[i].domains);
     printf("],\"unresolved_domains\":[");
@@ -198,8 +202,35 @@ static int print_json(const struct blast *b, const struct plan *p)
                recipients_domain_name(b->list, i), p->rows[i], p->sets[i]->code);
         first = false;
     }
-    puts("]}");
+    putchar(']');
+    outlook_print_json(o);
+    puts("}");
     return -1;
+}
+
+static int plan_and_print(struct blast *b)
+{
+    const struct blast_options *o = b->options;
+    bool quiet = o->quiet || o->json;
+    struct resolver_params resolver = blast_resolver(b);
+    if (b->relay.host)
+        resolver.deny = NULL;
+    struct fault f = {0};
+    struct policies policies;
+    struct plan plan;
+    int status;
+    policies_init(&policies, b->conf, &b->relay);
+    if (plan_make(&plan, b->list, &policies, &resolver, quiet, &f)) {
+        struct outlook outlook;
+        outlook_make(&outlook, b, &plan, &policies, quiet);
+        status = (o->json ? print_json : print_text)(b, &plan, &outlook);
+        outlook_finish(&outlook);
+    } else {
+        status = complain(&f);
+    }
+    plan_finish(&plan);
+    policies_finish(&policies);
+    return status;
 }
 
 int cmd_check(int argc, char **argv)
@@ -211,28 +242,14 @@ int cmd_check(int argc, char **argv)
     if (options.explain)
         return explain(&options, argv[0]);
     struct blast b;
-    struct plan plan = {0};
     int list_fd = -1;
     status = blast_open(&b, &options, argv[0]);
     if (status < 0)
         status = open_list(&b, &list_fd);
     if (status < 0)
         status = blast_compile(&b);
-    if (status < 0) {
-        struct resolver_params resolver = blast_resolver(&b);
-        if (b.relay.host)
-            resolver.deny = NULL;
-        struct fault f = {0};
-        struct policies policies;
-        policies_init(&policies, b.conf, &b.relay);
-        if (!plan_make(&plan, b.list, &policies, &resolver,
-                       options.quiet || options.json, &f))
-            status = complain(&f);
-        else
-            status = options.json ? print_json(&b, &plan) : print_text(&b, &plan);
-        policies_finish(&policies);
-    }
-    plan_finish(&plan);
+    if (status < 0)
+        status = plan_and_print(&b);
     blast_close(&b);
     if (list_fd >= 0)
         close(list_fd);

@@ -24,8 +24,8 @@ enum { OPTIONS_MAX = 32, ALL = BLAST_SEND | BLAST_CHECK | BLAST_REHEARSE };
     X('D', "allow-duplicates", NULL,     ALL, "send to an address as often as it is in the list") \
     X('r', "rows",             "N[-M]",  ALL, "only these rows")                            \
     X('t', "to",               "ADDR",   ALL, "send all mail to this address instead (a proof)") \
-    X('S', "start",            "TIME",   BLAST_SEND | BLAST_REHEARSE, "begin then: HH:MM, or like 2026-11-22T08:30:00+09:00") \
-    X('U', "until",            "TIME",   BLAST_SEND | BLAST_REHEARSE, "end then: what is left gets 606") \
+    X('S', "start",            "TIME",   ALL, "begin then: HH:MM, or like 2026-11-22T08:30:00+09:00") \
+    X('U', "until",            "TIME",   ALL, "end then: what is left gets 606") \
     X('e', "explain",          "ADDR",   BLAST_CHECK, "only show how this address or domain is treated, and by which line of the settings; needs no list and no message") \
     X('q', "quiet",            NULL,     ALL, "no progress, only the sum at the end")       \
     X('J', "json",             NULL,     ALL, "progress and sum as JSON, one object a line") \
@@ -62,9 +62,10 @@ static const struct {
     {BLAST_CHECK, "check",
      "Dry run: read settings, list and message, resolve every domain, and show what "
      "would\n"
-     "be sent where, with one message as it would go out. Nothing is sent and no job "
-     "is\n"
-     "made.\n"},
+     "be sent where, when each provider would have it and what bounds that, with one\n"
+     "message as it would go out. The forecast takes it that every message is accepted "
+     "at\n"
+     "the first attempt. Nothing is sent and no job is made.\n"},
     {BLAST_REHEARSE, "rehearse",
      "The whole blast against the built-in receiver: the real list, message, DNS "
      "lookups\n"

@@ -109,20 +109,27 @@ static bool count_rows(struct plan *p, const struct recipients *list, struct fau
     return good;
 }
 
+/* A site with the number that it had when it was found. */
+struct found {
+    struct plan_site site;
+    uint32_t number;
+};
+
 static int by_rows(const void *a, const void *b)
 {
-    const struct plan_site *x = a, *y = b;
-    if (x->rows != y->rows)
-        return x->rows < y->rows ? 1 : -1;
-    return strcmp(x->name, y->name);
+    const struct found *x = a, *y = b;
+    if (x->site.rows != y->site.rows)
+        return x->site.rows < y->site.rows ? 1 : -1;
+    int names = strcmp(x->site.name, y->site.name);
+    return names ? names : x->number < y->number ? -1 : 1;
 }
 
-static void group(struct plan *p, const struct recipients *list,
-                  struct policies *policies)
+static uint32_t find_sites(struct plan *p, const struct recipients *list,
+                           struct policies *policies, struct found *sites)
 {
+    uint32_t n = 0;
     struct buf key = {0};
     struct map by_key = {0};
-    p->sites = mem_zero(p->domains_n, sizeof *p->sites);
     for (uint32_t i = 0; i < p->domains_n; i++) {
         const struct mx_set *set = p->sets[i];
         if (set->code) {
@@ -131,25 +138,42 @@ static void group(struct plan *p, const struct recipients *list,
             continue;
         }
         bool added;
+        uint32_t policy =
+            policies_number(policies, recipients_domain_name(list, i), set);
         buf_reset(&key);
-        buf_printf(&key, "%u %s",
-                   policies_number(policies, recipients_domain_name(list, i), set),
-                   set->key);
-        uint32_t number =
-            map_put(&by_key, buf_span(&key), (uint32_t)p->sites_n, &added, NULL);
-        struct plan_site *site = &p->sites[number];
-        if (added) {
-            p->sites_n++;
-            site->name = set->site;
-            site->set = set;
-        }
-        site->rows += p->rows[i];
-        site->domains++;
+        buf_printf(&key, "%u %s", policy, set->key);
+        p->site_of[i] = map_put(&by_key, buf_span(&key), n, &added, NULL);
+        struct found *found = &sites[p->site_of[i]];
+        if (added)
+            *found =
+                (struct found){{.name = set->site, .policy = policy, .set = set}, n++};
+        found->site.rows += p->rows[i];
+        found->site.domains++;
         p->resolved_rows += p->rows[i];
     }
     map_finish(&by_key);
     buf_finish(&key);
-    qsort(p->sites, (size_t)p->sites_n, sizeof *p->sites, by_rows);
+    return n;
+}
+
+static void group(struct plan *p, const struct recipients *list,
+                  struct policies *policies)
+{
+    struct found *found = mem_zero(p->domains_n, sizeof *found);
+    p->site_of = mem_zero(p->domains_n, sizeof *p->site_of);
+    p->sites_n = find_sites(p, list, policies, found);
+    qsort(found, p->sites_n, sizeof *found, by_rows);
+    p->sites = mem_zero(p->sites_n, sizeof *p->sites);
+    uint32_t *place = mem_zero(p->sites_n, sizeof *place);
+    for (uint32_t i = 0; i < p->sites_n; i++) {
+        p->sites[i] = found[i].site;
+        place[found[i].number] = i;
+    }
+    for (uint32_t i = 0; i < p->domains_n; i++)
+        if (!p->sets[i]->code)
+            p->site_of[i] = place[p->site_of[i]];
+    free(place);
+    free(found);
 }
 
 bool plan_make(struct plan *p, const struct recipients *list, struct policies *policies,
@@ -174,6 +198,7 @@ void plan_finish(struct plan *p)
     free(p->rows);
     free(p->sets);
     free(p->sites);
+    free(p->site_of);
     *p = (struct plan){0};
 }
 

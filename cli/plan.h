@@ -10,6 +10,7 @@
 struct plan_site {
     const char *name;
     uint32_t rows, domains;
+    uint32_t policy;          /* its number */
     const struct mx_set *set; /* of one of its domains, or the relay's */
 };
 
@@ -17,8 +18,9 @@ struct plan {
     uint32_t domains_n;
     uint32_t *rows;       /* of each domain */
     struct mx_set **sets; /* of each domain; with a relay they are all the same */
-    int sites_n;
+    uint32_t sites_n;
     struct plan_site *sites; /* most rows first */
+    uint32_t *site_of;       /* of each domain; valid if its set has no code */
     uint32_t resolved_rows, unresolved_rows, unresolved_domains;
     uint32_t faulty[3];    /* rows that are final from the start: 611, 800, 801 */
     uint32_t first_usable; /* a row to show as a sample; 0: none */

@@ -396,11 +396,9 @@ static void join_workers(struct engine *e)
     free(e->senders);
 }
 
-/* Descriptors bound the connections of the whole job: the soft limit is raised to the
- * hard one. */
-static uint32_t connections_possible(int loops)
+uint32_t engine_connections(int workers)
 {
-    const rlim_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_A_LOOP * (rlim_t)(loops + 1);
+    const rlim_t kept = DESCRIPTORS_KEPT + DESCRIPTORS_A_LOOP * (rlim_t)(workers + 1);
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return CONNECTIONS_MAX;
@@ -456,7 +454,7 @@ static void start(struct engine *e)
     e->worker_params.list = p->list;
     e->totals = p->totals;
     e->lanes_n =
-        p->connections_total ? p->connections_total : connections_possible(p->workers);
+        p->connections_total ? p->connections_total : engine_connections(p->workers);
     e->lanes = mem_zero(e->lanes_n, sizeof *e->lanes);
     e->began_us = engine_now_us();
     e->began_ms = engine_clock_ms();

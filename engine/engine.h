@@ -112,7 +112,7 @@ struct engine_params {
     void (*past)(void *arg, uint32_t row, struct engine_past *out);
     void (*past_done)(void *arg); /* it is not asked any more: memory may go */
     void *past_arg;
-    uint32_t connections_total; /* over all sites; 0: what RLIMIT_NOFILE allows */
+    uint32_t connections_total; /* over all sites; 0: engine_connections */
     bool rehearsal;             /* log lines get the flag */
     uint64_t seed;
     struct storm_params storm;
@@ -139,6 +139,10 @@ struct engine_params {
  * once in a process at a time. */
 bool engine_run(const struct engine_params *params, struct engine_stats *stats,
                 struct fault *f);
+
+/* How many connections descriptors allow over all sites, with so many workers. The soft
+ * limit is raised to the hard one. */
+uint32_t engine_connections(int workers);
 
 /* Append a line for each row that is final from the start (611, 800, 801), before the
  * job begins; count them and the pending ones in *totals. known: of a job that goes on,

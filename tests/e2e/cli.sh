@@ -203,7 +203,7 @@ printf 'a@null.example\tNull\n' >>list.tsv
 before=$(look)
 run 0 check -c hikyaku.conf -l list.tsv -m message.eml
 for words in '4 rows' '3 can be sent' '1 have no place to go' 'mx.one.example' 'null.example' \
-    'Subject: Hi Anna' '720'; do
+    'Subject: Hi Anna' '720' 'at the first attempt' 'BOUNDED BY'; do
     grep -qF "$words" out || die "check does not say \"$words\": $(cat out)"
 done
 "$hikyaku" check -c hikyaku.conf -l - -m message.eml --json <list.tsv >out
@@ -213,7 +213,12 @@ plan = json.load(open(sys.argv[1]))
 assert plan["rows"] == 4 and plan["sendable"] == 3 and plan["unresolved"] == 1, plan
 assert [(s["rows"], s["domains"]) for s in plan["sites"]] == [(3, 1)], plan
 assert plan["unresolved_domains"] == [{"domain": "null.example", "rows": 1, "code": 720}], plan
+forecast = plan["forecast"]
+assert forecast["sent"] == 3 and forecast["left"] == 0 and 0 < forecast["seconds"] < 10, plan
+assert [(p["rows"], p["sites"], p["end"]) for p in forecast["providers"]] == [(3, 1, forecast["end"])], plan
 P
+run 0 check -c hikyaku.conf -l list.tsv -m message.eml --start 2099-01-01T00:00:00Z
+grep -q '^forecast  from \(2098-12-31\|2099-01-01\) ' out || die "check --start: $(cat out)"
 same 'what check left behind' "$before" "$(look)"
 
 # ---- codes and results
