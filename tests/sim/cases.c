@@ -5,40 +5,6 @@
 #include "base/mem.h"
 #include "world.h"
 
-static const int64_t half_hours[] = {1800000};
-
-/* A world of calm places, one machine each; `names` is one for each place. */
-static void calm_plan(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows)
-{
-    *p = (struct plan){.seed = seed,
-                       .rows = rows,
-                       .names_n = places,
-                       .places_n = places,
-                       .machines_n = places,
-                       .connections_total = 500,
-                       .connect_limit_us = 30 * SECOND_US,
-                       .sync_us = 5000,
-                       .news_us = 500};
-    p->intervals_ms[2] = half_hours[0];
-    p->policy = (struct scheduler_policy){.retry_interval_ms = half_hours,
-                                          .retry_intervals = 1,
-                                          .lifetime_ms = 24 * 3600 * 1000,
-                                          .connections = 20,
-                                          .messages_per_connection = 100};
-    p->smtp = (struct smtp_params){.helo_name = "sender.example.com"};
-    p->smtp.session_limit_us = HOUR_US;
-    for (int i = 0; i < SMTP_STAGE_COUNT; i++)
-        p->smtp.limit_us[i] = smtp_stages[i].limit_ms * INT64_C(1000);
-    p->names = mem_zero(places, sizeof *p->names);
-    p->places = mem_zero(places, sizeof *p->places);
-    p->machines = mem_zero(places, sizeof *p->machines);
-    for (uint32_t i = 0; i < places; i++) {
-        p->names[i] = (struct name){.place = i, .ttl_s = 3600};
-        p->places[i] = (struct place){.first = i, .machines_n = 1, .good = true};
-        machine_calm(&p->machines[i], seed + i);
-    }
-}
-
 /* Runs it and frees the plan; stories and figures stay until world_finish. */
 static void run(struct world *w, struct plan *p)
 {
@@ -98,7 +64,7 @@ static int64_t time_of_others(int how, uint32_t connections_total)
 {
     struct plan p;
     struct world w;
-    calm_plan(&p, 77, 30, 6000);
+    plan_draw_calm(&p, 77, 30, 6000);
     p.connections_total = connections_total;
     p.policy.lifetime_ms = 3 * 3600 * 1000;
     spoil(&p, how);
@@ -132,7 +98,7 @@ static void case_dead(enum reach reach, uint32_t least, int code)
 {
     struct plan p;
     struct world w;
-    calm_plan(&p, 48, 1, 50);
+    plan_draw_calm(&p, 48, 1, 50);
     p.places[0].good = false;
     p.machines[0].reach = reach;
     p.machines[0].reach_until_us = NEVER;
@@ -153,7 +119,7 @@ static void case_max_attempts(void)
 {
     struct plan p;
     struct world w;
-    calm_plan(&p, 607, 1, 50);
+    plan_draw_calm(&p, 607, 1, 50);
     p.places[0].good = false;
     p.policy.max_attempts = 5;
     p.machines[0].mood.greeting = "421 4.7.0 not now";
@@ -172,7 +138,7 @@ static void case_recovers(enum reach reach)
 {
     struct plan p;
     struct world w;
-    calm_plan(&p, 5, 2, 400);
+    plan_draw_calm(&p, 5, 2, 400);
     p.places[0].good = false;
     p.machines[0].reach = reach;
     p.machines[0].reach_until_us = 5 * HOUR_US;
@@ -190,7 +156,7 @@ static void case_greylist(void)
 {
     struct plan p;
     struct world w;
-    calm_plan(&p, 450, 3, 300);
+    plan_draw_calm(&p, 450, 3, 300);
     for (int i = 0; i < 3; i++) {
         p.machines[i].mood.greylist_s = 300;
         p.machines[i].later_mood = p.machines[i].mood;
@@ -209,7 +175,7 @@ static void case_resolver_dead(void)
 {
     struct plan p;
     struct world w;
-    calm_plan(&p, 608, 10, 300);
+    plan_draw_calm(&p, 608, 10, 300);
     p.policy.lifetime_ms = 3600 * 1000;
     p.dead_until_us = 9 * HOUR_US;
     run(&w, &p); /* a good place promises: delivered, at the first attempt */
@@ -225,7 +191,7 @@ static void case_network(void)
     struct plan p;
     struct world w;
     uint32_t paid = 0;
-    calm_plan(&p, 601, 12, 600);
+    plan_draw_calm(&p, 601, 12, 600);
     for (int i = 0; i < 12; i++) {
         p.machines[i].mood.greylist_s = 300; /* so that all connect, and come again */
         p.machines[i].later_mood = p.machines[i].mood;

@@ -284,6 +284,38 @@ void plan_draw_day(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows
     p->stops = 2;
 }
 
+void plan_draw_calm(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows)
+{
+    static const int64_t half_hours[] = {1800000};
+    *p = (struct plan){.seed = seed,
+                       .rows = rows,
+                       .names_n = places,
+                       .places_n = places,
+                       .machines_n = places,
+                       .connections_total = 500,
+                       .connect_limit_us = 30 * SECOND_US,
+                       .sync_us = 5000,
+                       .news_us = 500};
+    p->intervals_ms[2] = half_hours[0];
+    p->policy = (struct scheduler_policy){.retry_interval_ms = half_hours,
+                                          .retry_intervals = 1,
+                                          .lifetime_ms = 24 * 3600 * 1000,
+                                          .connections = 20,
+                                          .messages_per_connection = 100};
+    p->smtp = (struct smtp_params){.helo_name = "sender.example.com"};
+    p->smtp.session_limit_us = HOUR_US;
+    for (int i = 0; i < SMTP_STAGE_COUNT; i++)
+        p->smtp.limit_us[i] = smtp_stages[i].limit_ms * INT64_C(1000);
+    p->names = mem_zero(places, sizeof *p->names);
+    p->places = mem_zero(places, sizeof *p->places);
+    p->machines = mem_zero(places, sizeof *p->machines);
+    for (uint32_t i = 0; i < places; i++) {
+        p->names[i] = (struct name){.place = i, .ttl_s = 3600};
+        p->places[i] = (struct place){.first = i, .machines_n = 1, .good = true};
+        machine_calm(&p->machines[i], seed + i);
+    }
+}
+
 void plan_make_list(struct plan *p)
 {
     struct rng r = {p->seed + 1};

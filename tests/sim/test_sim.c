@@ -2,6 +2,7 @@
  * test_sim --seeds FROM N        so many worlds
  * test_sim --seeds-file FILE     worlds that once broke a promise
  * test_sim --cases               the worlds that ask one question
+ * test_sim --forecast          forecasts of worlds, and what became of them
  * test_sim --day                 100,000 rows, a simulated day */
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,10 @@ int main(int argc, char **argv)
     bool trace = argc > 1 && strcmp(argv[1], "-v") == 0;
     if (argc == 2 && strcmp(argv[1], "--cases") == 0) {
         cases_run();
+        return 0;
+    }
+    if (argc == 2 && strcmp(argv[1], "--forecast") == 0) {
+        forecast_run();
         return 0;
     }
     if (argc == 2 && strcmp(argv[1], "--day") == 0) {

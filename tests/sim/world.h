@@ -8,7 +8,8 @@
  *     connection.c  what engine/connection.c does with libuv
  *     desk.c        what engine/engine.c and settle.c do around the scheduler
  *     promises.c    what must hold, in each moment and at the end
- *     cases.c       worlds that ask one question */
+ *     cases.c       worlds that ask one question
+ *     forecast.c    worlds whose end was foretold */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
@@ -155,6 +156,8 @@ struct plan {
 void plan_draw(struct plan *p, uint64_t seed);
 /* A day of usual settings, with as many rows. */
 void plan_draw_day(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows);
+/* Calm places, one machine and one name each. */
+void plan_draw_calm(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows);
 void plan_make_list(struct plan *p);
 void plan_free(struct plan *p);
 struct machine *plan_machine(struct plan *p, const struct ip *address);
@@ -359,8 +362,9 @@ struct world {
     struct buf line;
 };
 
-/* What single questions ask: test_sim --cases, --day. */
+/* What single questions ask: test_sim --cases, --forecast, --day. */
 void cases_run(void);
+void forecast_run(void);
 void cases_day(void);
 
 void world_run(struct world *w, struct plan *p);

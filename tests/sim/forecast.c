@@ -1,0 +1,221 @@
+/* Is the forecast true? The same list, names and policy are foretold (cli/forecast.h)
+ * and then sent in a world of real sessions; both are told how far the receivers are.
+ */
+#include "cli/forecast.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "world.h"
+
+enum { LATENCY_US = 25 * 1000, OFF_PERCENT = 15 };
+
+/* What its receivers are like, and we: a machine of this world has no processor. */
+static struct forecast_assumed assumed_of(const struct plan *p)
+{
+    const struct machine *m = &p->machines[0];
+    int64_t delay_us = (int64_t)m->mood.delay_ms * 1000;
+    return (struct forecast_assumed){
+        .round_trip_us = 2 * m->latency_us + delay_us,
+        /* connect, greeting, EHLO */
+        .opening_us =
+            2 * m->latency_us + m->latency_us + delay_us + 2 * m->latency_us + delay_us,
+        .bytes_a_second = 1000 * 1000 * 1000,
+    };
+}
+
+static void expect(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "broken: %s\n", what);
+    exit(1);
+}
+
+/* A forecast of the plan, whose list is made; `how` says when and within which hours.
+ */
+static void foretell(const struct plan *p, struct forecast_params how,
+                     struct forecast *out)
+{
+    uint32_t domains = recipients_domains(p->list);
+    struct mx_set **sets = mem_zero(domains, sizeof(struct mx_set *));
+    uint32_t *groups = mem_zero(domains, sizeof *groups);
+    for (uint32_t i = 0; i < domains; i++) {
+        const char *name = recipients_domain_name(p->list, i);
+        groups[i] = (uint32_t)strtoul(name + 1, NULL, 10);
+        sets[i] = plan_resolve(p, groups[i], 0, 0);
+    }
+    how.list = p->list;
+    how.sets = sets;
+    how.groups = groups;
+    how.groups_n = p->names_n;
+    how.policy = p->policy;
+    how.connections_total = p->connections_total;
+    if (!how.assumed.round_trip_us)
+        how.assumed = assumed_of(p);
+    forecast_make(out, &how);
+    expect(out->sent + out->left == p->rows, "each row is sent or left");
+    for (uint32_t i = 0; i < domains; i++)
+        mx_set_unref(sets[i]);
+    free(sets);
+    free(groups);
+}
+
+/* ---- against the truth ---- */
+
+static void compare(const char *mix, struct plan *p)
+{
+    struct world w;
+    struct forecast f;
+    for (uint32_t i = 0; i < p->machines_n; i++)
+        p->machines[i].latency_us = LATENCY_US;
+    plan_make_list(p);
+    foretell(p, (struct forecast_params){0}, &f);
+    world_run(&w, p);
+    int64_t truth_ms = (w.good_done_us - SECOND_US) / 1000;
+    int64_t off = (f.end_ms - truth_ms) * 100;
+    printf("%s: bounded by %s; %.1f s foretold, %.1f s in truth, %+.1f %%\n", mix,
+           f.groups[f.last].bound, (double)f.end_ms / 1e3, (double)truth_ms / 1e3,
+           (double)off / (double)truth_ms);
+    expect(f.left == 0, "all is foretold");
+    expect(off <= OFF_PERCENT * truth_ms && off >= -OFF_PERCENT * truth_ms, mix);
+    forecast_finish(&f);
+    world_finish(&w);
+    plan_free(p);
+}
+
+static void mix_giant(void)
+{
+    struct plan p;
+    plan_draw_calm(&p, 1, 3, 20000);
+    p.policy.message_rate = 100 * 3600;
+    compare("a giant with a rate limit", &p);
+}
+
+static void mix_small(void)
+{
+    struct plan p;
+    plan_draw_calm(&p, 2, 3000, 9000);
+    p.connections_total = 60;
+    compare("many small domains", &p);
+}
+
+static void mix_slow(void)
+{
+    struct plan p;
+    plan_draw_calm(&p, 3, 2, 1500);
+    p.policy.connections = 3;
+    for (uint32_t i = 0; i < p.machines_n; i++)
+        p.machines[i].mood.delay_ms = 800;
+    compare("few connections to slow receivers", &p);
+}
+
+static void mix_reconnecting(void)
+{
+    struct plan p;
+    plan_draw_calm(&p, 4, 3, 4000);
+    p.policy.messages_per_connection = 3;
+    p.policy.connection_rate = 5 * 3600;
+    compare("few messages a connection, and a rate of those", &p);
+}
+
+static void mix_sources(void)
+{
+    static const uint8_t sources[] = {1, 2};
+    struct plan p;
+    plan_draw_calm(&p, 5, 8, 20000);
+    p.policy.sources = sources;
+    p.policy.sources_n = 2;
+    p.policy.connections = 4;
+    p.policy.message_rate = 40 * 3600;
+    compare("several providers, two sources", &p);
+}
+
+/* ---- hours, and what else bounds ---- */
+
+/* A message a second over one connection, for three hours. */
+static void draw_line(struct plan *p)
+{
+    plan_draw_calm(p, 6, 1, 3 * 3600);
+    p->machines[0].latency_us = SECOND_US / 2;
+    p->policy.connections = 1;
+    p->policy.messages_per_connection = 0;
+    plan_make_list(p);
+}
+
+static const int64_t nine_pm_ms = INT64_C(20000) * 24 * 3600 * 1000 + 21 * 3600 * 1000;
+enum { HOUR_MS = 3600 * 1000 };
+
+static bool about(int64_t ms, int64_t expected_ms)
+{
+    return ms > expected_ms - 60000 && ms < expected_ms + 60000;
+}
+
+static void case_quiet_hours(void)
+{
+    struct plan p;
+    struct forecast f;
+    draw_line(&p);
+    foretell(
+        &p,
+        (struct forecast_params){.begin_ms = nine_pm_ms, .quiet = {22 * 60, 7 * 60}},
+        &f);
+    expect(f.left == 0 && about(f.end_ms, nine_pm_ms + 12 * HOUR_MS),
+           "an hour before the quiet ones, and two after them");
+    expect(strcmp(f.groups[0].bound, "quiet hours") == 0, "quiet hours are the reason");
+    forecast_finish(&f);
+    foretell(
+        &p,
+        (struct forecast_params){.begin_ms = nine_pm_ms, .quiet = {20 * 60, 22 * 60}},
+        &f);
+    expect(about(f.end_ms, nine_pm_ms + 4 * HOUR_MS), "begun within quiet hours");
+    forecast_finish(&f);
+    plan_free(&p);
+}
+
+static void case_until(void)
+{
+    struct plan p;
+    struct forecast f;
+    draw_line(&p);
+    foretell(&p,
+             (struct forecast_params){.begin_ms = nine_pm_ms,
+                                      .until_ms = nine_pm_ms + HOUR_MS},
+             &f);
+    expect(f.left > 7100 && f.left < 7300, "two of three hours' rows are left");
+    expect(f.groups[0].sent == f.sent, "whose rows were sent");
+    expect(f.end_ms <= nine_pm_ms + HOUR_MS, "nothing is sent after the end");
+    forecast_finish(&f);
+    plan_free(&p);
+}
+
+/* A tenth of a second of our processors for each message. */
+static void case_own(void)
+{
+    struct plan p;
+    struct forecast f;
+    plan_draw_calm(&p, 7, 20, 3000);
+    plan_make_list(&p);
+    struct forecast_assumed slow = assumed_of(&p);
+    slow.own_ns = 100 * 1000 * 1000;
+    foretell(&p, (struct forecast_params){.assumed = slow}, &f);
+    expect(about(f.end_ms, 300 * 1000), "3000 rows, ten a second");
+    expect(strcmp(f.groups[f.last].bound, "our own throughput") == 0,
+           "we are the reason");
+    forecast_finish(&f);
+    plan_free(&p);
+}
+
+void forecast_run(void)
+{
+    setenv("TZ", "UTC", 1);
+    mix_giant();
+    mix_small();
+    mix_slow();
+    mix_reconnecting();
+    mix_sources();
+    case_quiet_hours();
+    case_until();
+    case_own();
+}
