@@ -1,0 +1,87 @@
+/* Inside the forecast: what its files share. forecast.c runs the scheduler and asks for
+ * its reasons; forecast_line.c is the far end of its orders: connections and gates. */
+#ifndef CLI_FORECAST_INSIDE_H
+#define CLI_FORECAST_INSIDE_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "cli/forecast.h"
+
+enum { FORECAST_BEGIN_US = 1000 * 1000 }; /* on the false clock */
+
+/* What becomes due: a connection, or a gate that some of them wait at. */
+struct due {
+    struct heap_node node;
+    bool of_door;
+};
+
+struct door { /* connections at a gate, first come, first served */
+    struct due due;
+    struct gate *gate;
+    struct link waiting;
+};
+
+enum phase {
+    PHASE_NONE,
+    PHASE_GATE,    /* wants to connect */
+    PHASE_OPENING, /* up to the answer to the last EHLO */
+    PHASE_OPEN,
+    PHASE_CLOSING, /* QUIT is said */
+};
+
+/* One row's message is on its way while the next one's envelope is: that is a round
+ * trip for each message, as long as the next one is there in time. Under a rate MAIL is
+ * said only when nothing else is under way, as engine/connection.c does it. */
+struct connection {
+    struct due due;
+    enum phase phase;
+    uint32_t number, group;
+    uint32_t *rows; /* lent, not begun: head … end */
+    uint32_t head, end, cap;
+    uint32_t left; /* messages; UINT32_MAX: no limit */
+    bool last;
+    uint32_t body, envelope; /* rows under way; 0: none */
+    int64_t body_done_us, envelope_done_us;
+    int64_t idle_until_us; /* valid if nothing is under way */
+    struct door *connect_door, *mail_door;
+    struct link at_door;
+    int64_t opened_us, ready_us;
+};
+
+struct account {                          /* of a group */
+    int64_t open_us, own_us, renewing_us; /* of its connections: all their time, what of
+                                             it waited for us, what the limit of
+                                             messages cost */
+    int64_t held_us;                      /* by quiet hours, before its last message */
+    int views;                            /* in the present sample */
+    int64_t *why_us;                      /* by reason */
+};
+
+struct run {
+    const struct forecast_params *p;
+    struct forecast *out;
+    struct scheduler *scheduler;
+    struct heap heap;
+    struct connection *connections;
+    struct map door_of, group_of; /* by the bytes of a pointer: to a gate, to a name */
+    struct door **doors;
+    uint32_t doors_n;
+    struct account *accounts;
+    struct mx_set *nowhere;
+    int64_t now_us, own_free_ns;
+    int64_t sampled_us, sample_us; /* the last and the next sample */
+    bool held;
+    int64_t held_from_us, held_us, hold_change_us;
+    struct order order;
+};
+
+int64_t forecast_wall_ms(const struct run *r, int64_t us);
+
+/* forecast_line.c */
+void line_order(struct run *r, const struct order *o); /* carry it out */
+void line_due(struct run *r, struct due *due);         /* its time has come */
+/* What is under way ends, what is not begun comes back. */
+void line_hold(struct run *r, struct connection *c);
+
+#endif

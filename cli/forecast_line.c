@@ -1,0 +1,282 @@
+/* Connections and the gates that they wait at, as far as time goes. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cli/forecast_inside.h"
+
+enum { IDLE_US = 2 * 1000 * 1000, TICK_ROWS = 1 << 16 };
+
+/* ---- gates ---- */
+
+static struct door *door_of(struct run *r, struct gate *gate)
+{
+    if (!gate)
+        return NULL;
+    bool fresh;
+    struct span key = {(const char *)&gate, sizeof gate};
+    uint32_t number = map_put(&r->door_of, key, r->doors_n, &fresh, NULL);
+    if (fresh) {
+        struct door *door = mem_alloc(sizeof *door);
+        *door = (struct door){.due = {.of_door = true}, .gate = gate};
+        link_init(&door->waiting);
+        r->doors = mem_resize(r->doors, r->doors_n + 1, sizeof(struct door *));
+        r->doors[r->doors_n++] = door;
+    }
+    return r->doors[number];
+}
+
+/* True: it is through. Else its turn comes. */
+static bool pass(struct run *r, struct connection *c, struct door *door)
+{
+    int64_t again_us;
+    if (!door)
+        return true;
+    bool first = link_alone(&door->waiting);
+    if (first && gate_pass(door->gate, r->now_us, &again_us))
+        return true;
+    link_insert(&door->waiting, &c->at_door);
+    if (first)
+        heap_set(&r->heap, &door->due.node, again_us);
+    return false;
+}
+
+/* ---- a connection ---- */
+
+static void wake_at(struct run *r, struct connection *c, int64_t us)
+{
+    heap_set(&r->heap, &c->due.node, us);
+}
+
+static void add_rows(struct connection *c, const uint32_t *rows, int n)
+{
+    if (c->head == c->end)
+        c->head = c->end = 0;
+    if (c->end + (uint32_t)n > c->cap) {
+        c->cap = 2 * (c->end + (uint32_t)n);
+        c->rows = mem_resize(c->rows, c->cap, sizeof *c->rows);
+    }
+    memcpy(c->rows + c->end, rows, (size_t)n * sizeof *rows);
+    c->end += (uint32_t)n;
+}
+
+static void return_rows(struct run *r, struct connection *c)
+{
+    while (c->end > c->head)
+        scheduler_returned(r->scheduler, c->number, c->rows[--c->end], r->now_us);
+}
+
+static void settle(struct run *r, struct connection *c)
+{
+    static const struct settlement delivered = {
+        .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
+    struct forecast_group *group = &r->out->groups[c->group];
+    scheduler_settle(r->scheduler, c->number, c->body, &delivered, r->now_us);
+    c->body = 0;
+    group->sent++;
+    group->end_ms = r->out->end_ms = forecast_wall_ms(r, r->now_us);
+    r->accounts[c->group].held_us = r->held_us;
+    r->out->last = c->group;
+    if (++r->out->sent % TICK_ROWS == 0 && r->p->tick)
+        r->p->tick(r->p->tick_arg, r->out->sent);
+}
+
+static void close_connection(struct run *r, struct connection *c)
+{
+    struct account *a = &r->accounts[c->group];
+    a->open_us += r->now_us - c->opened_us;
+    if (c->left == 0)
+        a->renewing_us += c->ready_us - c->opened_us + r->p->assumed.round_trip_us;
+    heap_remove(&r->heap, &c->due.node);
+    link_remove(&c->at_door);
+    return_rows(r, c);
+    c->phase = PHASE_NONE;
+    scheduler_closed(r->scheduler, c->number, CLOSED_CLEAN, false, r->now_us);
+}
+
+/* The message leaves as soon as our processors have made it. */
+static void begin_body(struct run *r, struct connection *c)
+{
+    const struct forecast_assumed *a = &r->p->assumed;
+    int64_t now_ns = r->now_us * 1000;
+    int64_t from_ns = r->own_free_ns > now_ns ? r->own_free_ns : now_ns;
+    r->own_free_ns = from_ns + a->own_ns;
+    r->accounts[c->group].own_us += (from_ns - now_ns) / 1000;
+    int64_t takes_us = (int64_t)r->p->message_size * 1000000 / a->bytes_a_second;
+    if (takes_us < a->round_trip_us)
+        takes_us = a->round_trip_us;
+    c->body = c->envelope;
+    c->envelope = 0;
+    c->body_done_us = from_ns / 1000 + takes_us + a->accept_us;
+}
+
+/* Answers come in order: the one to this MAIL not before that to the dot. */
+static void begin_envelope(struct run *r, struct connection *c)
+{
+    c->envelope = c->rows[c->head++];
+    c->envelope_done_us = r->now_us + r->p->assumed.round_trip_us;
+    if (c->body && c->body_done_us > c->envelope_done_us)
+        c->envelope_done_us = c->body_done_us;
+    if (c->left != UINT32_MAX)
+        c->left--;
+}
+
+/* What may be said now, and when there is more. */
+static void speak(struct run *r, struct connection *c)
+{
+    bool waits = !link_alone(&c->at_door);
+    bool limited = c->mail_door && gate_limits(c->mail_door->gate);
+    bool free = !c->envelope && !waits && !(limited && c->body);
+    if (free && c->left > 0 && c->head < c->end) {
+        if (pass(r, c, c->mail_door))
+            begin_envelope(r, c);
+        else
+            waits = true;
+    }
+    if (c->body || c->envelope) {
+        wake_at(r, c, c->body ? c->body_done_us : c->envelope_done_us);
+        c->idle_until_us = 0;
+        return;
+    }
+    if (waits) {
+        heap_remove(&r->heap, &c->due.node);
+        return;
+    }
+    if (!c->idle_until_us)
+        c->idle_until_us = r->now_us + IDLE_US;
+    if (c->left == 0 || c->last || r->now_us >= c->idle_until_us) {
+        c->phase = PHASE_CLOSING;
+        wake_at(r, c, r->now_us + r->p->assumed.round_trip_us);
+        return;
+    }
+    wake_at(r, c, c->idle_until_us);
+}
+
+static void connect_now(struct run *r, struct connection *c)
+{
+    c->phase = PHASE_OPENING;
+    c->opened_us = r->now_us;
+    wake_at(r, c, r->now_us + r->p->assumed.opening_us);
+}
+
+static void connection_due(struct run *r, struct connection *c)
+{
+    switch (c->phase) {
+    case PHASE_OPENING:
+        c->phase = PHASE_OPEN;
+        c->ready_us = r->now_us;
+        break;
+    case PHASE_OPEN:
+        if (c->body && c->body_done_us <= r->now_us)
+            settle(r, c);
+        if (c->envelope && !c->body && c->envelope_done_us <= r->now_us)
+            begin_body(r, c);
+        break;
+    case PHASE_CLOSING:
+        close_connection(r, c);
+        return;
+    case PHASE_NONE:
+    case PHASE_GATE:
+        abort();
+    }
+    speak(r, c);
+}
+
+static void door_due(struct run *r, struct door *door)
+{
+    int64_t again_us;
+    while (!link_alone(&door->waiting)) {
+        struct connection *c =
+            CONTAINER_OF(door->waiting.next, struct connection, at_door);
+        if (!gate_pass(door->gate, r->now_us, &again_us)) {
+            heap_set(&r->heap, &door->due.node, again_us);
+            return;
+        }
+        link_remove(&c->at_door);
+        if (c->phase == PHASE_GATE) {
+            connect_now(r, c);
+            continue;
+        }
+        begin_envelope(r, c);
+        speak(r, c);
+    }
+}
+
+/* ---- orders ---- */
+
+static void open_connection(struct run *r, const struct order *o)
+{
+    struct connection *c = &r->connections[o->connection];
+    uint32_t domain = recipients_domain(r->p->list, o->rows[0]);
+    assert(c->phase == PHASE_NONE && o->rows_n > 0);
+    *c = (struct connection){
+        .phase = PHASE_GATE,
+        .number = o->connection,
+        .group = r->p->groups[domain],
+        .rows = c->rows,
+        .cap = c->cap,
+        .left = o->messages ? o->messages : UINT32_MAX,
+        .last = o->last,
+        .connect_door = door_of(r, o->connect_gate),
+        .mail_door = door_of(r, o->mail_gate),
+        .opened_us = r->now_us,
+        .ready_us = r->now_us,
+    };
+    link_init(&c->at_door);
+    map_put(&r->group_of, (struct span){(const char *)&o->site, sizeof o->site},
+            c->group, NULL, NULL);
+    add_rows(c, o->rows, o->rows_n);
+    if (pass(r, c, c->connect_door))
+        connect_now(r, c);
+}
+
+/* What waits to say MAIL and has no row any more need not wait. */
+static void leave_door(struct connection *c)
+{
+    if (c->phase == PHASE_OPEN && c->head == c->end)
+        link_remove(&c->at_door);
+}
+
+void line_order(struct run *r, const struct order *o)
+{
+    struct connection *c = &r->connections[o->connection];
+    if (o->kind == ORDER_OPEN) {
+        open_connection(r, o);
+        return;
+    }
+    if (o->kind == ORDER_MORE) {
+        add_rows(c, o->rows, o->rows_n);
+        c->last = c->last || o->last;
+    } else {
+        uint32_t keep =
+            c->phase < PHASE_OPEN && c->head < c->end ? c->rows[c->head++] : 0;
+        return_rows(r, c);
+        if (keep)
+            add_rows(c, &keep, 1);
+        leave_door(c);
+    }
+    if (c->phase == PHASE_OPEN)
+        speak(r, c);
+}
+
+void line_due(struct run *r, struct due *due)
+{
+    if (due->of_door)
+        door_due(r, CONTAINER_OF(due, struct door, due));
+    else
+        connection_due(r, CONTAINER_OF(due, struct connection, due));
+}
+
+void line_hold(struct run *r, struct connection *c)
+{
+    if (c->phase == PHASE_NONE)
+        return;
+    return_rows(r, c);
+    c->last = true;
+    if (c->phase < PHASE_OPEN) {
+        close_connection(r, c);
+    } else if (c->phase == PHASE_OPEN) {
+        leave_door(c);
+        speak(r, c);
+    }
+}
