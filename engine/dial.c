@@ -92,6 +92,7 @@ void dial_connected(struct connection *c)
     c->params = c->task->destination->smtp;
     if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
+    c->params.paced = c->task->mail_gate && gate_limits(c->task->mail_gate);
     if (c->in_clear)
         c->params.tls = SMTP_TLS_NONE;
     c->session = smtp_session_create(&c->params, now);

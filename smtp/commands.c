@@ -15,6 +15,8 @@ enum smtp_stage session_next_stage(const struct smtp_session *s, int *which_out)
         }
     if (s->finishing)
         return SMTP_QUIT;
+    if (s->params->paced && s->reset_due)
+        return SMTP_RSET;
     return s->due;
 }
 

@@ -434,7 +434,8 @@ bool smtp_session_ready(const struct smtp_session *s)
 
 bool smtp_session_idle(const struct smtp_session *s)
 {
-    return smtp_session_ready(s) && !s->pair[0].busy && s->ring_n == 0;
+    return smtp_session_ready(s) && !s->pair[0].busy && s->ring_n == 0 &&
+           !(s->params->paced && s->reset_due);
 }
 
 /* RFC 9422 4.2: those over RCPTMAX go in another transaction. */

@@ -67,6 +67,8 @@ struct smtp_params {
     const char *auth_user; /* NULL: no AUTH; else it must succeed before MAIL */
     const char *auth_password;
     bool auth_clear; /* AUTH is allowed without TLS */
+    bool paced; /* submit is called when idle only: a RSET that is due goes by itself
+                   and not with the next MAIL */
 };
 
 enum smtp_how {
@@ -197,7 +199,8 @@ unsigned smtp_session_take(struct smtp_session *s);
 /* May submit be called right now? */
 bool smtp_session_ready(const struct smtp_session *s);
 /* Ready, and a MAIL that is submitted now leaves at once: nothing is in flight, and no
- * reply is owed. A RSET may go before it. */
+ * reply is owed. Unless params.paced a RSET may go before it. Nothing signals it: ask
+ * after each receive. */
 bool smtp_session_idle(const struct smtp_session *s);
 void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
                          int64_t now_us);

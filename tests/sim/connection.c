@@ -395,6 +395,7 @@ static void connected(struct connection *c, struct machine *m)
     c->params = c->w->plan->smtp;
     if (c->order->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
+    c->params.paced = c->order->mail_gate && gate_limits(c->order->mail_gate);
     c->session = smtp_session_create(&c->params, c->w->now_us);
     c->session_began_us = c->w->now_us;
     c->wire = wire_open(c->w, m, c);
@@ -456,6 +457,7 @@ static void try_target(struct connection *c)
         return;
     }
     m->tried++;
+    promise_rate(w, c, PASSING_CONNECT);
     c->connect_began_us = w->now_us;
     c->reach = w->now_us < m->reach_until_us ? m->reach : REACH_WORKS;
     if (c->reach == REACH_SPEECHLESS)

@@ -567,6 +567,8 @@ void world_finish(struct world *w)
     free(w->lanes);
     free(w->tasks);
     free(w->news);
+    free(w->meters);
+    map_finish(&w->budgets);
     free(w->stories);
     buf_finish(&w->line);
 }

@@ -85,6 +85,8 @@ static void watch_leaving(struct world *w, struct wire *wire, const char *p, siz
             continue;
         wire->line[wire->line_n] = '\0';
         wire->line_n = 0;
+        if (wire->connection && strncmp(wire->line, "MAIL FROM:", 10) == 0)
+            promise_rate(w, wire->connection, PASSING_MAIL);
         if (strncmp(wire->line, "Message-ID: <", 13) == 0)
             wire->line_row = (uint32_t)strtoul(wire->line + 13, NULL, 10);
         if (strcmp(wire->line, ".\r\n") == 0 && wire->line_row) {

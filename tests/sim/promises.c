@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "world.h"
 
 enum {
@@ -46,12 +47,36 @@ void promise_order(struct world *w, const struct order *order)
         return;
     uint32_t same = 1;
     for (uint32_t i = 0; i < p->connections_total; i++)
-        same += w->lanes[i].open && w->lanes[i].site == order->site;
+        same +=
+            w->lanes[i].open && (p->policy.provider || w->lanes[i].site == order->site);
     promise(same <= p->policy.connections, w, "%s has %u connections at most",
             order->site, p->policy.connections);
     promise(w->lanes_open < p->connections_total, w, "%u connections at most",
             p->connections_total);
     promise(order->rows_n > 0 && order->targets_n > 0, w, "a connection has a purpose");
+}
+
+void promise_rate(struct world *w, const struct connection *c, enum passing passing)
+{
+    const struct scheduler_policy *policy = &w->plan->policy;
+    int64_t per_hour =
+        passing == PASSING_MAIL ? policy->message_rate : policy->connection_rate;
+    if (per_hour == 0)
+        return;
+    const char *name = policy->provider ? "the provider" : c->order->site;
+    bool fresh;
+    uint32_t number = map_put(&w->budgets, span_of(name), w->budgets.n, &fresh, NULL);
+    if (fresh) {
+        w->meters = mem_resize(w->meters, (number + 1) * PASSINGS, sizeof *w->meters);
+        memset(&w->meters[number * PASSINGS], 0, PASSINGS * sizeof *w->meters);
+    }
+    struct meter *m = &w->meters[number * PASSINGS + passing];
+    double rate = (double)per_hour / HOUR_US, burst = rate * SECOND_US;
+    double left = m->level - rate * (double)(w->now_us - m->at_us);
+    *m = (struct meter){1 + (left > 0 ? left : 0), w->now_us};
+    promise(m->level <= (burst > 1 ? burst : 1) + 1e-6, w,
+            "%s gets no more than %" PRId64 " %s an hour", name, per_hour,
+            passing == PASSING_MAIL ? "messages" : "connections");
 }
 
 static void promise_site(struct world *w, const struct site_view *view)

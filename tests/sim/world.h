@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "base/rng.h"
 #include "queue/flight.h"
 #include "queue/network.h"
@@ -318,6 +319,14 @@ struct story {
     int64_t first_us, due_us, lent_us, settled_us;
 };
 
+enum passing { PASSING_CONNECT, PASSING_MAIL, PASSINGS };
+
+/* What came to those who share a budget, as a bucket that leaks by the rate. */
+struct meter {
+    double level;
+    int64_t at_us;
+};
+
 struct world {
     struct plan *plan;
     int64_t now_us;
@@ -354,6 +363,8 @@ struct world {
     uint64_t taken; /* events */
     uint64_t stop_at;
 
+    struct map budgets; /* name → its number, meters[number * PASSINGS + passing] */
+    struct meter *meters;
     struct story *stories; /* from 1 */
     uint64_t pending;
     uint64_t attempts, delivered, errors, doubts, twice;
@@ -386,6 +397,8 @@ void world_log(struct world *w, const char *format, ...)
 void promise(bool holds, const struct world *w, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void promise_order(struct world *w, const struct order *order);
+/* Something has just left for those whose budget it is. */
+void promise_rate(struct world *w, const struct connection *c, enum passing passing);
 void promise_idle(struct world *w); /* no row waits while its path could take it */
 void promise_end(struct world *w);
 uint32_t row_name(const struct world *w, uint32_t row); /* its number in the plan */

@@ -355,7 +355,9 @@ static void submit(struct dialogue *d)
 
 static void take_signals(struct dialogue *d)
 {
-    for (unsigned signals; (signals = smtp_session_take(d->s)) != 0;) {
+    unsigned signals;
+    do {
+        signals = smtp_session_take(d->s);
         for (struct smtp_transaction *t; (t = smtp_session_settled(d->s)) != NULL;)
             check_settled(d, CONTAINER_OF(t, struct message, t));
         d->over |= (signals & SMTP_OVER) != 0;
@@ -366,11 +368,12 @@ static void take_signals(struct dialogue *d)
                 smtp_session_secured(d->s, d->now_us);
             /* else what was injected is read first */
         }
-        while (smtp_session_ready(d->s) && d->messages_n < MESSAGES)
+        while ((d->params.paced ? smtp_session_idle(d->s) : smtp_session_ready(d->s)) &&
+               d->messages_n < MESSAGES)
             submit(d);
         if (d->messages_n == MESSAGES && !d->over)
             smtp_session_finish(d->s, d->now_us);
-    }
+    } while (signals);
 }
 
 static bool client_writes(struct dialogue *d)
@@ -439,6 +442,7 @@ static void play(const struct script *script, uint64_t seed)
         .auth_password = "s3cret",
         .auth_clear = true,
         .session_limit_us = by_chance(d, 8) ? 200000000 : 0,
+        .paced = seed % 4 == 0,
     };
     for (int i = 0; i < SMTP_STAGE_COUNT; i++)
         d->params.limit_us[i] = (int64_t)smtp_stages[i].limit_ms * 1000;

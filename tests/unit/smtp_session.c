@@ -221,6 +221,33 @@ static void idle_is_when_nothing_is_owed(void **state)
     smtp_session_destroy(s);
 }
 
+static void who_is_paced_resets_first(void **state)
+{
+    (void)state;
+    char out[200];
+    size_t all;
+    struct smtp_params params = *limits(SMTP_PIPELINING_AUTO);
+    params.paced = true;
+    struct smtp_recipient r = {.address = "b@x", .address_n = 3};
+    struct smtp_transaction t = message(&r, 1);
+    struct smtp_session *s = greeted(&params, 0);
+    smtp_session_submit(s, &t, 0);
+    write_out(s, out, sizeof out, NULL, 0);
+    say(s, "250 ok\r\n550 no\r\n503 no\r\n", 0);
+    assert_ptr_equal(smtp_session_settled(s), &t);
+    assert_false(smtp_session_idle(s));
+    write_out(s, out, sizeof out, &all, 0);
+    assert_int_equal(all, 6);
+    assert_memory_equal(out, "RSET\r\n", 6);
+    assert_false(smtp_session_idle(s));
+    say(s, "250 ok\r\n", 0);
+    assert_true(smtp_session_idle(s));
+    smtp_session_submit(s, &t, 0);
+    write_out(s, out, sizeof out, &all, 0);
+    assert_memory_equal(out, "MAIL FROM:<a@b>\r\n", 17);
+    smtp_session_destroy(s);
+}
+
 static void a_warm_session_allocates_nothing(void **state)
 {
     (void)state;
@@ -401,6 +428,7 @@ int main(void)
         cmocka_unit_test(times_of_each_stage),
         cmocka_unit_test(ready_comes_as_long_as_there_is_room),
         cmocka_unit_test(idle_is_when_nothing_is_owed),
+        cmocka_unit_test(who_is_paced_resets_first),
         cmocka_unit_test(a_warm_session_allocates_nothing),
         cmocka_unit_test(credentials_are_marked),
         cmocka_unit_test(a_password_said_back_is_not_kept),
