@@ -1,23 +1,19 @@
 /* The sections domain and mx: which of them match a destination, and what they make of
  * its policy. */
 #include <assert.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/pattern.h"
 #include "conf/conf.h"
 #include "conf/settings.h"
 
 static bool matches_host(const char *pattern, struct span hosts)
 {
-    char name[256];
     while (hosts.n) {
         const char *comma = memchr(hosts.p, ',', hosts.n);
         size_t n = comma ? (size_t)(comma - hosts.p) : hosts.n;
-        size_t kept = n < sizeof name - 1 ? n : sizeof name - 1;
-        memcpy(name, hosts.p, kept);
-        name[kept] = '\0';
-        if (fnmatch(pattern, name, 0) == 0)
+        if (pattern_is_host(pattern, (struct span){hosts.p, n}))
             return true;
         n += comma != NULL;
         hosts = (struct span){hosts.p + n, hosts.n - n};
@@ -25,19 +21,11 @@ static bool matches_host(const char *pattern, struct span hosts)
     return false;
 }
 
-/* "*.name": is the domain below it? */
-static bool is_below(const char *pattern, struct span domain)
-{
-    struct span tail = span_of(pattern + 1); /* with its dot */
-    return pattern[0] == '*' && domain.n > tail.n &&
-           memcmp(domain.p + domain.n - tail.n, tail.p, tail.n) == 0;
-}
-
 static bool matches(const struct conf_rule *r, struct span domain, struct span hosts)
 {
     if (r->mx)
         return matches_host(r->pattern, hosts);
-    return is_below(r->pattern, domain) || span_equal(span_of(r->pattern), domain);
+    return pattern_is_domain(r->pattern, domain);
 }
 
 /* Does it come before that one? Both match the same destination. */
