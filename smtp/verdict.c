@@ -279,6 +279,24 @@ struct verdict verdict_of_result(const struct smtp_result *r, bool remote,
     return v;
 }
 
+/* Only RCPT and the dot can tell of an address. */
+static bool tells_of_address(const char *step)
+{
+    return strcmp(step, "wait-rcpt") == 0 || strcmp(step, "wait-end") == 0 ||
+           strcmp(step, "reply-end") == 0;
+}
+
+void verdict_treat_as(struct verdict *v, int code)
+{
+    struct verdict as = look_up(code, v->step);
+    v->outcome = as.outcome == OUTCOME_ABSENT && !tells_of_address(v->step)
+                     ? OUTCOME_ERROR
+                     : as.outcome;
+    v->next_host = v->generic = false;
+    if (code == 850)
+        v->code = code;
+}
+
 struct verdict verdict_of_code(int code, const char *stage, bool remote)
 {
     struct verdict v = look_up(code, stage);

@@ -61,6 +61,7 @@ header 'ares' 'resolver/resolver[a-z_]*\.[ch]' 'ares.h: resolver.c alone'
 header 'openssl/' 'message/identity\.c|message/dkim\.c|smtp/tls\.c' 'OpenSSL: identity.c, dkim.c, tls.c'
 header 'confuse\.h' 'conf/[a-z_]*\.[ch]' 'confuse.h: conf/ alone'
 header 'idn2\.h' 'base/address\.c' 'idn2.h: address.c alone'
+header 'pcre2\.h' 'smtp/reaction\.c' 'pcre2.h: reaction.c alone'
 header 'isa-l' 'base/crc32c\.c' 'ISA-L: crc32c.c alone'
 header 'pthread\.h|threads\.h' '-' 'threads: through uv.h in engine/ alone'
 
