@@ -131,11 +131,19 @@ static int make_relay(struct blast *b)
     return relay_open(&b->relay, b->conf, &f) ? -1 : complain(&f);
 }
 
+static int make_replies(struct blast *b)
+{
+    struct fault f = {0};
+    return replies_open(&b->replies, b->conf, &f) ? -1 : complain(&f);
+}
+
 int blast_ready(struct blast *b)
 {
     int status = make_deny(b);
     if (status < 0)
         status = make_relay(b);
+    if (status < 0)
+        status = make_replies(b);
     if (status < 0)
         status = check_tls(b);
     return status >= 0 ? status : read_message(b);
@@ -226,6 +234,7 @@ void blast_close(struct blast *b)
     recipients_free(b->list);
     deny_free(b->deny);
     relay_close(&b->relay);
+    replies_close(&b->replies);
     conf_free(b->conf);
     buf_finish(&b->message);
 }

@@ -5,6 +5,7 @@
 
 #include "cli/options.h"
 #include "cli/relay.h"
+#include "cli/replies.h"
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "queue/job.h"
@@ -20,6 +21,7 @@ struct blast {
     struct template *template;
     struct deny *deny;
     struct relay relay;
+    struct replies replies;
     int64_t created_ms, start_ms, until_ms; /* the latter 0: none */
     uint8_t secret[BLAST_SECRET];
 };

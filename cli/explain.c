@@ -57,7 +57,32 @@ static void print_keys(const struct conf *conf, const int *rules, int n)
     buf_finish(&lines);
 }
 
-static int explain_domain(const struct conf *conf, const char *domain)
+/* The reply rules that could match what these hosts say, as they are asked. */
+static void print_replies(const struct conf *conf, const struct replies *replies,
+                          struct span domain, struct span hosts)
+{
+    printf("\n%-16s %-24s %s\n", "REPLY", "FROM", "REACTION");
+    for (int i = 0; i < conf->replies_n; i++) {
+        const struct conf_reply *r = &conf->replies[i];
+        bool concerns = reaction_concerns(&replies->rules[i], hosts, domain);
+        for (struct span rest = hosts; !concerns && rest.n;) {
+            const char *comma = memchr(rest.p, ',', rest.n);
+            size_t n = comma ? (size_t)(comma - rest.p) : rest.n;
+            concerns =
+                reaction_concerns(&replies->rules[i], (struct span){rest.p, n}, domain);
+            n += comma != NULL;
+            rest = (struct span){rest.p + n, rest.n - n};
+        }
+        struct buf what = {0};
+        conf_reply_what(&what, r);
+        if (concerns)
+            printf("%-16s %-24s %s\n", r->title, r->place, buf_cstr(&what));
+        buf_finish(&what);
+    }
+}
+
+static int explain_domain(const struct conf *conf, const struct replies *replies,
+                          const char *domain)
 {
     struct fault f = {0};
     int *rules = mem_zero((size_t)conf->rules_n + 1, sizeof *rules), n = 0;
@@ -85,6 +110,8 @@ static int explain_domain(const struct conf *conf, const char *domain)
         print_budget(conf, rules, n);
     }
     print_keys(conf, rules, n);
+    print_replies(conf, replies, relayed ? (struct span){0} : span_of(domain),
+                  policies_hosts(set));
     mx_set_unref(set);
     free(rules);
     return 0;
@@ -106,7 +133,11 @@ int explain(const struct blast_options *options, const char *command)
     struct conf *conf = conf_load(options->config, false, &f);
     if (!conf)
         return complain(&f);
-    int status = explain_domain(conf, address.text + address.domain_at);
+    struct replies replies = {0};
+    int status = replies_open(&replies, conf, &f)
+                     ? explain_domain(conf, &replies, address.text + address.domain_at)
+                     : complain(&f);
+    replies_close(&replies);
     conf_free(conf);
     return status;
 }

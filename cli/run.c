@@ -127,13 +127,17 @@ static bool reload(void *arg, struct engine_params *out, struct fault *f)
     char *own = run_path(s->run->job, "job.conf");
     struct conf *conf = conf_load(config ? config : own, !config, f);
     free(own);
-    if (!conf || !policies_take(&s->policies, conf, f)) {
+    struct replies replies = {0};
+    if (!conf || !replies_open(&replies, conf, f) ||
+        !policies_take(&s->policies, conf, f)) {
+        replies_close(&replies);
         conf_free(conf);
         return false;
     }
     struct blast *fresh = mem_alloc(sizeof *fresh);
     *fresh = *s->run->blast;
     fresh->conf = conf;
+    fresh->replies = replies;
     s->kept = mem_resize(s->kept, (size_t)s->kept_n + 1, sizeof *s->kept);
     s->kept[s->kept_n++] = fresh;
     *out = make_params(s, fresh);
@@ -143,6 +147,7 @@ static bool reload(void *arg, struct engine_params *out, struct fault *f)
 static void end_source(struct source *s)
 {
     for (int i = 0; i < s->kept_n; i++) {
+        replies_close(&s->kept[i]->replies);
         conf_free(s->kept[i]->conf);
         explicit_bzero(s->kept[i], sizeof *s->kept[i]); /* the relay's password */
         free(s->kept[i]);

@@ -47,11 +47,12 @@ static void fill_options(struct options *o)
                 *next++ = (cfg_opt_t)CFG_STR(s->name, s->fallback, CFGF_NONE);
         }
         for (int i = SECTION_TOP + 1; i < SECTION_COUNT; i++)
-            if (i == SECTION_DOMAIN || i == SECTION_MX) {
+            if (i == SECTION_DOMAIN || i == SECTION_MX || i == SECTION_REPLY) {
                 if (section == SECTION_TOP)
-                    *next++ =
-                        (cfg_opt_t)CFG_SEC(sections[i].name, o->of[SECTION_POLICY],
-                                           CFGF_MULTI | CFGF_TITLE);
+                    *next++ = (cfg_opt_t)CFG_SEC(
+                        sections[i].name,
+                        o->of[i == SECTION_REPLY ? SECTION_REPLY : SECTION_POLICY],
+                        CFGF_MULTI | CFGF_TITLE);
             } else if ((int)sections[i].parent == section) {
                 *next++ = (cfg_opt_t)CFG_SEC(sections[i].name, o->of[i], CFGF_NONE);
             }
@@ -132,9 +133,13 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:
     case KIND_END_TIMEOUT:
+    case KIND_ACTION:
+    case KIND_SCOPE:
     case KIND_SERVERS:
     case KIND_NETWORKS:
     case KIND_DURATIONS:
+    case KIND_MX_HOSTS:
+    case KIND_DOMAINS:
     case KIND_COUNT:
         break;
     }
@@ -167,12 +172,22 @@ static bool take_values(const struct setting *s, cfg_t *in, const struct scan *s
     return good;
 }
 
+/* Of a section that may be missing, or be there often. */
+static bool take_default(const struct setting *s, const char *file, struct conf *c,
+                         struct fault *f)
+{
+    return setting_is_list(s) ||
+           value_take(s, s->fallback, (struct place){file, 0}, c, f);
+}
+
 static bool take_setting(const struct setting *s, cfg_t *cfg, const struct scan *scan,
                          const char *path, struct conf *c, struct fault *f)
 {
     struct place at = scan->keys[s - settings];
     if (at.line == 0)
         at.file = path ? path : "settings";
+    if (s->section == SECTION_REPLY)
+        return take_default(s, at.file, c, f);
     if (!asks_machine(s, scan))
         return take_values(s, section_of(cfg, s->section), scan, NULL, at, c, f);
     struct buf asked = {0};
@@ -189,29 +204,78 @@ static struct place *copy_places(const struct place *from)
     return to;
 }
 
-/* The sections domain and mx. libConfuse keeps each kind by itself. */
-static bool take_rules(cfg_t *cfg, const struct scan *scan, struct conf *c,
+static struct conf *new_values(const struct scan_rule *from)
+{
+    struct conf *values = mem_zero(1, sizeof *values);
+    values->given = copy_places(from->keys);
+    return values;
+}
+
+/* A section domain or mx: what it gives alone. */
+static bool take_rule(cfg_t *in, const struct scan *scan, const struct scan_rule *from,
+                      struct conf *c, struct fault *f)
+{
+    struct conf *values = new_values(from);
+    bool good = true;
+    c->rules = mem_resize(c->rules, (size_t)c->rules_n + 1, sizeof *c->rules);
+    c->rules[c->rules_n++] = (struct conf_rule){from->section == SECTION_MX,
+                                                mem_strdup(from->pattern), values};
+    for (const struct setting *s = settings; good && s < settings + SETTING_COUNT;
+         s++) {
+        struct place key = from->keys[s - settings];
+        if (key.line)
+            good = take_values(
+                s, s->section == SECTION_TIMEOUT ? cfg_getsec(in, "timeout") : in, scan,
+                from, key, values, f);
+    }
+    return good;
+}
+
+static bool scope_fits(const struct conf_reaction *reply, struct place at,
                        struct fault *f)
 {
-    unsigned at[2] = {0};
+    bool about_us = reply->action.word == CONF_ACTION_SUSPEND ||
+                    reply->action.word == CONF_ACTION_SLOW;
+    return about_us || reply->scope <= CONF_SCOPE_RCPT ||
+           place_fault(f, -7, at,
+                       "reply.scope can only be rcpt unless its action is suspend or "
+                       "slow");
+}
+
+static bool take_reply(cfg_t *in, const struct scan *scan, const struct scan_rule *from,
+                       struct conf *c, bool shipped, struct fault *f)
+{
+    struct conf *values = new_values(from);
+    struct buf place = {0};
+    buf_printf(&place, "%s:%d", from->at.file, from->at.line);
+    c->replies = mem_resize(c->replies, (size_t)c->replies_n + 1, sizeof *c->replies);
+    c->replies[c->replies_n++] = (struct conf_reply){
+        mem_strdup(from->pattern), mem_strdup(buf_cstr(&place)), shipped, values};
+    buf_finish(&place);
     bool good = true;
-    c->rules = mem_zero((size_t)scan_rules(scan), sizeof *c->rules);
-    for (; good && c->rules_n < scan_rules(scan); c->rules_n++) {
-        const struct scan_rule *from = scan_rule(scan, c->rules_n);
-        struct conf *values = mem_zero(1, sizeof *values);
-        cfg_t *in = cfg_getnsec(cfg, from->mx ? "mx" : "domain", at[from->mx]++);
+    for (const struct setting *s = settings; good && s < settings + SETTING_COUNT;
+         s++) {
+        struct place key = from->keys[s - settings];
+        if (s->section == SECTION_REPLY)
+            good = key.line ? take_values(s, in, scan, from, key, values, f)
+                            : take_default(s, from->at.file, values, f);
+    }
+    return good && scope_fits(&values->reply, from->keys[SETTING_REPLY_scope], f);
+}
+
+/* The sections domain, mx and reply. libConfuse keeps each kind by itself. */
+static bool take_titled(cfg_t *cfg, const struct scan *scan, struct conf *c,
+                        bool shipped, struct fault *f)
+{
+    unsigned at[SECTION_COUNT] = {0};
+    bool good = true;
+    for (int i = 0; good && i < scan_rules(scan); i++) {
+        const struct scan_rule *from = scan_rule(scan, i);
+        cfg_t *in = cfg_getnsec(cfg, sections[from->section].name, at[from->section]++);
         assert(in);
-        values->given = copy_places(from->keys);
-        c->rules[c->rules_n] =
-            (struct conf_rule){from->mx, mem_strdup(from->pattern), values};
-        for (const struct setting *s = settings; good && s < settings + SETTING_COUNT;
-             s++) {
-            struct place key = from->keys[s - settings];
-            if (key.line)
-                good = take_values(
-                    s, s->section == SECTION_TIMEOUT ? cfg_getsec(in, "timeout") : in,
-                    scan, from, key, values, f);
-        }
+        good = from->section == SECTION_REPLY
+                   ? take_reply(in, scan, from, c, shipped, f)
+                   : take_rule(in, scan, from, c, f);
     }
     return good;
 }
@@ -236,6 +300,23 @@ static void spare_relay(struct conf *c)
         c->policy.connection_rate = 0;
 }
 
+static bool take_shipped(struct conf *c, struct fault *f)
+{
+    struct scan scan = {0};
+    struct options *options = mem_zero(1, sizeof *options);
+    fill_options(options);
+    cfg_t *cfg = cfg_init(options->of[SECTION_TOP], CFGF_NONE);
+    if (!cfg)
+        die_oom();
+    bool good = scan_read_text(&scan, "receivers.conf",
+                               (struct span){conf_receivers, conf_receivers_n}, f) &&
+                parse(cfg, &scan, f) && take_titled(cfg, &scan, c, true, f);
+    cfg_free(cfg);
+    free(options);
+    scan_finish(&scan);
+    return good;
+}
+
 struct conf *conf_load(const char *path, bool is_job, struct fault *f)
 {
     struct conf *c = mem_zero(1, sizeof *c);
@@ -252,7 +333,9 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
         for (int i = 0; good && i < SETTING_COUNT; i++)
             if (asks_machine(&settings[i], &scan) == last)
                 good = take_setting(&settings[i], cfg, &scan, path, c, f);
-    good = good && take_rules(cfg, &scan, c, f);
+    good = good && take_titled(cfg, &scan, c, false, f);
+    if (good && c->receivers)
+        good = take_shipped(c, f);
     cfg_free(cfg);
     free(options);
     c->given = copy_places(scan.keys);
@@ -278,6 +361,12 @@ void conf_free(struct conf *c)
         conf_free(c->rules[i].values);
     }
     free(c->rules);
+    for (int i = 0; i < c->replies_n; i++) {
+        free(c->replies[i].title);
+        free(c->replies[i].place);
+        conf_free(c->replies[i].values);
+    }
+    free(c->replies);
     free(c->given);
     arena_finish(&c->names);
     free(c);

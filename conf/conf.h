@@ -52,6 +52,28 @@ enum conf_end_timeout {
     CONF_END_TIMEOUT_FAIL
 };
 
+enum conf_scope {
+    CONF_SCOPE_AUTO,
+    CONF_SCOPE_RCPT,
+    CONF_SCOPE_PATH,
+    CONF_SCOPE_SITE,
+    CONF_SCOPE_SOURCE
+};
+
+enum conf_action_word {
+    CONF_ACTION_RETRY,
+    CONF_ACTION_FAIL,
+    CONF_ACTION_SUSPEND,
+    CONF_ACTION_SLOW,
+    CONF_ACTION_RECONNECT,
+    CONF_ACTION_TREAT_AS
+};
+
+struct conf_action {
+    enum conf_action_word word;
+    int code; /* of TREAT_AS */
+};
+
 /* What a kind of setting is in a struct. A string is never NULL. */
 #define CONF_TYPE_HOSTNAME    char *
 #define CONF_TYPE_PATH        char * /* absolute */
@@ -69,6 +91,10 @@ enum conf_end_timeout {
 #define CONF_TYPE_TLS_VERSION enum conf_tls_version
 #define CONF_TYPE_RELAY_TLS   enum conf_relay_tls
 #define CONF_TYPE_END_TIMEOUT enum conf_end_timeout
+#define CONF_TYPE_ACTION      struct conf_action
+#define CONF_TYPE_SCOPE       enum conf_scope
+#define CONF_TYPE_MX_HOSTS    struct conf_strings   /* patterns, lower case */
+#define CONF_TYPE_DOMAINS     struct conf_strings   /* the same, A-labels */
 #define CONF_TYPE_SERVERS     struct conf_strings   /* none: those of resolv.conf */
 #define CONF_TYPE_NETWORKS    struct conf_strings   /* words and networks, or none */
 #define CONF_TYPE_DURATIONS   struct conf_durations /* at least one; the last repeats */
@@ -97,6 +123,11 @@ struct conf_policy { /* retry_interval, lifetime … */
     struct conf_timeout timeout;
 };
 
+struct conf_reaction { /* text, mx, domains … */
+#define REPLY(name, member, kind, ...) CONF_TYPE_##kind member;
+#include "conf/settings.def"
+};
+
 /* The job { } section: written into SPOOL/JOB/job.conf, never accepted in a user's
  * file: there id is "" and all else empty, 0 or false. first_row and last_row 0: all
  * rows. */
@@ -112,8 +143,11 @@ struct conf { /* hostname, spool … */
     struct conf_storm storm;
     struct conf_policy policy;
     struct conf_job job;
-    struct conf_rule *rules; /* in the order of the files */
+    struct conf_reaction reply; /* of a struct conf_reply's values; here the defaults */
+    struct conf_rule *rules;    /* in the order of the files */
     int rules_n;
+    struct conf_reply *replies; /* likewise, and behind them those of the program */
+    int replies_n;
     struct place *given; /* where each setting stands; conf/'s own */
     struct arena names;  /* of files, for the places */
 };
@@ -124,6 +158,14 @@ struct conf_rule {
     bool mx;
     char *pattern;       /* lower case, A-labels; of a domain: "name" or "*.name" */
     struct conf *values; /* what it gives stands in values->policy, and nothing else */
+};
+
+/* A section reply "…" { }. */
+struct conf_reply {
+    char *title;
+    char *place;         /* "FILE:LINE" */
+    bool shipped;        /* it came with the program: receivers.conf */
+    struct conf *values; /* in values->reply, all keys */
 };
 
 /* Read a settings file. path NULL: all defaults. A job { } section is allowed only with
@@ -158,6 +200,12 @@ int conf_budget(const struct conf *c, const int *rules, int n);
 void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n);
 /* Have both the same sections, in the same order? */
 bool conf_same_rules(const struct conf *a, const struct conf *b);
+
+/* Where a key of it stands, "FILE:LINE"; its title if it is not given. */
+void conf_reply_place(struct buf *out, const struct conf_reply *r, const char *key);
+/* The keys that it gives, as in a file; and what it does: "suspend for 10m, text …". */
+void conf_reply_print(struct buf *out, const struct conf_reply *r);
+void conf_reply_what(struct buf *out, const struct conf_reply *r);
 
 /* docs/settings.md, made from the table. */
 void conf_document(struct buf *out);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@ enum {
     NESTING_MAX = 16,  /* braces inside braces; the grammar needs 3 */
     VARIABLE_MAX = 64, /* bytes of a name in ${} */
     RULES_MAX = 1000,
+    REPLY_TITLE_MAX = 20,
 };
 
 enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_MARK };
@@ -333,7 +335,7 @@ static bool include(struct reader *r, enum conf_section in)
 }
 
 /* Of a domain "name" or "*.name"; A-labels as in an address. */
-static bool domain_pattern(struct span text, struct buf *out)
+bool pattern_of_domain(struct span text, struct buf *out)
 {
     struct span name = text;
     if (span_starts_nocase(text, SPAN("*."))) {
@@ -351,7 +353,7 @@ static bool domain_pattern(struct span text, struct buf *out)
     return good;
 }
 
-static bool mx_pattern(struct span text, struct buf *out)
+bool pattern_of_hosts(struct span text, struct buf *out)
 {
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
@@ -364,58 +366,82 @@ static bool mx_pattern(struct span text, struct buf *out)
     return text.n > 0 && text.n <= ADDRESS_MAX;
 }
 
+static bool reply_title(struct span text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!text.p[i] || !strchr("0123456789xX. ", text.p[i]))
+            return false;
+    buf_add_span(out, text);
+    return text.n > 0 && text.n <= REPLY_TITLE_MAX;
+}
+
+static const struct {
+    bool (*take)(struct span text, struct buf *out);
+    const char *form;
+} titles[SECTION_COUNT] = {
+    [SECTION_DOMAIN] = {pattern_of_domain, "a domain, or *. and a domain"},
+    [SECTION_MX] = {pattern_of_hosts, "a pattern of host names, with * and ?"},
+    [SECTION_REPLY] = {reply_title, "a code such as 421, 4.7.28 or 550 5.7.1"},
+};
+
 /* Its name is taken as it stands. */
-static bool begin_rule(struct reader *r, bool mx, const struct token *title)
+static bool begin_rule(struct reader *r, enum conf_section section,
+                       const struct token *title)
 {
     struct span text = title->text;
     if (title->kind == TOKEN_STRING)
         text = (struct span){text.p + 1, text.n - 2};
     struct buf pattern = {0};
-    bool good = mx ? mx_pattern(text, &pattern) : domain_pattern(text, &pattern);
+    bool good = titles[section].take(text, &pattern);
     struct scan *s = r->scan;
-    struct scan_rule fresh = {.mx = mx, .at = title->at, .values = s->values.n};
+    struct scan_rule fresh = {
+        .section = section, .at = title->at, .values = s->values.n};
     fresh.pattern = arena_strndup(&s->names, buf_cstr(&pattern), pattern.n);
     buf_finish(&pattern);
     if (!good)
         return place_fault(r->f, -7, title->at, "%s must be %s, not %.*s",
-                           mx ? "mx" : "domain",
-                           mx ? "a pattern of host names, with * and ?"
-                              : "a domain, or *. and a domain",
+                           sections[section].name, titles[section].form,
                            (int)title->text.n, title->text.p);
-    for (int i = 0; i < scan_rules(s); i++) {
+    for (int i = 0; section != SECTION_REPLY && i < scan_rules(s); i++) {
         const struct scan_rule *other = scan_rule(s, i);
-        if (other->mx == mx && strcmp(other->pattern, fresh.pattern) == 0)
+        if (other->section == section && strcmp(other->pattern, fresh.pattern) == 0)
             return place_fault(
                 r->f, -7, title->at, "%s \"%s\" is given twice, first at %s:%d",
-                mx ? "mx" : "domain", fresh.pattern, other->at.file, other->at.line);
+                sections[section].name, fresh.pattern, other->at.file, other->at.line);
     }
     r->rule = scan_rules(s);
     if (r->rule == RULES_MAX)
-        return place_fault(r->f, -7, title->at, "more than %d sections domain and mx",
-                           RULES_MAX);
+        return place_fault(r->f, -7, title->at,
+                           "more than %d sections domain, mx and reply", RULES_MAX);
     buf_add(&s->rules, &fresh, sizeof fresh);
     return true;
 }
 
 static bool statements(struct reader *r, enum conf_section in);
 
-/* Behind the keyword domain or mx. */
-static bool rule(struct reader *r, bool mx)
+/* Behind the keyword domain, mx or reply. libConfuse would make one section of two with
+ * the same title: a reply's is its number. */
+static bool rule(struct reader *r, enum conf_section section)
 {
     struct token t;
     if (!next(r, &t))
         return false;
     if (t.kind != TOKEN_WORD && t.kind != TOKEN_STRING)
         return unexpected(r, &t, "a name in quotes");
-    if (!begin_rule(r, mx, &t))
+    if (!begin_rule(r, section, &t))
         return false;
+    char number[16];
+    snprintf(number, sizeof number, "%d", r->rule);
+    if (section == SECTION_REPLY)
+        t.text = span_of(number);
     emit(r, &t);
     if (!next(r, &t))
         return false;
     if (!is_mark(&t, '{'))
         return unexpected(r, &t, "{");
     emit(r, &t);
-    bool good = statements(r, SECTION_POLICY);
+    bool good =
+        statements(r, section == SECTION_REPLY ? SECTION_REPLY : SECTION_POLICY);
     r->rule = -1;
     return good;
 }
@@ -457,12 +483,12 @@ static bool statements(struct reader *r, enum conf_section in)
             return unknown(r, in, &t);
         if (key && r->rule >= 0 && setting_is_global(key))
             return unknown(r, in, &t);
-        bool titled = section == SECTION_DOMAIN || section == SECTION_MX;
+        bool titled = section < SECTION_COUNT && titles[section].take;
         if (!titled && !once(r, noted(r, key, section), &t))
             return false;
         emit(r, &t);
         if (titled) {
-            if (!rule(r, section == SECTION_MX))
+            if (!rule(r, section))
                 return false;
             continue;
         }
@@ -498,6 +524,17 @@ static bool load(struct buf *out, int fd)
     }
 }
 
+static bool read_text(struct reader *r, const char *file, struct span text,
+                      enum conf_section in)
+{
+    r->p = text.p;
+    r->end = text.p + text.n;
+    r->at = (struct place){file, 1};
+    if (text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0)
+        r->p += 3; /* byte-order mark */
+    return whole(*r) && statements(r, in);
+}
+
 static bool read_file(struct reader *r, const char *path, struct place from,
                       enum conf_section in)
 {
@@ -518,12 +555,7 @@ static bool read_file(struct reader *r, const char *path, struct place from,
     close(fd);
     if (good) {
         buf_reserve(&bytes, 1); /* an empty file, too, has an address */
-        r->p = bytes.p;
-        r->end = bytes.p + bytes.n;
-        r->at = (struct place){file, 1};
-        if (bytes.n >= 3 && memcmp(bytes.p, "\xef\xbb\xbf", 3) == 0)
-            r->p += 3; /* byte-order mark */
-        good = whole(*r) && statements(r, in);
+        good = read_text(r, file, buf_span(&bytes), in);
     }
     buf_finish(&bytes);
     return good;
@@ -533,6 +565,12 @@ bool scan_read(struct scan *s, const char *path, bool is_job, struct fault *f)
 {
     struct reader r = {.scan = s, .is_job = is_job, .rule = -1, .f = f};
     return read_file(&r, path, (struct place){path, 0}, SECTION_TOP);
+}
+
+bool scan_read_text(struct scan *s, const char *name, struct span text, struct fault *f)
+{
+    struct reader r = {.scan = s, .rule = -1, .f = f};
+    return read_text(&r, name, text, SECTION_TOP);
 }
 
 void scan_finish(struct scan *s)

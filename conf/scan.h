@@ -23,9 +23,9 @@ struct scan_value {
     int rule; /* its number; -1: none */
 };
 
-struct scan_rule { /* domain "…" { } or mx "…" { } */
-    bool mx;
-    char *pattern; /* as in struct conf_rule; in scan->names */
+struct scan_rule { /* domain "…" { }, mx "…" { } or reply "…" { } */
+    enum conf_section section;
+    char *pattern; /* as in struct conf_rule, or the title; in scan->names */
     struct place at;
     struct place keys[SETTING_COUNT];
     struct place timeout; /* its section timeout { } */
@@ -35,6 +35,9 @@ struct scan_rule { /* domain "…" { } or mx "…" { } */
 /* Read path and what it includes. false: *f is set. Either way scan_finish; places live
  * until then. s begins zeroed. */
 bool scan_read(struct scan *s, const char *path, bool is_job, struct fault *f);
+/* The same of a text that is a file of that name for people. */
+bool scan_read_text(struct scan *s, const char *name, struct span text,
+                    struct fault *f);
 void scan_finish(struct scan *s);
 
 /* Where line n of the text (from 1) comes from. */

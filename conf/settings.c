@@ -60,6 +60,20 @@ const struct section sections[SECTION_COUNT] = {
          "The same for all domains one of whose most preferred MX hosts has such a "
          "name: `mx '*.google.com' { connections = 5 }`. `*` stands for any "
          "characters, dots too, `?` for one. A domain without MX is its own host."},
+    [SECTION_REPLY] =
+        {"reply", SECTION_TOP, "reply \"CODE\" { }",
+         "What is done when a receiver says something: `reply \"421 4.7.28\" { mx = "
+         "'*.google.com' action = suspend for = 10m }`. The title is a code (`421`, "
+         "`4xx`), an enhanced code (`4.7.28`, `4.7.x`, in whatever reply), or both; "
+         "several sections may have the same. The first one in the order of the files "
+         "that matches is obeyed; yours come before those of the program. The log "
+         "keeps the server's own code and words. Codes are sure, texts change: let "
+         "`text` be short.\n"
+         "\n"
+         "With a relay it is the relay that replies: sections with `mx` or `domain` "
+         "match nothing then. A reload takes reply sections anew. `for`, `scope` and "
+         "`connections` belong to some actions only; a `scope` that does not fit is an "
+         "error."},
     [SECTION_JOB] = {"job", SECTION_TOP, "", ""},
 };
 

@@ -12,6 +12,7 @@ enum conf_section {
     SECTION_TIMEOUT,
     SECTION_DOMAIN, /* these two have a name each, and the keys of policy */
     SECTION_MX,
+    SECTION_REPLY, /* a code each, and keys of its own */
     SECTION_JOB,
     SECTION_COUNT
 };
@@ -35,14 +36,18 @@ enum setting_kind {
     KIND_RATE,
     KIND_YESNO,
     KIND_HOURS,
-    KIND_PIPELINING, /* from here to END_TIMEOUT: one word of some */
+    KIND_ACTION,
+    KIND_PIPELINING, /* from here to SCOPE: one word of some */
     KIND_TLS,
     KIND_TLS_VERSION,
     KIND_RELAY_TLS,
     KIND_END_TIMEOUT,
+    KIND_SCOPE,
     KIND_SERVERS, /* from here on: lists */
     KIND_NETWORKS,
     KIND_DURATIONS,
+    KIND_MX_HOSTS,
+    KIND_DOMAINS,
     KIND_COUNT
 };
 
@@ -103,6 +108,18 @@ bool value_take(const struct setting *s, const char *text, struct place at,
 void value_put(struct buf *out, const struct setting *s, const struct conf *c);
 /* What a value may be: "a whole number from 0 to 256". */
 void value_range(struct buf *out, const struct setting *s);
+/* The bytes of conf/receivers.conf: the reply rules that come with the program. */
+extern const char conf_receivers[];
+extern const size_t conf_receivers_n;
+
+/* A domain "name" or "*.name", a pattern of host names: as conf.h has them. False: it
+ * is none. */
+bool pattern_of_domain(struct span text, struct buf *out);
+bool pattern_of_hosts(struct span text, struct buf *out);
+/* In single quotes, with what backslashes it needs. */
+void value_put_quoted(struct buf *out, const char *text);
+/* The words of an action, without quotes. */
+void value_put_action(struct buf *out, const struct conf_action *action);
 int value_count(const struct setting *s, const struct conf *c); /* of a list */
 void value_free(const struct setting *s, struct conf *c);
 

@@ -12,14 +12,19 @@
 enum { DURATIONS_MAX = 32, LABEL_MAX = 63, HOSTNAME_MAX = 253, SHOWN_MAX = 80 };
 
 /* The words of a setting that is one of some, in the order of its enum in conf.h. */
-enum { CHOICE_WORDS_MAX = 4 };
+enum { CHOICE_WORDS_MAX = 5 };
 static const char *const choices[KIND_COUNT][CHOICE_WORDS_MAX] = {
     [KIND_PIPELINING] = {"auto", "group", "off"},
     [KIND_TLS] = {"none", "may", "encrypt", "verify"},
     [KIND_TLS_VERSION] = {"1.0", "1.1", "1.2", "1.3"},
     [KIND_RELAY_TLS] = {"starttls", "implicit", "none"},
     [KIND_END_TIMEOUT] = {"retry", "assume", "fail"},
+    [KIND_SCOPE] = {"auto", "rcpt", "path", "site", "source"},
 };
+/* In the order of enum conf_action_word. */
+static const char *const action_words[] = {"retry", "fail",      "suspend",
+                                           "slow",  "reconnect", "treat-as"};
+enum { ACTION_WORDS = 6 };
 static const char *const network_words[] = {"loopback",   "self",      "private",
                                             "link-local", "multicast", "reserved"};
 enum { NETWORK_WORDS = 6 };
@@ -174,6 +179,21 @@ static bool relay_good(struct span s)
     return dns_name_good(host) || ip_good(AF_INET, host);
 }
 
+/* A word, or "treat-as" and a code. */
+static bool action_parse(const char *text, struct conf_action *out)
+{
+    static const struct span prefix = {"treat-as ", 9};
+    int64_t code = 0;
+    int word = word_index(action_words, CONF_ACTION_TREAT_AS, text);
+    if (span_starts_nocase(span_of(text), prefix) &&
+        number_parse(span_of(text + prefix.n), &code) &&
+        ((code >= 400 && code <= 599) || code == 850))
+        word = CONF_ACTION_TREAT_AS;
+    if (word >= 0)
+        *out = (struct conf_action){(enum conf_action_word)word, (int)code};
+    return word >= 0;
+}
+
 static bool plain(struct span s) /* no control bytes */
 {
     for (size_t i = 0; i < s.n; i++)
@@ -217,6 +237,14 @@ static bool add_string(struct conf_strings *list, const char *text)
     return true;
 }
 
+static bool add_pattern(struct conf_strings *list, bool good, struct buf *pattern)
+{
+    if (good)
+        add_string(list, buf_cstr(pattern));
+    buf_finish(pattern);
+    return good;
+}
+
 static bool add_duration(struct conf_durations *list, int64_t ms)
 {
     list->ms = mem_resize(list->ms, (size_t)list->n + 1, sizeof *list->ms);
@@ -239,6 +267,7 @@ static bool take(const struct setting *s, const char *text, struct place at,
                  void *member)
 {
     struct span t = span_of(text);
+    struct buf pattern = {0};
     int64_t v;
     int word;
     switch (s->kind) {
@@ -281,11 +310,14 @@ static bool take(const struct setting *s, const char *text, struct place at,
         return *(bool *)member || strcmp(text, "no") == 0;
     case KIND_HOURS:
         return hours_parse(t, member);
+    case KIND_ACTION:
+        return action_parse(text, member);
     case KIND_PIPELINING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:
     case KIND_END_TIMEOUT:
+    case KIND_SCOPE:
         word = word_index(choices[s->kind], choice_count(s->kind), text);
         if (word >=
             0) /* an enum of such small numbers is an unsigned int to gcc, clang */
@@ -297,6 +329,10 @@ static bool take(const struct setting *s, const char *text, struct place at,
         return network_good(text) && add_string(member, text);
     case KIND_DURATIONS:
         return duration_good(s, t, &v) && add_duration(member, v);
+    case KIND_MX_HOSTS:
+        return add_pattern(member, pattern_of_hosts(t, &pattern), &pattern);
+    case KIND_DOMAINS:
+        return add_pattern(member, pattern_of_domain(t, &pattern), &pattern);
     case KIND_COUNT:
         break;
     }
@@ -342,7 +378,7 @@ bool value_take(const struct setting *s, const char *text, struct place at,
 }
 
 /* In single quotes only \ and ' need a backslash; in "…" ${} would be expanded. */
-static void put_quoted(struct buf *out, const char *text)
+void value_put_quoted(struct buf *out, const char *text)
 {
     assert(plain(span_of(text)));
     buf_add_char(out, '\'');
@@ -358,7 +394,7 @@ static void put_duration(struct buf *out, int64_t ms)
 {
     struct buf text = {0};
     duration_print(&text, ms);
-    put_quoted(out, buf_cstr(&text));
+    value_put_quoted(out, buf_cstr(&text));
     buf_finish(&text);
 }
 
@@ -366,7 +402,7 @@ static void put_rate(struct buf *out, int64_t per_hour)
 {
     struct buf text = {0};
     rate_print(&text, per_hour);
-    put_quoted(out, buf_cstr(&text));
+    value_put_quoted(out, buf_cstr(&text));
     buf_finish(&text);
 }
 
@@ -374,14 +410,14 @@ static void put_hours(struct buf *out, const struct hours *hours)
 {
     char text[HOURS_TEXT_MAX];
     hours_print(hours, text);
-    put_quoted(out, text);
+    value_put_quoted(out, text);
 }
 
 static void put_strings(struct buf *out, const struct conf_strings *list)
 {
     for (int i = 0; i < list->n; i++) {
         buf_add_str(out, i ? ", " : "");
-        put_quoted(out, list->items[i]);
+        value_put_quoted(out, list->items[i]);
     }
 }
 
@@ -391,6 +427,21 @@ static void put_durations(struct buf *out, const struct conf_durations *list)
         buf_add_str(out, i ? ", " : "");
         put_duration(out, list->ms[i]);
     }
+}
+
+void value_put_action(struct buf *out, const struct conf_action *action)
+{
+    buf_add_str(out, action_words[action->word]);
+    if (action->word == CONF_ACTION_TREAT_AS)
+        buf_printf(out, " %d", action->code);
+}
+
+static void put_action(struct buf *out, const struct conf_action *action)
+{
+    struct buf text = {0};
+    value_put_action(&text, action);
+    value_put_quoted(out, buf_cstr(&text));
+    buf_finish(&text);
 }
 
 void value_put(struct buf *out, const struct setting *s, const struct conf *c)
@@ -403,7 +454,7 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
     case KIND_FILE:
     case KIND_TEXT:
     case KIND_RELAY:
-        put_quoted(out, *(char *const *)member);
+        value_put_quoted(out, *(char *const *)member);
         break;
     case KIND_NUMBER:
     case KIND_WORKERS:
@@ -421,15 +472,21 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
     case KIND_HOURS:
         put_hours(out, member);
         break;
+    case KIND_ACTION:
+        put_action(out, member);
+        break;
     case KIND_PIPELINING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:
     case KIND_END_TIMEOUT:
-        put_quoted(out, choices[s->kind][*(const unsigned *)member]);
+    case KIND_SCOPE:
+        value_put_quoted(out, choices[s->kind][*(const unsigned *)member]);
         break;
     case KIND_SERVERS:
     case KIND_NETWORKS:
+    case KIND_MX_HOSTS:
+    case KIND_DOMAINS:
         put_strings(out, member);
         break;
     case KIND_DURATIONS:
@@ -495,15 +552,28 @@ void value_range(struct buf *out, const struct setting *s)
     case KIND_HOURS:
         buf_add_str(out, "HH:MM-HH:MM, or none");
         break;
+    case KIND_ACTION:
+        add_words(out, action_words, ACTION_WORDS, " or ");
+        buf_add_str(out, " and a code");
+        break;
     case KIND_PIPELINING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:
     case KIND_END_TIMEOUT:
+    case KIND_SCOPE:
         add_words(out, choices[s->kind], choice_count(s->kind), " or ");
         break;
     case KIND_SERVERS:
         buf_printf(out, "a list of at most %d, each address, address:port or [v6]:port",
+                   (int)s->most);
+        break;
+    case KIND_MX_HOSTS:
+        buf_printf(out, "a list of at most %d patterns of host names, with * and ?",
+                   (int)s->most);
+        break;
+    case KIND_DOMAINS:
+        buf_printf(out, "a list of at most %d, each a domain, or *. and a domain",
                    (int)s->most);
         break;
     case KIND_NETWORKS:
@@ -535,7 +605,7 @@ void value_free(const struct setting *s, struct conf *c)
         free(*(char **)member);
     if (s->kind == KIND_DURATIONS)
         free(((struct conf_durations *)member)->ms);
-    if (s->kind == KIND_SERVERS || s->kind == KIND_NETWORKS) {
+    if (setting_is_list(s) && s->kind != KIND_DURATIONS) {
         struct conf_strings *list = member;
         for (int i = 0; i < list->n; i++)
             free(list->items[i]);

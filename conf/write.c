@@ -2,6 +2,12 @@
 #include "conf/conf.h"
 #include "conf/settings.h"
 
+static bool is_titled(int section)
+{
+    return section == SECTION_DOMAIN || section == SECTION_MX ||
+           section == SECTION_REPLY;
+}
+
 static void write_section(struct buf *out, const struct conf *c,
                           enum conf_section section, int indent)
 {
@@ -13,7 +19,7 @@ static void write_section(struct buf *out, const struct conf *c,
         buf_add_char(out, '\n');
     }
     for (int i = SECTION_TOP + 1; i < SECTION_JOB; i++) {
-        if (sections[i].parent != section || i == SECTION_DOMAIN || i == SECTION_MX)
+        if (sections[i].parent != section || is_titled(i))
             continue;
         buf_printf(out, "%*s%s {\n", indent, "", sections[i].name);
         write_section(out, c, (enum conf_section)i, indent + 4);
@@ -40,11 +46,22 @@ static void write_rule(struct buf *out, const struct conf_rule *rule)
     buf_add_str(out, in_timeout ? "    }\n}\n" : "}\n");
 }
 
+static void write_reply(struct buf *out, const struct conf_reply *reply)
+{
+    struct buf keys = {0};
+    conf_reply_print(&keys, reply);
+    buf_printf(out, "reply '%s' { %s }\n", reply->title, buf_cstr(&keys));
+    buf_finish(&keys);
+}
+
 void conf_write(struct buf *out, const struct conf *c, const struct conf_job *job)
 {
     write_section(out, c, SECTION_TOP, 0);
     for (int i = 0; i < c->rules_n; i++)
         write_rule(out, &c->rules[i]);
+    for (int i = 0; i < c->replies_n; i++)
+        if (!c->replies[i].shipped)
+            write_reply(out, &c->replies[i]);
     if (!job)
         return;
     struct conf with_job = *c;
@@ -90,7 +107,8 @@ static const char head[] =
     "  file. A section must be closed in the file in which it was opened.\n"
     "- A key or a section may be given once, in all files together; `domain` and `mx` "
     "once\n"
-    "  for each name. Whatever is not understood stops the program before anything is "
+    "  for each name, `reply` as often as you like. Whatever is not understood stops "
+    "the program before anything is "
     "sent\n"
     "  (exit status 78) with file and line: -4 the file cannot be opened, -5 it cannot "
     "be\n"

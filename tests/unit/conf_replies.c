@@ -1,0 +1,198 @@
+/* The reply sections: what they hold, their places, every error, and that what is
+ * written reads back the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+
+#define H "hostname = h.example spool = '/s' workers = 1\n"
+
+static char folder[] = "/tmp/conf_replies.XXXXXX";
+
+static int enter_folder(void **state)
+{
+    (void)state;
+    return !mkdtemp(folder) || chdir(folder);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink("a.conf");
+    return chdir("/") || rmdir(folder);
+}
+
+static void file(const char *text)
+{
+    FILE *f = fopen("a.conf", "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct conf *good(const char *text)
+{
+    struct fault f = {0};
+    file(text);
+    struct conf *c = conf_load("a.conf", false, &f);
+    if (!c)
+        fail_msg("%s", f.words);
+    return c;
+}
+
+static void bad(const char *text, int code, const char *words)
+{
+    struct fault f = {0};
+    file(text);
+    assert_null(conf_load("a.conf", false, &f));
+    assert_string_equal(f.words, words);
+    assert_int_equal(f.code, code);
+}
+
+static const char sections[] =
+    H "receivers = no\n"
+      "reply \"421\" { text = 'a\\.b' mx = {'*.Google.com', 'mx?'} action = suspend\n"
+      "    for = 10m connections = 1 scope = site }\n"
+      "domain \"x.example\" { connections = 2 }\n"
+      "reply '421' { domain = Docomo.ne.jp }\n"
+      "reply \"550 5.7.1\" { action = \"treat-as 450\"\n"
+      "    stage = wait-end }\n";
+
+static void check(const struct conf *c)
+{
+    assert_int_equal(c->replies_n, 3);
+    assert_int_equal(c->rules_n, 1);
+    const struct conf_reaction *a = &c->replies[0].values->reply;
+    assert_string_equal(c->replies[0].title, "421");
+    assert_string_equal(a->text, "a\\.b");
+    assert_int_equal(a->mx.n, 2);
+    assert_string_equal(a->mx.items[0], "*.google.com");
+    assert_string_equal(a->mx.items[1], "mx?");
+    assert_int_equal(a->domains.n, 0);
+    assert_int_equal(a->action.word, CONF_ACTION_SUSPEND);
+    assert_int_equal(a->pause, 600000);
+    assert_int_equal(a->connections, 1);
+    assert_int_equal(a->scope, CONF_SCOPE_SITE);
+    assert_string_equal(a->stage, "");
+    const struct conf_reaction *b = &c->replies[1].values->reply;
+    assert_string_equal(c->replies[1].title, "421");
+    assert_int_equal(b->action.word, CONF_ACTION_RETRY);
+    assert_string_equal(b->domains.items[0], "docomo.ne.jp");
+    assert_string_equal(b->text, "");
+    const struct conf_reaction *d = &c->replies[2].values->reply;
+    assert_string_equal(c->replies[2].title, "550 5.7.1");
+    assert_int_equal(d->action.word, CONF_ACTION_TREAT_AS);
+    assert_int_equal(d->action.code, 450);
+    assert_string_equal(d->stage, "wait-end");
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct conf *c = good(sections);
+    check(c);
+    struct buf place = {0};
+    assert_string_equal(c->replies[2].place, "a.conf:7");
+    conf_reply_place(&place, &c->replies[2], "stage");
+    assert_string_equal(buf_cstr(&place), "a.conf:8");
+    buf_reset(&place);
+    conf_reply_place(&place, &c->replies[2], "text");
+    assert_string_equal(buf_cstr(&place), "a.conf:7");
+    buf_reset(&place);
+    conf_reply_what(&place, &c->replies[0]);
+    assert_string_equal(buf_cstr(&place), "suspend for 10m, then 1: a\\.b");
+    buf_finish(&place);
+
+    struct buf text = {0}, again = {0};
+    conf_write(&text, c, NULL);
+    conf_free(c);
+    c = good(buf_cstr(&text));
+    check(c);
+    conf_write(&again, c, NULL);
+    assert_string_equal(buf_cstr(&text), buf_cstr(&again));
+    conf_free(c);
+    buf_finish(&text);
+    buf_finish(&again);
+}
+
+/* One's own come first; those of the program come from the program alone. */
+static void test_shipped(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "reply '421' { }");
+    assert_true(c->receivers && c->replies_n > 50);
+    assert_false(c->replies[0].shipped);
+    for (int i = 1; i < c->replies_n; i++) {
+        assert_true(c->replies[i].shipped);
+        assert_int_equal(strncmp(c->replies[i].place, "receivers.conf:", 15), 0);
+    }
+    struct buf text = {0};
+    conf_write(&text, c, NULL);
+    assert_non_null(strstr(buf_cstr(&text), "receivers = yes\n"));
+    assert_null(strstr(buf_cstr(&text), "google"));
+    int n = c->replies_n;
+    conf_free(c);
+    c = good(buf_cstr(&text));
+    assert_int_equal(c->replies_n, n);
+    conf_free(c);
+    buf_finish(&text);
+    c = good(H "receivers = no");
+    assert_int_equal(c->replies_n, 0);
+    conf_free(c);
+}
+
+static void test_mistakes(void **state)
+{
+    (void)state;
+    bad(H "reply 'abc' { }", -7,
+        "a.conf:2: reply must be a code such as 421, 4.7.28 or 550 5.7.1, not 'abc'");
+    bad(H "reply { }", -5, "a.conf:2: { where a name in quotes is due");
+    bad(H "reply '421' {\nacton = fail }", -6,
+        "a.conf:3: unknown keyword \"acton\"; did you mean \"action\"?");
+    bad(H "reply '421' { lifetime = 1h }", -6,
+        "a.conf:2: unknown keyword \"lifetime\" here; it belongs in policy { }");
+    bad(H "reply '421' { action = stop }", -7,
+        "a.conf:2: reply.action must be retry, fail, suspend, slow, reconnect or "
+        "treat-as and a code, not \"stop\"");
+    bad(H "reply '421' { action = 'treat-as 250' }", -7,
+        "a.conf:2: reply.action must be retry, fail, suspend, slow, reconnect or "
+        "treat-as and a code, not \"treat-as 250\"");
+    bad(H "reply '421' { action = 'treat-as' }", -7,
+        "a.conf:2: reply.action must be retry, fail, suspend, slow, reconnect or "
+        "treat-as and a code, not \"treat-as\"");
+    bad(H "reply '421' { scope = all }", -7,
+        "a.conf:2: reply.scope must be auto, rcpt, path, site or source, not \"all\"");
+    bad(H "reply '421' { action = fail\nscope = path }", -7,
+        "a.conf:3: reply.scope can only be rcpt unless its action is suspend or slow");
+    bad(H "reply '421' { for = soon }", -7,
+        "a.conf:2: reply.for must be a duration from 0 to 7d, not \"soon\"; durations "
+        "are 500ms, 5s, 30m, 24h, 2d");
+    bad(H "reply '421' { mx = 'a/b' }", -7,
+        "a.conf:2: reply.mx must be a list of at most 32 patterns of host names, with "
+        "* "
+        "and ?, not \"a/b\"");
+    bad(H "reply '421' { domain = {ok.example,\n'a@b'} }", -7,
+        "a.conf:3: reply.domain must be a list of at most 32, each a domain, or *. and "
+        "a "
+        "domain, not \"a@b\"");
+    bad(H "reply '421' { for = 1m for = 2m }", -7,
+        "a.conf:2: \"for\" is given twice, first at a.conf:2");
+    bad(H "reply '421' {", -5, "a.conf:2: this { is not closed");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_mistakes),
+    };
+    return cmocka_run_group_tests(tests, enter_folder, remove_folder);
+}
