@@ -91,17 +91,42 @@ static const char *bound_of(struct forecast *f, const struct account *a)
     return 2 * a->renewing_us > a->open_us ? renewing_words : words;
 }
 
+/* ---- names ---- */
+
+static void ask(struct run *r)
+{
+    uint32_t domain;
+    while (r->lookups_n < r->p->lookups &&
+           (domain = scheduler_ask(r->scheduler)) != RECIPIENTS_NO_DOMAIN)
+        r->lookups[(r->lookups_first + r->lookups_n++) % r->p->lookups] =
+            (struct lookup){domain, r->now_us + r->p->assumed.lookup_us};
+}
+
+static void resolve(struct run *r)
+{
+    const struct lookup *first;
+    for (;;) {
+        ask(r);
+        first = &r->lookups[r->lookups_first];
+        if (!r->lookups_n || first->done_us > r->now_us)
+            return;
+        struct mx_set *set = r->p->sets[first->domain];
+        scheduler_resolved(r->scheduler, first->domain,
+                           mx_set_ref(set->code ? r->nowhere : set), r->now_us);
+        r->lookups_first = (r->lookups_first + 1) % r->p->lookups;
+        r->lookups_n--;
+    }
+}
+
+/* ---- turns ---- */
+
 static void turn(struct run *r)
 {
     uint32_t number;
     const struct mx_set *ignored;
     static const struct settlement no_way = {.outcome = OUTCOME_ERROR};
     scheduler_advance(r->scheduler, r->now_us);
-    while ((number = scheduler_ask(r->scheduler)) != RECIPIENTS_NO_DOMAIN) {
-        struct mx_set *set = r->p->sets[number];
-        scheduler_resolved(r->scheduler, number,
-                           mx_set_ref(set->code ? r->nowhere : set), r->now_us);
-    }
+    resolve(r);
     while ((number = scheduler_unresolvable(r->scheduler, &ignored)))
         scheduler_settle(r->scheduler, NO_CONNECTION, number, &no_way, r->now_us);
     while (scheduler_recall(r->scheduler, &r->order, r->now_us))
@@ -167,6 +192,8 @@ static int64_t next_us(const struct run *r)
         at = scheduler_wake(r->scheduler);
     if (r->hold_change_us < at)
         at = r->hold_change_us;
+    if (r->lookups_n && r->lookups[r->lookups_first].done_us < at)
+        at = r->lookups[r->lookups_first].done_us;
     return at > r->now_us ? at : r->now_us + 1;
 }
 
@@ -217,6 +244,7 @@ static void finish(struct run *r)
     heap_finish(&r->heap);
     free(r->connections);
     free(r->doors);
+    free(r->lookups);
     free(r->accounts);
 }
 
@@ -241,6 +269,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     r->now_us = r->sampled_us = r->sample_us = FORECAST_BEGIN_US;
     r->connections = mem_zero(params->connections_total, sizeof *r->connections);
     r->accounts = mem_zero(params->groups_n, sizeof *r->accounts);
+    r->lookups = mem_zero(params->lookups, sizeof *r->lookups);
     r->nowhere = mx_set_copy(&(struct mx_set){.code = 710});
     r->scheduler = scheduler_create(&sp);
     simulate(r);

@@ -9,6 +9,7 @@
 #include "queue/scheduler.h"
 
 struct forecast_assumed {
+    int64_t lookup_us;      /* of a domain, its MX hosts and their addresses */
     int64_t round_trip_us;  /* a group of commands and its answers */
     int64_t opening_us;     /* from connect() to where MAIL may be said */
     int64_t accept_us;      /* the receiver's, from the dot to its 250 */
@@ -25,6 +26,7 @@ struct forecast_params {
     scheduler_policy_fn *policy_of;
     void *policy_arg;
     uint32_t connections_total;
+    uint32_t lookups;      /* at once, at least one */
     uint64_t message_size; /* bytes */
     int64_t begin_ms;      /* Unix time */
     int64_t until_ms;      /* Unix time; 0: to the end */

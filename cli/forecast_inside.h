@@ -43,6 +43,7 @@ struct connection {
     bool last;
     uint32_t body, envelope; /* rows under way; 0: none */
     int64_t body_done_us, envelope_done_us;
+    int percent;           /* of what is assumed, for the present message */
     int64_t idle_until_us; /* valid if nothing is under way */
     struct door *connect_door, *mail_door;
     struct link at_door;
@@ -58,6 +59,11 @@ struct account {                          /* of a group */
     int64_t *why_us;                      /* by reason */
 };
 
+struct lookup {
+    uint32_t domain;
+    int64_t done_us;
+};
+
 struct run {
     const struct forecast_params *p;
     struct forecast *out;
@@ -68,7 +74,10 @@ struct run {
     struct door **doors;
     uint32_t doors_n;
     struct account *accounts;
+    struct lookup *lookups; /* a ring: each takes as long as the others */
+    uint32_t lookups_first, lookups_n;
     struct mx_set *nowhere;
+    struct rng rng;
     int64_t now_us, own_free_ns;
     int64_t sampled_us, sample_us; /* the last and the next sample */
     bool held;

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "cli/forecast_inside.h"
 
-enum { IDLE_US = 2 * 1000 * 1000, TICK_ROWS = 1 << 16 };
+enum { IDLE_US = 2 * 1000 * 1000, TICK_ROWS = 1 << 16, SPREAD = 20 /* percent */ };
 
 /* ---- gates ---- */
 
@@ -42,6 +42,18 @@ static bool pass(struct run *r, struct connection *c, struct door *door)
 }
 
 /* ---- a connection ---- */
+
+/* No two messages take the same time: without that all connections would march in
+ * step, and open and close together, as they never do. */
+static void vary(struct run *r, struct connection *c)
+{
+    c->percent = 100 - SPREAD + (int)rng_below(&r->rng, 2 * SPREAD + 1);
+}
+
+static int64_t about(const struct connection *c, int64_t us)
+{
+    return us * c->percent / 100;
+}
 
 static void wake_at(struct run *r, struct connection *c, int64_t us)
 {
@@ -107,14 +119,15 @@ static void begin_body(struct run *r, struct connection *c)
         takes_us = a->round_trip_us;
     c->body = c->envelope;
     c->envelope = 0;
-    c->body_done_us = from_ns / 1000 + takes_us + a->accept_us;
+    vary(r, c);
+    c->body_done_us = from_ns / 1000 + about(c, takes_us + a->accept_us);
 }
 
 /* Answers come in order: the one to this MAIL not before that to the dot. */
 static void begin_envelope(struct run *r, struct connection *c)
 {
     c->envelope = c->rows[c->head++];
-    c->envelope_done_us = r->now_us + r->p->assumed.round_trip_us;
+    c->envelope_done_us = r->now_us + about(c, r->p->assumed.round_trip_us);
     if (c->body && c->body_done_us > c->envelope_done_us)
         c->envelope_done_us = c->body_done_us;
     if (c->left != UINT32_MAX)
@@ -146,7 +159,7 @@ static void speak(struct run *r, struct connection *c)
         c->idle_until_us = r->now_us + IDLE_US;
     if (c->left == 0 || c->last || r->now_us >= c->idle_until_us) {
         c->phase = PHASE_CLOSING;
-        wake_at(r, c, r->now_us + r->p->assumed.round_trip_us);
+        wake_at(r, c, r->now_us + about(c, r->p->assumed.round_trip_us));
         return;
     }
     wake_at(r, c, c->idle_until_us);
@@ -156,7 +169,7 @@ static void connect_now(struct run *r, struct connection *c)
 {
     c->phase = PHASE_OPENING;
     c->opened_us = r->now_us;
-    wake_at(r, c, r->now_us + r->p->assumed.opening_us);
+    wake_at(r, c, r->now_us + about(c, r->p->assumed.opening_us));
 }
 
 static void connection_due(struct run *r, struct connection *c)
@@ -223,6 +236,7 @@ static void open_connection(struct run *r, const struct order *o)
         .ready_us = r->now_us,
     };
     link_init(&c->at_door);
+    vary(r, c);
     map_put(&r->group_of, (struct span){(const char *)&o->site, sizeof o->site},
             c->group, NULL, NULL);
     add_rows(c, o->rows, o->rows_n);

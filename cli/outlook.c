@@ -19,7 +19,8 @@ enum {
     OPENING_TRIPS = 6, /* TCP, greeting, EHLO, STARTTLS, handshake, EHLO */
     ACCEPT_US = 250 * 1000,
     BYTES_A_SECOND = 1000 * 1000,
-    OWN_NS = 50 * 1000, /* of one processor */
+    OWN_NS = 50 * 1000,    /* of one processor */
+    LOOKUP_US = 10 * 1000, /* check has just asked: caches know it */
 };
 
 /* ---- providers ---- */
@@ -120,11 +121,13 @@ static void run(struct outlook *o, const struct blast *b, const struct plan *pla
         .policy_of = a.engine.number ? policy_of : NULL,
         .policy_arg = &a,
         .connections_total = engine_connections((int)b->conf->workers),
+        .lookups = (uint32_t)b->conf->resolver.in_flight,
         .message_size = template_size(b->template),
         .begin_ms = o->begin_ms,
         .until_ms = b->until_ms,
         .quiet = b->conf->policy.quiet_hours,
-        .assumed = {.round_trip_us = ROUND_TRIP_US,
+        .assumed = {.lookup_us = LOOKUP_US,
+                    .round_trip_us = ROUND_TRIP_US,
                     .opening_us = OPENING_TRIPS * ROUND_TRIP_US,
                     .accept_us = ACCEPT_US,
                     .bytes_a_second = BYTES_A_SECOND,
