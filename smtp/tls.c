@@ -26,8 +26,9 @@ enum {
     CERTIFICATE_DAYS = 365,
 };
 
-/* A session for the next handshake with the same host. The key is not only hashed: a
- * session resumed with the wrong host would carry the wrong host's proof. */
+/* A session for the next handshake with the same host from the same source. The key is
+ * not only hashed: a session resumed with the wrong host would carry the wrong host's
+ * proof. */
 struct kept {
     char *key;
     SSL_SESSION *session;
@@ -358,12 +359,11 @@ static struct tls *pipe_create(struct tls_context *c)
     return t;
 }
 
-struct tls *tls_client(struct tls_context *c, const char *host, bool verify)
+struct tls *tls_client(struct tls_context *c, const char *host, bool verify, int source)
 {
     struct tls *t = pipe_create(c);
     struct buf key = {0};
-    buf_add_str(&key, verify ? "verified " : "any ");
-    buf_add_str(&key, host);
+    buf_printf(&key, "%d %s %s", source, verify ? "verified" : "any", host);
     t->key = mem_strndup(key.p, key.n);
     buf_finish(&key);
     t->verify = verify;

@@ -44,8 +44,11 @@ struct tls;
 /* host: SNI, key for resumption, and with verify the name that the certificate must
  * hold (RFC 6125; chain up to a trusted root). It may be an IP address: then there is
  * no SNI. Without verify any certificate will do. Sessions with and without verify are
- * kept apart. The ClientHello is in the output at once. */
-struct tls *tls_client(struct tls_context *c, const char *host, bool verify);
+ * kept apart, and so are those from different source addresses (source: the number of
+ * ours, 0: none): whoever shows a session again shows that he is the same. The
+ * ClientHello is in the output at once. */
+struct tls *tls_client(struct tls_context *c, const char *host, bool verify,
+                       int source);
 struct tls *tls_server(struct tls_context *c);
 void tls_free(struct tls *t); /* NULL is allowed */
 

@@ -94,7 +94,7 @@ static bool carry(struct side *from, struct side *to, const struct wound *w)
 static void dialogue(const uint8_t *head, struct span in)
 {
     static char long_words[40000];
-    struct side c = {.tls = tls_client(client_context, "mx.example", head[1] & 1),
+    struct side c = {.tls = tls_client(client_context, "mx.example", head[1] & 1, 0),
                      .words = {long_words, sizeof long_words}};
     struct side s = {.tls = tls_server(server_context), .words = SPAN("220 hello\r\n")};
     struct wound w = {
@@ -139,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct tls *t;
     switch (data[0] % 3) {
     case 0:
-        t = tls_client(client_context, "mx.example", data[1] & 1);
+        t = tls_client(client_context, "mx.example", data[1] & 1, 0);
         break;
     case 1:
         t = tls_server(server_context);

@@ -268,7 +268,7 @@ static void test_under_tls(void **state)
     says(p, 0, "250-mx.x hello\r\n250 STARTTLS\r\n");
     hears(p, 0, "STARTTLS\r\n");
     says(p, 0, "220 go ahead\r\n");
-    struct tls *t = tls_client(client, "mx.x", false);
+    struct tls *t = tls_client(client, "mx.x", false, 0);
     struct buf plain = {0};
     pump(t, p, &plain);
     assert_int_equal(tls_state(t), TLS_OPEN);

@@ -357,7 +357,7 @@ static void wait_for_end(struct client *c)
 
 static void shake(struct client *c, bool verify)
 {
-    c->tls = tls_client(c->stage->context, "mx.example", verify);
+    c->tls = tls_client(c->stage->context, "mx.example", verify, 0);
     for (int i = 0; i < TURNS_MAX && tls_state(c->tls) == TLS_HANDSHAKE && !c->ended;
          i++)
         turn(c);
@@ -461,7 +461,7 @@ static void test_clients_that_are_no_good(void **state)
             wait_for_end(&c);
             break;
         case 1: { /* it goes away within the handshake */
-            struct tls *t = tls_client(s.context, "mx.example", false);
+            struct tls *t = tls_client(s.context, "mx.example", false, 0);
             struct span o = tls_output(t);
             tell(&c, o.p, o.n);
             tls_free(t);
@@ -472,7 +472,7 @@ static void test_clients_that_are_no_good(void **state)
             wait_for_end(&c);
             break;
         default: { /* it does not like the certificate */
-            c.tls = tls_client(s.context, "mx.example", true);
+            c.tls = tls_client(s.context, "mx.example", true, 0);
             wait_for_end(&c);
             assert_string_equal(tls_words(c.tls),
                                 "certificate: self-signed certificate");

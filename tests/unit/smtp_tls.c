@@ -146,7 +146,7 @@ static void pump(struct talk *t, struct rng *rng, uint32_t cut_max)
 static struct talk meet(struct tls_context *client, struct tls_context *server,
                         const char *host, bool verify)
 {
-    struct talk t = {tls_client(client, host, verify), tls_server(server), {0}, {0}};
+    struct talk t = {tls_client(client, host, verify, 0), tls_server(server), {0}, {0}};
     pump(&t, NULL, 0);
     return t;
 }
@@ -174,7 +174,8 @@ static void test_a_dialogue_is_the_same_however_it_is_cut(void **state)
     struct tls_context *sc = server_context(NULL);
     for (uint64_t seed = 0; seed < 40; seed++) {
         struct rng rng = {seed};
-        struct talk t = {tls_client(cc, "mx.example", false), tls_server(sc), {0}, {0}};
+        struct talk t = {
+            tls_client(cc, "mx.example", false, 0), tls_server(sc), {0}, {0}};
         assert_int_equal(tls_state(t.client), TLS_HANDSHAKE);
         assert_int_equal(say(t.client, "too early"), 0);
         assert_int_equal(say(t.server, "too early"), 0);
@@ -230,8 +231,18 @@ static void test_sessions_are_resumed_by_host(void **state)
     assert_int_equal(tls_state(t.client), TLS_OPEN);
     assert_false(tls_resumed(t.client));
     part(&t);
+    /* From another address of ours we are somebody else. */
+    for (int source = 0; source < 3; source++) {
+        for (int again = 0; again < 2; again++) {
+            t = (struct talk){
+                tls_client(cc, "c.example", false, source), tls_server(sc), {0}, {0}};
+            pump(&t, NULL, 0);
+            assert_int_equal(tls_resumed(t.client), again);
+            part(&t);
+        }
+    }
     /* A handshake that ends early: its session is not offered again. */
-    tls_free(tls_client(cc, "b.example", false));
+    tls_free(tls_client(cc, "b.example", false, 0));
     t = meet(cc, sc, "b.example", false);
     assert_false(tls_resumed(t.client));
     part(&t);
@@ -424,7 +435,7 @@ static void test_versions(void **state)
         struct raw r = raw_server(&id, cases[i].server);
         for (int second = 0; second < 2; second++) {
             struct buf by_raw = {0}, by_us = {0};
-            struct tls *t = tls_client(cc, "mx.example", false);
+            struct tls *t = tls_client(cc, "mx.example", false, 0);
             bool open = *cases[i].name;
             raw_begin(&r);
             raw_pump(&r, t, &by_raw, &by_us);
@@ -462,7 +473,7 @@ static void test_weak_keys_protect_and_prove_nothing(void **state)
     assert_int_equal(SSL_CTX_set_cipher_list(r.context, "DHE:@SECLEVEL=0"), 1);
     for (int verify = 0; verify < 2; verify++) {
         struct buf by_raw = {0}, by_us = {0};
-        struct tls *t = tls_client(cc, "mx.example", verify);
+        struct tls *t = tls_client(cc, "mx.example", verify, 0);
         raw_begin(&r);
         raw_pump(&r, t, &by_raw, &by_us);
         assert_int_equal(tls_state(t), verify ? TLS_FAILED : TLS_OPEN);
@@ -488,7 +499,7 @@ static void test_renegotiation_and_key_update(void **state)
     struct tls_context *cc = client_context(NULL, 12);
     struct buf by_raw = {0}, by_us = {0};
     struct raw r = raw_server(&id, TLS1_2_VERSION);
-    struct tls *t = tls_client(cc, "old.example", false);
+    struct tls *t = tls_client(cc, "old.example", false, 0);
     raw_begin(&r);
     raw_pump(&r, t, &by_raw, &by_us);
     assert_int_equal(SSL_renegotiate(r.ssl), 1);
@@ -501,7 +512,7 @@ static void test_renegotiation_and_key_update(void **state)
     SSL_CTX_free(r.context);
 
     r = raw_server(&id, TLS1_3_VERSION);
-    t = tls_client(cc, "new.example", false);
+    t = tls_client(cc, "new.example", false, 0);
     raw_begin(&r);
     buf_reset(&by_raw);
     raw_pump(&r, t, &by_raw, &by_us);
@@ -544,7 +555,7 @@ static void test_what_is_no_tls(void **state)
     };
     struct tls_context *cc = client_context(NULL, 12);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct tls *t = tls_client(cc, "mx.example", false);
+        struct tls *t = tls_client(cc, "mx.example", false, 0);
         char out[16];
         for (size_t k = 0; k < cases[i].n; k++)
             tls_receive(t, cases[i].bytes + k, 1);
@@ -609,7 +620,7 @@ static void test_close_notify(void **state)
     assert_int_equal(tls_state(t.client), TLS_CLOSED);
     part(&t);
     /* In the handshake there is nothing to close. */
-    struct tls *early = tls_client(cc, "mx.example", false);
+    struct tls *early = tls_client(cc, "mx.example", false, 0);
     size_t before = tls_output(early).n;
     tls_close(early);
     assert_int_equal(tls_output(early).n, before);
@@ -741,7 +752,7 @@ static void test_output_is_bounded(void **state)
     struct tls_context *cc = client_context(NULL, 12);
     struct buf by_raw = {0}, by_us = {0};
     struct raw r = raw_server(&id, TLS1_3_VERSION);
-    struct tls *t = tls_client(cc, "mx.example", false);
+    struct tls *t = tls_client(cc, "mx.example", false, 0);
     char bytes[4096];
     raw_begin(&r);
     raw_pump(&r, t, &by_raw, &by_us);

@@ -125,7 +125,7 @@ static void carry(struct tls *from, struct tls *to, size_t most)
 
 static void shake_hands(struct play *p)
 {
-    p->ours = tls_client(client_context, "mx.x", false);
+    p->ours = tls_client(client_context, "mx.x", false, 0);
     p->theirs = tls_server(server_context);
     size_t most = p->cut == CUT_WHOLE ? SIZE_MAX : p->cut == CUT_BYTES ? 1 : 100;
     for (int i = 0; i < 8 && (tls_state(p->ours) == TLS_HANDSHAKE ||
