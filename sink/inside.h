@@ -27,6 +27,8 @@ struct sink_server {
     bool line_long;
     int bad_commands;
 
+    struct buf peer; /* its address */
+    struct buf helo; /* the name it gave last */
     bool greeted;
     bool extended;     /* EHLO, not HELO */
     bool may_pipeline; /* the peer has read our offer */

@@ -19,6 +19,14 @@ static bool offers_auth(const struct sink_server *s)
     return s->mood->auth && !offers_starttls(s);
 }
 
+static void greet(struct sink_server *s, struct span name, bool extended)
+{
+    s->greeted = true;
+    s->extended = extended;
+    buf_reset(&s->helo);
+    buf_add_span(&s->helo, span_trim(name));
+}
+
 void opening_ehlo(struct sink_server *s, struct span rest)
 {
     if (s->mood->helo_only) {
@@ -30,8 +38,7 @@ void opening_ehlo(struct sink_server *s, struct span rest)
         return;
     }
     server_forget_transaction(s); /* RFC 5321 4.1.4 */
-    s->greeted = true;
-    s->extended = true;
+    greet(s, rest, true);
     buf_add_str(&s->out, "250-");
     buf_add_str(&s->out, s->mood->name);
     buf_add_str(&s->out, ".invalid greets you\r\n");
@@ -53,8 +60,7 @@ void opening_helo(struct sink_server *s, struct span rest)
         return;
     }
     server_forget_transaction(s);
-    s->greeted = true;
-    s->extended = false;
+    greet(s, rest, false);
     buf_add_str(&s->out, "250 ");
     buf_add_str(&s->out, s->mood->name);
     server_reply(s, ".invalid");

@@ -291,6 +291,7 @@ static void connection_begin(struct listener *l, int fd)
 {
     struct receiver *r = l->receiver;
     struct connection *c = mem_zero(1, sizeof *c);
+    char address[RECEIVER_ADDRESS_MAX];
     c->receiver = r;
     c->listener = l;
     c->fd = fd;
@@ -308,6 +309,8 @@ static void connection_begin(struct listener *l, int fd)
     link_init(&c->dirty);
     link_append(&r->connections, &c->link);
     c->server = sink_server_create(r->world, l->mood, ++l->open, now_us(r));
+    receiver_peer(fd, address);
+    sink_server_set_peer(c->server, span_of(address));
     if (l->mood->tls_at_once)
         c->tls = tls_server(r->tls);
     make_dirty(c);

@@ -41,3 +41,12 @@ int receiver_socket(const char *address, int port, int type, int receive_buffer,
     *port_out = ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
     return fd;
 }
+
+void receiver_peer(int fd, char address[RECEIVER_ADDRESS_MAX])
+{
+    struct sockaddr_storage peer;
+    socklen_t n = sizeof peer;
+    address[0] = '\0';
+    if (getpeername(fd, (struct sockaddr *)&peer, &n) == 0)
+        uv_ip_name((struct sockaddr *)&peer, address, RECEIVER_ADDRESS_MAX);
+}

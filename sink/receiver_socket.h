@@ -1,4 +1,4 @@
-/* Listening sockets of the receiver's shells. */
+/* Sockets of the receiver's shells. */
 #ifndef SINK_RECEIVER_SOCKET_H
 #define SINK_RECEIVER_SOCKET_H
 
@@ -7,5 +7,9 @@
  * chooses. receive_buffer: of each connection, 0: the kernel's choice. */
 int receiver_socket(const char *address, int port, int type, int receive_buffer,
                     int *port_out);
+
+enum { RECEIVER_ADDRESS_MAX = 46 };
+/* The address of the other end, "" when it is gone already. */
+void receiver_peer(int fd, char address[RECEIVER_ADDRESS_MAX]);
 
 #endif

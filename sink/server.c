@@ -300,6 +300,8 @@ static void message_over(struct sink_server *s)
                                    .recipients = buf_span(&s->rcpts),
                                    .message_id = data_message_id(buf_span(&s->header)),
                                    .bytes = size,
+                                   .peer = buf_span(&s->peer),
+                                   .helo = buf_span(&s->helo),
                                    .now_us = s->now_us,
                                });
         s->record_wanted = s->world->record_added;
@@ -419,12 +421,20 @@ struct sink_server *sink_server_create(struct sink_world *w, const struct mood *
     return s;
 }
 
+void sink_server_set_peer(struct sink_server *s, struct span address)
+{
+    buf_reset(&s->peer);
+    buf_add_span(&s->peer, address);
+}
+
 void sink_server_destroy(struct sink_server *s)
 {
     if (!s)
         return;
     s->world->counts.open--;
     buf_finish(&s->line);
+    buf_finish(&s->peer);
+    buf_finish(&s->helo);
     buf_finish(&s->sender);
     buf_finish(&s->rcpts);
     buf_finish(&s->header);

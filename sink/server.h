@@ -43,10 +43,10 @@ struct sink_counts {
 
 struct sink_world;
 
-/* record_fd >= 0: one line "UNIXMS\tRCPT\tSENDER\tMESSAGE-ID\tBYTES\n" for each
- * accepted recipient is written before its 250 leaves; the fd stays the caller's.
- * keep_dir: NULL, or a folder where each accepted message is stored as N.eml, N from 1
- * (tests). */
+/* record_fd >= 0: one line
+ * "UNIXMS\tRCPT\tSENDER\tMESSAGE-ID\tBYTES\tPEER\tHELO\n" for each accepted recipient
+ * is written before its 250 leaves; the fd stays the caller's. keep_dir: NULL, or a
+ * folder where each accepted message is stored as N.eml, N from 1 (tests). */
 struct sink_world *sink_world_create(int record_fd, const char *keep_dir);
 void sink_world_destroy(struct sink_world *w); /* servers go first; NULL is allowed */
 /* What wall clock belongs to now_us 0, for the first column of the record. */
@@ -64,6 +64,8 @@ struct sink_server;
  * listener, this one included. */
 struct sink_server *sink_server_create(struct sink_world *w, const struct mood *mood,
                                        int open_on_mood, int64_t now_us);
+/* Where it connects from, for the record; it is empty there without this. */
+void sink_server_set_peer(struct sink_server *s, struct span address);
 void sink_server_destroy(struct sink_server *s); /* NULL is allowed */
 void sink_server_receive(struct sink_server *s, const char *data, size_t n,
                          int64_t now_us);

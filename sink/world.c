@@ -95,6 +95,10 @@ void world_record(struct sink_world *w, const struct world_message *m)
         text_clean(&w->record, m->message_id, TEXT_MAX);
         buf_add_char(&w->record, '\t');
         buf_add_u64(&w->record, m->bytes);
+        buf_add_char(&w->record, '\t');
+        buf_add_span(&w->record, m->peer);
+        buf_add_char(&w->record, '\t');
+        text_clean(&w->record, m->helo, TEXT_MAX);
         buf_add_char(&w->record, '\n');
     }
     w->record_added += w->record.n - before;

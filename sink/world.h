@@ -24,6 +24,7 @@ struct world_message {
     struct span recipients; /* each ended by a NUL */
     struct span message_id;
     uint64_t bytes;
+    struct span peer, helo;
     int64_t now_us;
 };
 

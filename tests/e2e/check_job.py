@@ -142,7 +142,7 @@ if record_path != "-":
     assert record.pop() == ""
     accepted = collections.Counter()
     for line in record:
-        time_ms, rcpt, sender, message_id, size = line.split("\t")
+        time_ms, rcpt, sender, message_id, size, peer, helo = line.split("\t")
         assert message_id[0] + message_id[-1] == "<>", line
         accepted[rcpt.replace("\\\\", "\\"), message_id[1:-1]] += 1
     meant = {(r["email"], r["message_id"]): r for r in results if r["message_id"]}

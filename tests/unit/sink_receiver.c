@@ -429,6 +429,12 @@ static void test_a_rehearsal(void **state)
     assert_string_equal(buf_cstr(&out) + out.n - strlen(last), last);
     close(fd);
     assert_int_equal(lines_of(record), 20);
+    /* And who said so. */
+    static const char tail[] = "\t127.0.0.1\tme\n";
+    char last_line[sizeof tail] = "";
+    lseek(record, -(off_t)strlen(tail), SEEK_END);
+    assert_int_equal(read(record, last_line, strlen(tail)), strlen(tail));
+    assert_string_equal(last_line, tail);
 
     assert_true(rehearsal_stop(r, &counts));
     assert_int_equal(counts.messages, 20);

@@ -515,10 +515,11 @@ static void test_the_record_is_written_before_the_reply(void **state)
     struct sink_world *w = sink_world_create(fd, NULL);
     sink_world_set_wall(w, (int64_t)1795336756123 * 1000);
     struct sink_server *s = sink_server_create(w, mood("accept"), 1, 0);
+    sink_server_set_peer(s, SPAN("192.0.2.1"));
     struct buf out = {0};
     struct buf file = {0};
     struct span in =
-        SPAN("HELO me\r\nMAIL FROM:<s@me>\r\nRCPT TO:<a@x>\r\n"
+        SPAN("EHLO before\r\nHELO  \"me\\\" \r\nMAIL FROM:<s@me>\r\nRCPT TO:<a@x>\r\n"
              "RCPT TO:<\"\\b\"@x>\r\nDATA\r\nX-Message-ID: <no@me>\r\n"
              "message-id:\r\n <yes@me>\r\n\r\nMessage-ID: <body@me>\r\n.\r\n");
     for (size_t i = 0; i < in.n; i++) {
@@ -531,15 +532,17 @@ static void test_the_record_is_written_before_the_reply(void **state)
     drain(s, 2000, &out);
     assert_non_null(strstr(buf_cstr(&out), "accepted as 1"));
     read_file(fd, &file);
-    assert_string_equal(buf_cstr(&file),
-                        "1795336756125\ta@x\ts@me\t<yes@me>\t72\n"
-                        "1795336756125\t\"\\\\b\"@x\ts@me\t<yes@me>\t72\n");
+    assert_string_equal(
+        buf_cstr(&file),
+        "1795336756125\ta@x\ts@me\t<yes@me>\t72\t192.0.2.1\t\"me\\\\\"\n"
+        "1795336756125\t\"\\\\b\"@x\ts@me\t<yes@me>\t72\t192.0.2.1\t\"me\\\\\"\n");
     /* No Message-ID at all. */
     struct span more = SPAN("MAIL FROM:<>\r\nRCPT TO:<c@x>\r\nDATA\r\n\r\nx\r\n.\r\n");
     sink_server_receive(s, more.p, more.n, 3000);
     assert_true(sink_world_flush(w));
     read_file(fd, &file);
-    assert_non_null(strstr(buf_cstr(&file), "\n1795336756126\tc@x\t\t\t5\n"));
+    assert_non_null(
+        strstr(buf_cstr(&file), "\n1795336756126\tc@x\t\t\t5\t192.0.2.1\t"));
     sink_server_destroy(s);
     sink_world_destroy(w);
     buf_finish(&out);
