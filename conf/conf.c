@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "conf/scan.h"
 #include "conf/settings.h"
+#include "conf/sources.h"
 
 /* libConfuse gives its error function no place for an argument. */
 static struct {
@@ -47,14 +48,11 @@ static void fill_options(struct options *o)
                 *next++ = (cfg_opt_t)CFG_STR(s->name, s->fallback, CFGF_NONE);
         }
         for (int i = SECTION_TOP + 1; i < SECTION_COUNT; i++)
-            if (i == SECTION_DOMAIN || i == SECTION_MX || i == SECTION_REPLY) {
-                if (section == SECTION_TOP)
-                    *next++ = (cfg_opt_t)CFG_SEC(
-                        sections[i].name,
-                        o->of[i == SECTION_REPLY ? SECTION_REPLY : SECTION_POLICY],
-                        CFGF_MULTI | CFGF_TITLE);
-            } else if ((int)sections[i].parent == section) {
-                *next++ = (cfg_opt_t)CFG_SEC(sections[i].name, o->of[i], CFGF_NONE);
+            if ((int)sections[i].parent == section) {
+                enum conf_section s = (enum conf_section)i;
+                *next++ = (cfg_opt_t)CFG_SEC(
+                    sections[i].name, o->of[section_keys(s)],
+                    section_is_named(s) ? CFGF_MULTI | CFGF_TITLE : CFGF_NONE);
             }
         *next = (cfg_opt_t)CFG_END();
     }
@@ -123,6 +121,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_FILE:
     case KIND_TEXT:
     case KIND_RELAY:
+    case KIND_ADDRESS:
     case KIND_NUMBER:
     case KIND_DURATION:
     case KIND_RATE:
@@ -137,6 +136,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_SCOPE:
     case KIND_SERVERS:
     case KIND_NETWORKS:
+    case KIND_NAMES:
     case KIND_DURATIONS:
     case KIND_MX_HOSTS:
     case KIND_DOMAINS:
@@ -167,8 +167,9 @@ static bool take_values(const struct setting *s, cfg_t *in, const struct scan *s
             at = scan_value_place(scan, rule, s, i);
         good = value_take(s, cfg_opt_getnstr(opt, (unsigned)i), at, c, f);
     }
-    if (good && n == 0 && s->kind == KIND_DURATIONS)
-        good = place_fault(f, -7, at, "%s must hold at least one duration", s->name);
+    if (good && n == 0 && (s->kind == KIND_DURATIONS || s->kind == KIND_NAMES))
+        good = place_fault(f, -7, at, "%s must hold at least one %s", s->name,
+                           s->kind == KIND_NAMES ? "name" : "duration");
     return good;
 }
 
@@ -188,6 +189,8 @@ static bool take_setting(const struct setting *s, cfg_t *cfg, const struct scan 
         at.file = path ? path : "settings";
     if (s->section == SECTION_REPLY)
         return take_default(s, at.file, c, f);
+    if (section_is_named(s->section))
+        return true;
     if (!asks_machine(s, scan))
         return take_values(s, section_of(cfg, s->section), scan, NULL, at, c, f);
     struct buf asked = {0};
@@ -211,15 +214,31 @@ static struct conf *new_values(const struct scan_rule *from)
     return values;
 }
 
-/* A section domain or mx: what it gives alone. */
+/* Where the next section of its kind goes. */
+static void add_named(struct conf *c, const struct scan_rule *from, struct conf *values)
+{
+    struct conf_named named = {mem_strdup(from->pattern), values, from->at.file,
+                               from->at.line};
+    if (from->section == SECTION_SOURCE) {
+        c->sources = mem_resize(c->sources, (size_t)c->sources_n + 1, sizeof named);
+        c->sources[c->sources_n++] = named;
+    } else if (from->section == SECTION_POOL) {
+        c->pools = mem_resize(c->pools, (size_t)c->pools_n + 1, sizeof named);
+        c->pools[c->pools_n++] = named;
+    } else {
+        c->rules = mem_resize(c->rules, (size_t)c->rules_n + 1, sizeof *c->rules);
+        c->rules[c->rules_n++] =
+            (struct conf_rule){from->section == SECTION_MX, named.name, values};
+    }
+}
+
+/* A section domain, mx, source or pool: what it gives alone. */
 static bool take_rule(cfg_t *in, const struct scan *scan, const struct scan_rule *from,
                       struct conf *c, struct fault *f)
 {
     struct conf *values = new_values(from);
     bool good = true;
-    c->rules = mem_resize(c->rules, (size_t)c->rules_n + 1, sizeof *c->rules);
-    c->rules[c->rules_n++] = (struct conf_rule){from->section == SECTION_MX,
-                                                mem_strdup(from->pattern), values};
+    add_named(c, from, values);
     for (const struct setting *s = settings; good && s < settings + SETTING_COUNT;
          s++) {
         struct place key = from->keys[s - settings];
@@ -263,7 +282,7 @@ static bool take_reply(cfg_t *in, const struct scan *scan, const struct scan_rul
     return good && scope_fits(&values->reply, from->keys[SETTING_REPLY_scope], f);
 }
 
-/* The sections domain, mx and reply. libConfuse keeps each kind by itself. */
+/* The sections that have a name. libConfuse keeps each kind by itself. */
 static bool take_titled(cfg_t *cfg, const struct scan *scan, struct conf *c,
                         bool shipped, struct fault *f)
 {
@@ -333,12 +352,12 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
         for (int i = 0; good && i < SETTING_COUNT; i++)
             if (asks_machine(&settings[i], &scan) == last)
                 good = take_setting(&settings[i], cfg, &scan, path, c, f);
-    good = good && take_titled(cfg, &scan, c, false, f);
+    c->given = copy_places(scan.keys);
+    good = good && take_titled(cfg, &scan, c, false, f) && sources_check(c, &scan, f);
     if (good && c->receivers)
         good = take_shipped(c, f);
     cfg_free(cfg);
     free(options);
-    c->given = copy_places(scan.keys);
     c->names = scan.names; /* the places need them */
     scan.names = (struct arena){0};
     scan_finish(&scan);
@@ -348,6 +367,15 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
     }
     conf_free(c);
     return NULL;
+}
+
+static void free_named(struct conf_named *list, int n)
+{
+    for (int i = 0; i < n; i++) {
+        free(list[i].name);
+        conf_free(list[i].values);
+    }
+    free(list);
 }
 
 void conf_free(struct conf *c)
@@ -367,6 +395,8 @@ void conf_free(struct conf *c)
         conf_free(c->replies[i].values);
     }
     free(c->replies);
+    free_named(c->sources, c->sources_n);
+    free_named(c->pools, c->pools_n);
     free(c->given);
     arena_finish(&c->names);
     free(c);

@@ -78,6 +78,7 @@ struct conf_action {
 #define CONF_TYPE_HOSTNAME    char *
 #define CONF_TYPE_PATH        char * /* absolute */
 #define CONF_TYPE_TEXT        char *
+#define CONF_TYPE_ADDRESS     char * /* IPv4 or IPv6 */
 #define CONF_TYPE_NUMBER      int64_t
 #define CONF_TYPE_WORKERS     int64_t
 #define CONF_TYPE_DURATION    int64_t /* ms */
@@ -97,6 +98,7 @@ struct conf_action {
 #define CONF_TYPE_DOMAINS     struct conf_strings   /* the same, A-labels */
 #define CONF_TYPE_SERVERS     struct conf_strings   /* none: those of resolv.conf */
 #define CONF_TYPE_NETWORKS    struct conf_strings   /* words and networks, or none */
+#define CONF_TYPE_NAMES       struct conf_strings   /* at least one */
 #define CONF_TYPE_DURATIONS   struct conf_durations /* at least one; the last repeats */
 
 /* The members are the names of the table, in its order. */
@@ -128,6 +130,16 @@ struct conf_reaction { /* text, mx, domains … */
 #include "conf/settings.def"
 };
 
+struct conf_source { /* address, hostname */
+#define SOURCE MEMBER
+#include "conf/settings.def"
+};
+
+struct conf_pool { /* sources */
+#define POOL MEMBER
+#include "conf/settings.def"
+};
+
 /* The job { } section: written into SPOOL/JOB/job.conf, never accepted in a user's
  * file: there id is "" and all else empty, 0 or false. first_row and last_row 0: all
  * rows. */
@@ -148,8 +160,12 @@ struct conf { /* hostname, spool … */
     int rules_n;
     struct conf_reply *replies; /* likewise, and behind them those of the program */
     int replies_n;
-    struct place *given; /* where each setting stands; conf/'s own */
-    struct arena names;  /* of files, for the places */
+    struct conf_named *sources, *pools; /* in the order of the files */
+    int sources_n, pools_n;
+    struct conf_source source; /* of a struct conf_named's values; here zero */
+    struct conf_pool pool;     /* the same */
+    struct place *given;       /* where each setting stands; conf/'s own */
+    struct arena names;        /* of files, for the places */
 };
 #undef MEMBER
 
@@ -167,6 +183,16 @@ struct conf_reply {
     bool shipped;        /* it came with the program: receivers.conf */
     struct conf *values; /* in values->reply, all keys */
 };
+
+/* A section source "…" { } or pool "…" { }. No two of either kind have the same name.
+ */
+struct conf_named {
+    char *name;
+    struct conf *values; /* it stands in values->source or values->pool, nothing else */
+    const char *file;    /* where it stands; as long as the settings live */
+    int line;
+};
+enum { CONF_SOURCES_MAX = 255 };
 
 /* Read a settings file. path NULL: all defaults. A job { } section is allowed only with
  * `is_job`. On failure NULL and *f: -4 cannot be opened, -5 cannot be read or parsed,
@@ -200,6 +226,12 @@ int conf_budget(const struct conf *c, const int *rules, int n);
 void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n);
 /* Have both the same sections, in the same order? */
 bool conf_same_rules(const struct conf *a, const struct conf *b);
+
+/* Which sources send where policy.pool is `pool`: their numbers, from 1, in out, which
+ * has room for sources_n. Returns how many; none when there are no sources at all. */
+int conf_sources_of(const struct conf *c, const char *pool, uint8_t *out);
+/* Have both the same sections source and pool? */
+bool conf_same_sources(const struct conf *a, const struct conf *b);
 
 /* Where a key of it stands, "FILE:LINE"; its title if it is not given. */
 void conf_reply_place(struct buf *out, const struct conf_reply *r, const char *key);

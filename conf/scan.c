@@ -17,6 +17,7 @@ enum {
     VARIABLE_MAX = 64, /* bytes of a name in ${} */
     RULES_MAX = 1000,
     REPLY_TITLE_MAX = 20,
+    PLAIN_NAME_MAX = 63, /* of a source or pool */
 };
 
 enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_MARK };
@@ -375,10 +376,21 @@ static bool reply_title(struct span text, struct buf *out)
     return text.n > 0 && text.n <= REPLY_TITLE_MAX;
 }
 
+static bool plain_name(struct span text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!in_word(text.p[i]) || strchr(":/@", text.p[i]))
+            return false;
+    buf_add_span(out, text);
+    return text.n > 0 && text.n <= PLAIN_NAME_MAX;
+}
+
 static const struct {
     bool (*take)(struct span text, struct buf *out);
     const char *form;
 } titles[SECTION_COUNT] = {
+    [SECTION_SOURCE] = {plain_name, "a name of letters, digits, - _ and ."},
+    [SECTION_POOL] = {plain_name, "a name of letters, digits, - _ and ."},
     [SECTION_DOMAIN] = {pattern_of_domain, "a domain, or *. and a domain"},
     [SECTION_MX] = {pattern_of_hosts, "a pattern of host names, with * and ?"},
     [SECTION_REPLY] = {reply_title, "a code such as 421, 4.7.28 or 550 5.7.1"},
@@ -411,16 +423,16 @@ static bool begin_rule(struct reader *r, enum conf_section section,
     }
     r->rule = scan_rules(s);
     if (r->rule == RULES_MAX)
-        return place_fault(r->f, -7, title->at,
-                           "more than %d sections domain, mx and reply", RULES_MAX);
+        return place_fault(r->f, -7, title->at, "more than %d sections with a name",
+                           RULES_MAX);
     buf_add(&s->rules, &fresh, sizeof fresh);
     return true;
 }
 
 static bool statements(struct reader *r, enum conf_section in);
 
-/* Behind the keyword domain, mx or reply. libConfuse would make one section of two with
- * the same title: a reply's is its number. */
+/* Behind the keyword of a section with a name. libConfuse would make one section of two
+ * with the same title: a reply's is its number. */
 static bool rule(struct reader *r, enum conf_section section)
 {
     struct token t;
@@ -440,8 +452,7 @@ static bool rule(struct reader *r, enum conf_section section)
     if (!is_mark(&t, '{'))
         return unexpected(r, &t, "{");
     emit(r, &t);
-    bool good =
-        statements(r, section == SECTION_REPLY ? SECTION_REPLY : SECTION_POLICY);
+    bool good = statements(r, section_keys(section));
     r->rule = -1;
     return good;
 }

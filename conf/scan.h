@@ -23,9 +23,9 @@ struct scan_value {
     int rule; /* its number; -1: none */
 };
 
-struct scan_rule { /* domain "…" { }, mx "…" { } or reply "…" { } */
+struct scan_rule { /* a section with a name */
     enum conf_section section;
-    char *pattern; /* as in struct conf_rule, or the title; in scan->names */
+    char *pattern; /* as in struct conf_rule, or its name or title; in scan->names */
     struct place at;
     struct place keys[SETTING_COUNT];
     struct place timeout; /* its section timeout { } */

@@ -27,6 +27,20 @@ const struct section sections[SECTION_COUNT] = {
                          "(4.5.3.2) are the defaults. A reply must be complete in this "
                          "time: a byte now "
                          "and then does not extend it."},
+    [SECTION_SOURCE] =
+        {"source", SECTION_TOP, "source \"NAME\" { }",
+         "An address to send from, with its own name: `source \"a\" { address = "
+         "\"192.0.2.10\" hostname = \"a.mail.example.jp\" }`. Each limit of a policy "
+         "holds for each source by itself: two sources have twice as many connections. "
+         "A row that is tried again leaves from the source that it had. The name "
+         "stands "
+         "in the `source` column of the results; it is made of letters, digits, `-`, "
+         "`_` and `.`. There are 255 at most. A rehearsal sends from none. A reload "
+         "cannot change sections source and pool."},
+    [SECTION_POOL] = {"pool", SECTION_TOP, "pool \"NAME\" { }",
+                      "Sources that send the same mail: `pool \"news\" { sources = "
+                      "{\"a\", \"b\"} }`, "
+                      "chosen by the key `pool` of policy { }, domain and mx."},
     [SECTION_DOMAIN] =
         {"domain", SECTION_TOP, "domain \"NAME\" { }",
          "How one domain is treated: `domain \"docomo.ne.jp\" { connections = 2 }`, or "
@@ -90,6 +104,17 @@ const struct setting settings[SETTING_COUNT] = {
      about},
 #include "conf/settings.def"
 };
+
+bool section_is_named(enum conf_section section)
+{
+    return section >= SECTION_SOURCE && section <= SECTION_REPLY;
+}
+
+enum conf_section section_keys(enum conf_section section)
+{
+    return section == SECTION_DOMAIN || section == SECTION_MX ? SECTION_POLICY
+                                                              : section;
+}
 
 const struct setting *setting_find(enum conf_section in, struct span name)
 {

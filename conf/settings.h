@@ -10,9 +10,11 @@ enum conf_section {
     SECTION_STORM,
     SECTION_POLICY,
     SECTION_TIMEOUT,
-    SECTION_DOMAIN, /* these two have a name each, and the keys of policy */
+    SECTION_SOURCE, /* from here to REPLY: each has a name, or a code */
+    SECTION_POOL,
+    SECTION_DOMAIN,
     SECTION_MX,
-    SECTION_REPLY, /* a code each, and keys of its own */
+    SECTION_REPLY,
     SECTION_JOB,
     SECTION_COUNT
 };
@@ -30,6 +32,7 @@ enum setting_kind {
     KIND_FILE, /* a path, or none */
     KIND_TEXT,
     KIND_RELAY, /* host:port, or none */
+    KIND_ADDRESS,
     KIND_NUMBER,
     KIND_WORKERS, /* a number; default: online processors */
     KIND_DURATION,
@@ -45,6 +48,7 @@ enum setting_kind {
     KIND_SCOPE,
     KIND_SERVERS, /* from here on: lists */
     KIND_NETWORKS,
+    KIND_NAMES,
     KIND_DURATIONS,
     KIND_MX_HOSTS,
     KIND_DOMAINS,
@@ -70,6 +74,10 @@ enum {
 
 extern const struct section sections[SECTION_COUNT];
 extern const struct setting settings[SETTING_COUNT];
+
+bool section_is_named(enum conf_section section);
+/* The section whose keys it holds: of domain and mx policy, else itself. */
+enum conf_section section_keys(enum conf_section section);
 
 /* By name in a section; NULL, or SECTION_COUNT, if there is none. */
 const struct setting *setting_find(enum conf_section in, struct span name);
@@ -120,6 +128,9 @@ bool pattern_of_hosts(struct span text, struct buf *out);
 void value_put_quoted(struct buf *out, const char *text);
 /* The words of an action, without quotes. */
 void value_put_action(struct buf *out, const struct conf_action *action);
+/* The sections source and pool, each as it was given. */
+void write_sources(struct buf *out, const struct conf *c);
+
 int value_count(const struct setting *s, const struct conf *c); /* of a list */
 void value_free(const struct setting *s, struct conf *c);
 

@@ -194,6 +194,16 @@ static bool action_parse(const char *text, struct conf_action *out)
     return word >= 0;
 }
 
+/* A machine has it: not 0.0.0.0 or ::. */
+static bool address_good(struct span s)
+{
+    static const char zeros[] = "0.:";
+    bool any = true;
+    for (size_t i = 0; i < s.n; i++)
+        any = any && strchr(zeros, s.p[i]);
+    return !any && (ip_good(AF_INET, s) || ip_good(AF_INET6, s));
+}
+
 static bool plain(struct span s) /* no control bytes */
 {
     for (size_t i = 0; i < s.n; i++)
@@ -207,10 +217,11 @@ static void *member_of(const struct setting *s, const struct conf *c)
     return (char *)(uintptr_t)c + s->offset;
 }
 
-static void set_string(char **member, char *value)
+static bool set_string(char **member, char *value)
 {
     free(*member);
     *member = value;
+    return true;
 }
 
 static char *path_absolute(const char *path, const char *file)
@@ -272,36 +283,29 @@ static bool take(const struct setting *s, const char *text, struct place at,
     int word;
     switch (s->kind) {
     case KIND_HOSTNAME:
-        if (!hostname_good(t))
-            return false;
-        set_string(member, mem_strdup(text));
-        return true;
+        return hostname_good(t) && set_string(member, mem_strdup(text));
+    case KIND_RELAY:
+        return (t.n == 0 || relay_good(t)) && set_string(member, mem_strdup(text));
+    case KIND_ADDRESS:
+        return address_good(t) && set_string(member, mem_strdup(text));
     case KIND_PATH:
     case KIND_FILE:
     case KIND_TEXT:
         if ((int64_t)t.n < s->least || (int64_t)t.n > s->most)
             return false;
-        set_string(member, s->kind != KIND_TEXT && t.n ? path_absolute(text, at.file)
-                                                       : mem_strdup(text));
-        return true;
-    case KIND_RELAY:
-        if (t.n && !relay_good(t))
-            return false;
-        set_string(member, mem_strdup(text));
-        return true;
+        return set_string(member, s->kind != KIND_TEXT && t.n
+                                      ? path_absolute(text, at.file)
+                                      : mem_strdup(text));
     case KIND_NUMBER:
     case KIND_WORKERS:
-        if (!number_parse(t, &v) || v < s->least || v > s->most)
+    case KIND_RATE:
+        if (!(s->kind == KIND_RATE ? rate_parse(t, &v) : number_parse(t, &v)) ||
+            v < s->least || v > s->most)
             return false;
         memcpy(member, &v, sizeof v);
         return true;
     case KIND_DURATION:
         if (!duration_good(s, t, &v))
-            return false;
-        memcpy(member, &v, sizeof v);
-        return true;
-    case KIND_RATE:
-        if (!rate_parse(t, &v) || v < s->least || v > s->most)
             return false;
         memcpy(member, &v, sizeof v);
         return true;
@@ -327,6 +331,8 @@ static bool take(const struct setting *s, const char *text, struct place at,
         return server_good(t) && add_string(member, text);
     case KIND_NETWORKS:
         return network_good(text) && add_string(member, text);
+    case KIND_NAMES: /* they are looked up when all is read */
+        return add_string(member, text);
     case KIND_DURATIONS:
         return duration_good(s, t, &v) && add_duration(member, v);
     case KIND_MX_HOSTS:
@@ -454,6 +460,7 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
     case KIND_FILE:
     case KIND_TEXT:
     case KIND_RELAY:
+    case KIND_ADDRESS:
         value_put_quoted(out, *(char *const *)member);
         break;
     case KIND_NUMBER:
@@ -485,6 +492,7 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         break;
     case KIND_SERVERS:
     case KIND_NETWORKS:
+    case KIND_NAMES:
     case KIND_MX_HOSTS:
     case KIND_DOMAINS:
         put_strings(out, member);
@@ -529,6 +537,9 @@ void value_range(struct buf *out, const struct setting *s)
         break;
     case KIND_RELAY:
         buf_add_str(out, "host:port, or none");
+        break;
+    case KIND_ADDRESS:
+        buf_add_str(out, "an IPv4 or IPv6 address");
         break;
     case KIND_TEXT:
         buf_printf(out, "a text of at most %d bytes", (int)s->most);
@@ -581,6 +592,9 @@ void value_range(struct buf *out, const struct setting *s)
                    (int)s->most);
         add_words(out, network_words, NETWORK_WORDS, " or ");
         break;
+    case KIND_NAMES:
+        buf_printf(out, "a list of 1 to %d names", (int)s->most);
+        break;
     case KIND_DURATIONS:
         buf_printf(out, "a list of 1 to %d, each ", DURATIONS_MAX);
         add_durations(out, s);
@@ -601,7 +615,7 @@ void value_free(const struct setting *s, struct conf *c)
 {
     void *member = member_of(s, c);
     if (s->kind == KIND_HOSTNAME || s->kind == KIND_PATH || s->kind == KIND_FILE ||
-        s->kind == KIND_TEXT || s->kind == KIND_RELAY)
+        s->kind == KIND_TEXT || s->kind == KIND_RELAY || s->kind == KIND_ADDRESS)
         free(*(char **)member);
     if (s->kind == KIND_DURATIONS)
         free(((struct conf_durations *)member)->ms);

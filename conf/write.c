@@ -2,12 +2,6 @@
 #include "conf/conf.h"
 #include "conf/settings.h"
 
-static bool is_titled(int section)
-{
-    return section == SECTION_DOMAIN || section == SECTION_MX ||
-           section == SECTION_REPLY;
-}
-
 static void write_section(struct buf *out, const struct conf *c,
                           enum conf_section section, int indent)
 {
@@ -19,7 +13,7 @@ static void write_section(struct buf *out, const struct conf *c,
         buf_add_char(out, '\n');
     }
     for (int i = SECTION_TOP + 1; i < SECTION_JOB; i++) {
-        if (sections[i].parent != section || is_titled(i))
+        if (sections[i].parent != section || section_is_named((enum conf_section)i))
             continue;
         buf_printf(out, "%*s%s {\n", indent, "", sections[i].name);
         write_section(out, c, (enum conf_section)i, indent + 4);
@@ -27,20 +21,21 @@ static void write_section(struct buf *out, const struct conf *c,
     }
 }
 
-/* Of a rule what it gives alone. */
-static void write_rule(struct buf *out, const struct conf_rule *rule)
+/* Of a section with a name what it gives alone. */
+static void write_named(struct buf *out, enum conf_section section, const char *name,
+                        const struct conf *values)
 {
-    buf_printf(out, "%s '%s' {\n", rule->mx ? "mx" : "domain", rule->pattern);
+    buf_printf(out, "%s '%s' {\n", sections[section].name, name);
     bool in_timeout = false;
     for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
-        if (rule->values->given[s - settings].line == 0)
+        if (values->given[s - settings].line == 0)
             continue;
         if (s->section == SECTION_TIMEOUT && !in_timeout) {
             in_timeout = true;
             buf_add_str(out, "    timeout {\n");
         }
         buf_printf(out, "%*s%s = ", in_timeout ? 8 : 4, "", s->name);
-        value_put(out, s, rule->values);
+        value_put(out, s, values);
         buf_add_char(out, '\n');
     }
     buf_add_str(out, in_timeout ? "    }\n}\n" : "}\n");
@@ -54,11 +49,21 @@ static void write_reply(struct buf *out, const struct conf_reply *reply)
     buf_finish(&keys);
 }
 
+void write_sources(struct buf *out, const struct conf *c)
+{
+    for (int i = 0; i < c->sources_n; i++)
+        write_named(out, SECTION_SOURCE, c->sources[i].name, c->sources[i].values);
+    for (int i = 0; i < c->pools_n; i++)
+        write_named(out, SECTION_POOL, c->pools[i].name, c->pools[i].values);
+}
+
 void conf_write(struct buf *out, const struct conf *c, const struct conf_job *job)
 {
     write_section(out, c, SECTION_TOP, 0);
+    write_sources(out, c);
     for (int i = 0; i < c->rules_n; i++)
-        write_rule(out, &c->rules[i]);
+        write_named(out, c->rules[i].mx ? SECTION_MX : SECTION_DOMAIN,
+                    c->rules[i].pattern, c->rules[i].values);
     for (int i = 0; i < c->replies_n; i++)
         if (!c->replies[i].shipped)
             write_reply(out, &c->replies[i]);
@@ -105,11 +110,11 @@ static const char head[] =
     "  of the file that includes it. Relative paths, too, count from the folder of "
     "their\n"
     "  file. A section must be closed in the file in which it was opened.\n"
-    "- A key or a section may be given once, in all files together; `domain` and `mx` "
-    "once\n"
-    "  for each name, `reply` as often as you like. Whatever is not understood stops "
-    "the program before anything is "
-    "sent\n"
+    "- A key or a section may be given once, in all files together; one with a "
+    "name once\n"
+    "  for each name, but `reply` as often as you like. Whatever is not understood "
+    "stops\n"
+    "  the program before anything is sent\n"
     "  (exit status 78) with file and line: -4 the file cannot be opened, -5 it cannot "
     "be\n"
     "  read or parsed (also: a brace, quote or comment that is not closed), -6 "
@@ -120,12 +125,16 @@ static void add_default(struct buf *out, const struct setting *s)
 {
     if (s->fallback[0])
         buf_printf(out, "`%s`", s->fallback);
+    else if (s->section == SECTION_SOURCE && s->kind == KIND_HOSTNAME)
+        buf_add_str(out, "`hostname` outside the sections");
     else if (s->kind == KIND_HOSTNAME)
         buf_add_str(out, "this machine's full name");
     else if (s->kind == KIND_PATH)
         buf_add_str(out, "`$XDG_STATE_HOME/hikyaku`, else `~/.local/state/hikyaku`");
     else if (s->kind == KIND_WORKERS)
         buf_add_str(out, "the number of processors");
+    else if (s->section == SECTION_SOURCE || s->section == SECTION_POOL)
+        buf_add_str(out, "it must be given");
     else
         buf_add_str(out, "none");
 }
@@ -135,7 +144,7 @@ void conf_document(struct buf *out)
     buf_add_str(out, head);
     for (int i = SECTION_TOP; i < SECTION_JOB; i++) {
         buf_printf(out, "\n## %s\n\n%s\n", sections[i].title, sections[i].about);
-        if (i == SECTION_DOMAIN || i == SECTION_MX)
+        if ((int)section_keys((enum conf_section)i) != i)
             continue;
         buf_add_str(out, "\n| Key | Default | Range | What it is and why |\n"
                          "|---|---|---|---|\n");

@@ -1,0 +1,217 @@
+/* The sections source and pool: who sends for whom, every error, and that what is
+ * written reads back the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf/conf.h"
+
+#define H "hostname = h.example spool = '/s' workers = 1\n"
+#define AB                                                                             \
+    "source \"a\" { address = \"192.0.2.10\" hostname = \"a.example\" }\n"             \
+    "source b { address = '2001:db8::1' }\n"
+
+static char folder[] = "/tmp/conf_sources.XXXXXX";
+
+static int enter_folder(void **state)
+{
+    (void)state;
+    return !mkdtemp(folder) || chdir(folder);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink("a.conf");
+    unlink("b.conf");
+    return chdir("/") || rmdir(folder);
+}
+
+static void file(const char *name, const char *text)
+{
+    FILE *f = fopen(name, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct conf *good(const char *text)
+{
+    struct fault f = {0};
+    file("a.conf", text);
+    struct conf *c = conf_load("a.conf", false, &f);
+    if (!c)
+        fail_msg("%s", f.words);
+    return c;
+}
+
+static void bad(const char *text, const char *words)
+{
+    struct fault f = {0};
+    file("a.conf", text);
+    assert_null(conf_load("a.conf", false, &f));
+    assert_string_equal(f.words, words);
+    assert_int_equal(f.code, words[0] ? -7 : 0);
+}
+
+/* Who sends there, "2 1". */
+static void from(const struct conf *c, const char *pool, const char *want)
+{
+    uint8_t numbers[CONF_SOURCES_MAX];
+    struct buf have = {0};
+    int n = conf_sources_of(c, pool, numbers);
+    for (int i = 0; i < n; i++)
+        buf_printf(&have, i ? " %d" : "%d", numbers[i]);
+    assert_string_equal(buf_cstr(&have), want);
+    buf_finish(&have);
+}
+
+static const char *pool_of(const struct conf *c, const char *domain)
+{
+    int rules[1];
+    struct conf_policy p;
+    conf_policy_of(c, rules, conf_match(c, span_of(domain), (struct span){0}, rules),
+                   &p);
+    return p.pool;
+}
+
+static void who_sends(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "policy { pool = b }\n"
+                            "domain a.test { pool = \"news\" }\n"
+                            "pool \"news\" { sources = {\"c.2-_\", a} }\n" AB
+                            "source 'c.2-_' { address = 127.0.0.2 }\n");
+    assert_int_equal(c->sources_n, 3);
+    assert_string_equal(c->sources[0].name, "a");
+    assert_string_equal(c->sources[0].values->source.address, "192.0.2.10");
+    assert_string_equal(c->sources[0].values->source.hostname, "a.example");
+    assert_string_equal(c->sources[0].file, "a.conf");
+    assert_int_equal(c->sources[0].line, 5);
+    assert_string_equal(c->sources[1].values->source.address, "2001:db8::1");
+    assert_string_equal(c->sources[1].values->source.hostname, "h.example");
+    assert_int_equal(c->rules_n, 1);
+    from(c, "news", "3 1");
+    from(c, "b", "2");
+    from(c, "", "1 2 3");
+    assert_string_equal(pool_of(c, "a.test"), "news");
+    assert_string_equal(pool_of(c, "b.test"), "b");
+    conf_free(c);
+
+    c = good(H);
+    from(c, "", "");
+    conf_free(c);
+}
+
+static void errors(void **state)
+{
+    (void)state;
+    bad(H "source a { address = 192.0.2.256 }",
+        "a.conf:2: source.address must be an IPv4 or IPv6 address, not "
+        "\"192.0.2.256\"");
+    bad(H "source a { address = mx.example }",
+        "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"mx.example\"");
+    bad(H "source a { address = 0.0.0.0 }",
+        "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"0.0.0.0\"");
+    bad(H "source a { address = '' }",
+        "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"\"");
+    bad(H "source a {\naddress = 192.0.2.1\nhostname = a_b }",
+        "a.conf:4: source.hostname must be a DNS name or an address literal, not "
+        "\"a_b\"");
+    bad(H "source a { hostname = b.example }", "a.conf:2: source \"a\" has no address");
+    bad(H AB "source \"a\" { address = 192.0.2.11 }",
+        "a.conf:4: source \"a\" is given twice, first at a.conf:2");
+    bad(H "source 'a b' { address = 192.0.2.11 }",
+        "a.conf:2: source must be a name of letters, digits, - _ and ., not 'a b'");
+    bad(H "source '' { address = 192.0.2.11 }",
+        "a.conf:2: source must be a name of letters, digits, - _ and ., not ''");
+    bad(H AB "pool p { sources = {a,\nx} }",
+        "a.conf:5: pool \"p\": there is no source \"x\"");
+    bad(H AB "pool p { sources = {a, b, a} }",
+        "a.conf:4: pool \"p\" names source \"a\" twice");
+    bad(H AB "pool p { sources = {} }",
+        "a.conf:4: sources must hold at least one name");
+    bad(H AB "pool p {}", "a.conf:4: pool \"p\" has no sources");
+    bad(H AB "pool a { sources = {b} }",
+        "a.conf:4: pool \"a\" has the name of the source at a.conf:2");
+    bad(H AB "pool p { sources = a }\npool p { sources = b }",
+        "a.conf:5: pool \"p\" is given twice, first at a.conf:4");
+    bad(H "policy { pool = news }", "a.conf:2: there is no pool or source \"news\"");
+    bad(H AB "mx '*' {\npool = news }",
+        "a.conf:5: there is no pool or source \"news\"");
+    file("b.conf", "pool = x\n");
+    bad(H AB "domain a.test { include(\"b.conf\") }",
+        "b.conf:1: there is no pool or source \"x\"");
+}
+
+static void at_most_255(void **state)
+{
+    (void)state;
+    struct buf text = {0};
+    buf_add_str(&text, H);
+    for (int i = 1; i <= CONF_SOURCES_MAX; i++)
+        buf_printf(&text, "source s%d { address = 192.0.2.1 }\n", i);
+    struct conf *c = good(buf_cstr(&text));
+    uint8_t numbers[CONF_SOURCES_MAX];
+    assert_int_equal(conf_sources_of(c, "", numbers), CONF_SOURCES_MAX);
+    assert_int_equal(numbers[CONF_SOURCES_MAX - 1], 255);
+    conf_free(c);
+    buf_add_str(&text, "source last { address = 192.0.2.1 }\n");
+    bad(buf_cstr(&text), "a.conf:257: more than 255 sources");
+    buf_finish(&text);
+}
+
+static void reads_back(void **state)
+{
+    (void)state;
+    struct conf *c = good(H AB "pool p { sources = {b, a} }\n"
+                               "domain a.test { pool = p }\n");
+    struct buf once = {0}, again = {0};
+    conf_write(&once, c, NULL);
+    assert_non_null(strstr(buf_cstr(&once), "}\n"
+                                            "source 'a' {\n"
+                                            "    address = '192.0.2.10'\n"
+                                            "    hostname = 'a.example'\n"
+                                            "}\n"
+                                            "source 'b' {\n"
+                                            "    address = '2001:db8::1'\n"
+                                            "}\n"
+                                            "pool 'p' {\n"
+                                            "    sources = {'b', 'a'}\n"
+                                            "}\n"
+                                            "domain 'a.test' {\n"
+                                            "    pool = 'p'\n"
+                                            "}\n"));
+    struct conf *back = good(buf_cstr(&once));
+    conf_write(&again, back, NULL);
+    assert_string_equal(buf_cstr(&once), buf_cstr(&again));
+    assert_true(conf_same_sources(c, back));
+    from(back, "p", "2 1");
+    conf_free(back);
+    back = good("hostname = other.example\n" AB "pool p { sources = {b, a} }");
+    assert_true(conf_same_sources(c, back)); /* the rest may differ */
+    conf_free(back);
+    back = good(H AB "pool p { sources = {a, b} }");
+    assert_false(conf_same_sources(c, back));
+    conf_free(back);
+    conf_free(c);
+    buf_finish(&once);
+    buf_finish(&again);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_sends),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(at_most_255),
+        cmocka_unit_test(reads_back),
+    };
+    return cmocka_run_group_tests(tests, enter_folder, remove_folder);
+}
