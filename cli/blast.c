@@ -1,5 +1,6 @@
 #include "cli/blast.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
@@ -12,6 +13,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "engine/stream.h"
 
 enum {
     MESSAGE_MAX = 100 * 1024 * 1024,
@@ -137,6 +139,32 @@ static int make_replies(struct blast *b)
     return replies_open(&b->replies, b->conf, &f) ? -1 : complain(&f);
 }
 
+/* An address that is not ours is told before anything is sent. */
+static int make_sources(struct blast *b)
+{
+    const struct conf *c = b->conf;
+    struct fault f = {0};
+    if (b->options->rehearsal)
+        return -1;
+    b->sources = mem_zero((size_t)c->sources_n, sizeof *b->sources);
+    for (; b->sources_n < c->sources_n; b->sources_n++) {
+        const struct conf_named *from = &c->sources[b->sources_n];
+        struct worker_source *to = &b->sources[b->sources_n];
+        to->name = from->name;
+        to->helo_name = from->values->source.hostname;
+        bool good = ip_parse(from->values->source.address, &to->address);
+        assert(good);
+        int error = stream_try_bind(&to->address);
+        if (error) {
+            fault_set(&f, -7, "%s:%d: source \"%s\": cannot send from %s: %s",
+                      from->file, from->line, from->name, from->values->source.address,
+                      stream_words(error));
+            return complain(&f);
+        }
+    }
+    return -1;
+}
+
 int blast_ready(struct blast *b)
 {
     int status = make_deny(b);
@@ -144,6 +172,8 @@ int blast_ready(struct blast *b)
         status = make_relay(b);
     if (status < 0)
         status = make_replies(b);
+    if (status < 0)
+        status = make_sources(b);
     if (status < 0)
         status = check_tls(b);
     return status >= 0 ? status : read_message(b);
@@ -235,6 +265,7 @@ void blast_close(struct blast *b)
     deny_free(b->deny);
     relay_close(&b->relay);
     replies_close(&b->replies);
+    free(b->sources);
     conf_free(b->conf);
     buf_finish(&b->message);
 }
@@ -265,6 +296,8 @@ struct engine_params blast_engine(const struct blast *b)
                 .template = b->template,
                 .deny = b->deny,
                 .sender = b->from.text,
+                .sources = b->sources,
+                .sources_n = b->sources_n,
                 .tls = {.ca_file = b->conf->policy.tls_ca_file,
                         .min_version = 10 + (int)b->conf->policy.tls_min_version},
             },

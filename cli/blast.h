@@ -22,6 +22,8 @@ struct blast {
     struct deny *deny;
     struct relay relay;
     struct replies replies;
+    struct worker_source *sources; /* none in a rehearsal */
+    int sources_n;
     int64_t created_ms, start_ms, until_ms; /* the latter 0: none */
     uint8_t secret[BLAST_SECRET];
 };
@@ -33,7 +35,7 @@ struct blast {
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command);
 /* What blast_open does once the settings are there: the message's text,
- * deny_destinations, the relay. */
+ * deny_destinations, the relay, the sources. */
 int blast_ready(struct blast *b);
 /* The list at path, which is the one that the user named, or a copy. */
 int blast_open_list(struct blast *b, const char *path);

@@ -142,6 +142,16 @@ static int print_sample(const struct blast *b, uint32_t number)
     return status;
 }
 
+static void print_sources(const struct blast *b)
+{
+    for (int i = 0; i < b->sources_n; i++) {
+        char address[IP_TEXT_MAX];
+        ip_print(&b->sources[i].address, address);
+        printf("source    %s: %s, EHLO %s\n", b->sources[i].name, address,
+               b->sources[i].helo_name);
+    }
+}
+
 static int print_text(const struct blast *b, const struct plan *p,
                       const struct outlook *o)
 {
@@ -173,6 +183,7 @@ static int print_text(const struct blast *b, const struct plan *p,
            p->domains_n - p->unresolved_domains, p->sites_n, policy->connections,
            buf_cstr(&when), b->conf->hostname);
     buf_finish(&when);
+    print_sources(b);
     if (b->relay.host)
         print_relay(b, p);
     print_sites(p);

@@ -128,6 +128,7 @@ static int restore_options(struct resuming *r)
     r->options.first_row = (uint32_t)j->first_row;
     r->options.last_row = (uint32_t)j->last_row;
     r->options.allow_duplicates = j->allow_duplicates;
+    r->options.rehearsal = j->rehearsal;
     r->blast.created_ms = j->created_ms;
     r->blast.start_ms = j->start_ms;
     r->blast.until_ms = j->until_ms;

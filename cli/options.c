@@ -196,7 +196,7 @@ int options_parse(enum blast_command command, int argc, char **argv,
     struct option longs[OPTIONS_MAX];
     char shorts[2 * OPTIONS_MAX + 2];
     make_getopt(command, longs, shorts);
-    *out = (struct blast_options){0};
+    *out = (struct blast_options){.rehearsal = command == BLAST_REHEARSE};
     opterr = 0;
     for (int key; (key = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
         if (key == 'h') {

@@ -21,6 +21,7 @@ struct blast_options {
     const char *explain;       /* check: this address or domain alone, without a list */
     uint32_t first_row, last_row; /* 0, 0: all */
     bool allow_duplicates;
+    bool rehearsal; /* nothing leaves the machine */
     bool quiet, json;
     unsigned traces; /* enum trace */
 };

@@ -17,6 +17,7 @@ void policies_init(struct policies *p, const struct conf *conf,
 void policies_finish(struct policies *p)
 {
     map_finish(&p->numbers);
+    arena_finish(&p->chosen);
     free(p->matched);
     free(p->found);
 }
@@ -27,6 +28,11 @@ bool policies_take(struct policies *p, const struct conf *conf, struct fault *f)
         return fault_set(f, -7,
                          "a running job cannot take other sections domain and mx than "
                          "it began with; stop it and resume it with these settings");
+    if (!conf_same_sources(p->conf, conf))
+        return fault_set(
+            f, -7,
+            "a running job cannot take other sections source and pool than "
+            "it began with; stop it and resume it with these settings");
     p->conf = conf;
     return true;
 }
@@ -110,6 +116,14 @@ static struct destination make_destination(const char *hostname,
     return d;
 }
 
+static void choose_sources(struct policies *p, const char *pool,
+                           struct scheduler_policy *out)
+{
+    uint8_t *sources = arena_alloc(&p->chosen, (size_t)p->conf->sources_n + 1);
+    out->sources_n = conf_sources_of(p->conf, pool, sources);
+    out->sources = sources;
+}
+
 static void get(void *arg, uint32_t number, struct engine_policy *out)
 {
     struct policies *p = arg;
@@ -134,6 +148,8 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .unknown_percent = p->relay->host ? 0 : (uint32_t)policy.unknown_limit,
         .unknown_pause_ms = policy.unknown_pause,
     };
+    if (!p->port)
+        choose_sources(p, policy.pool, &out->queue);
     out->destination = make_destination(p->begun->hostname, &policy);
     if (p->port)
         out->destination.port = p->port;

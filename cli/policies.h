@@ -14,7 +14,8 @@ struct policies {
     struct map numbers;        /* by the sections that match, as bytes */
     const char **matched;      /* of each number: those bytes */
     uint32_t n;
-    int *found; /* room for what matches one destination */
+    int *found;          /* room for what matches one destination */
+    struct arena chosen; /* the scheduler's lists of sources */
 };
 
 /* conf and relay must outlive it. */

@@ -258,7 +258,7 @@ static bool moves_on(const struct connection *c, const struct smtp_result *r,
                      const struct verdict *v)
 {
     return v->next_host && r->how == SMTP_HOW_REPLY && r->stage == SMTP_MAIL &&
-           !c->moved && !c->finishing && c->target + 1 < c->task->targets_n;
+           !c->moved && !c->finishing && dial_has_next(c);
 }
 
 static void settle(struct connection *c)
@@ -373,8 +373,9 @@ static void session_over(struct connection *c)
 void connection_begin_tls(struct connection *c)
 {
     const struct worker *w = c->worker;
-    stream_secure(&c->stream, tls_client(w->tls, c->task->targets[c->target].host,
-                                         c->task->destination->tls_verify));
+    stream_secure(&c->stream,
+                  tls_client(w->tls, c->task->targets[c->target].host,
+                             c->task->destination->tls_verify, c->task->source));
 }
 
 /* A body that was asked for is about to be written: from now on its dot may have left.
@@ -511,7 +512,7 @@ void connection_open(struct worker *w, struct task *task)
     w->connections[c->number] = c;
     c->last = task->last;
     lent_add(&c->rows, task->rows, task->rows_n);
-    dial_target(c);
+    dial_first(c);
 }
 
 void connection_lend(struct connection *c, const struct task *task)

@@ -1,6 +1,9 @@
 #include "engine/dial.h"
 
 #include <errno.h>
+#include <stdio.h>
+
+enum { WORDS_MAX = 256 };
 
 /* No target let us send MAIL: the attempt of the one row that was to go first; the
  * others go back (codes rule 18). */
@@ -15,19 +18,64 @@ static void fail(struct connection *c, const struct verdict *verdict, struct spa
     connection_close(c, CLOSED_FAILED, verdict, words);
 }
 
+static const struct worker_source *source_of(const struct connection *c)
+{
+    const struct worker_params *p = c->worker->params;
+    return c->task->source ? &p->sources[c->task->source - 1] : NULL;
+}
+
+/* The first target from that one on that our source can reach, which is one of its own
+ * family; targets_n: none. */
+static int reachable_from(const struct connection *c, int target)
+{
+    const struct worker_source *source = source_of(c);
+    while (source && target < c->task->targets_n &&
+           ip_is_v4(&c->task->targets[target].address) != ip_is_v4(&source->address))
+        target++;
+    return target;
+}
+
+bool dial_has_next(const struct connection *c)
+{
+    return reachable_from(c, c->target + 1) < c->task->targets_n;
+}
+
+/* The settings send this mail from an address that its hosts cannot be reached from. It
+ * is an attempt: a row must not wait for ever for other settings. */
+static void no_way(struct connection *c)
+{
+    const struct worker_source *source = source_of(c);
+    char words[WORDS_MAX];
+    snprintf(words, sizeof words,
+             "source %s is an IPv%c address, and no host here has one", source->name,
+             ip_is_v4(&source->address) ? '4' : '6');
+    struct verdict v = verdict_of_code(609, "socket", false);
+    fail(c, &v, span_of(words));
+}
+
+void dial_first(struct connection *c)
+{
+    c->target = reachable_from(c, 0);
+    if (c->target < c->task->targets_n) {
+        dial_target(c);
+        return;
+    }
+    c->target = 0; /* for the log */
+    no_way(c);
+}
+
 void dial_next(struct connection *c)
 {
     connection_end_session(c);
     stream_close(&c->stream);
-    c->target++;
+    c->target = reachable_from(c, c->target + 1);
     c->in_clear = false;
     dial_target(c);
 }
 
 void dial_failed(struct connection *c, const struct verdict *verdict, struct span words)
 {
-    bool more =
-        verdict->next_host && !c->finishing && c->target + 1 < c->task->targets_n;
+    bool more = verdict->next_host && !c->finishing && dial_has_next(c);
     if (!more) {
         fail(c, verdict, words);
         return;
@@ -50,7 +98,14 @@ static void no_socket(struct connection *c, int error)
 {
     c->connect_began_us = 0;
     struct verdict v = verdict_of_code(609, "socket", false);
-    connection_close(c, CLOSED_OURS, &v, span_of(stream_words(error)));
+    const struct worker_source *source = source_of(c);
+    char words[WORDS_MAX] = "", address[IP_TEXT_MAX];
+    if (source) {
+        ip_print(&source->address, address);
+        snprintf(words, sizeof words, "source %s, %s: %s", source->name, address,
+                 stream_words(error));
+    }
+    connection_close(c, CLOSED_OURS, &v, span_of(source ? words : stream_words(error)));
 }
 
 void dial_target(struct connection *c)
@@ -72,9 +127,10 @@ void dial_target(struct connection *c)
     c->connect_began_us = now;
     int error;
     bool ours;
-    if (!stream_connect(&c->stream, c->worker->loop, &target->address,
-                        c->task->destination->port, connection_on_event, c, &error,
-                        &ours)) {
+    const struct worker_source *source = source_of(c);
+    if (!stream_connect(&c->stream, c->worker->loop, source ? &source->address : NULL,
+                        &target->address, c->task->destination->port,
+                        connection_on_event, c, &error, &ours)) {
         if (ours)
             no_socket(c, error);
         else
@@ -90,6 +146,8 @@ void dial_connected(struct connection *c)
     c->connect_us = (int32_t)(now - c->connect_began_us);
     c->connect_began_us = 0;
     c->params = c->task->destination->smtp;
+    if (source_of(c))
+        c->params.helo_name = source_of(c)->helo_name;
     if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
     c->params.paced = c->task->mail_gate && gate_limits(c->task->mail_gate);

@@ -45,6 +45,9 @@ struct connection {
 };
 
 /* dial.c */
+/* The first one that can be reached; may end the connection. */
+void dial_first(struct connection *c);
+bool dial_has_next(const struct connection *c);
 /* The present one, as soon as its gate is open; may end the connection. */
 void dial_target(struct connection *c);
 void dial_next(struct connection *c); /* leave this target for the next one */

@@ -162,6 +162,7 @@ static void carry_out(struct engine *e, const struct order *order)
         memcpy(without_rows.targets, order->targets, sizeof order->targets);
         lane->targets = task_from_order(&without_rows, NULL);
         lane->site = order->site;
+        lane->source = order->source;
         lane->worker = e->next_sender;
         e->next_sender = (e->next_sender + 1) % e->senders_n;
         e->lanes_open++;
@@ -414,6 +415,15 @@ static int64_t monotonic_of(const struct engine *e, int64_t wall_ms)
     return e->began_us + (wall_ms - e->began_ms) * 1000;
 }
 
+/* A name of an earlier run may be nobody's now. */
+static uint8_t source_number(const struct worker_params *p, const char *name)
+{
+    for (int i = 0; name && *name && i < p->sources_n; i++)
+        if (strcmp(p->sources[i].name, name) == 0)
+            return (uint8_t)(i + 1);
+    return 0;
+}
+
 /* The past of a row on this run's clock. */
 static void past_of(void *arg, uint32_t row, struct row_past *out)
 {
@@ -425,6 +435,7 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
         .attempts = past.attempts,
         .first_us = monotonic_of(e, past.first_ms),
         .due_us = past.due_ms ? monotonic_of(e, past.due_ms) : e->began_us,
+        .source = source_number(&e->params->worker, past.source),
         .doubted = past.doubted,
     };
 }

@@ -68,6 +68,7 @@ struct engine_past {
     bool final;
     uint32_t attempts;
     int64_t first_ms, due_ms; /* 0: none */
+    const char *source;       /* name of the one it left from; NULL or "": none */
     bool doubted;
 };
 

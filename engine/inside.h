@@ -14,6 +14,7 @@
 struct lane {
     int worker;
     const char *site;
+    uint8_t source; /* 0: none was chosen */
     bool connected; /* a host of the site was heard on it */
     struct event
         *closed; /* it is over, but rows are still on their way back; or NULL */

@@ -29,6 +29,7 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
         .connection = order->connection,
         .group = order->group,
         .last = order->last,
+        .source = order->source,
         .messages = order->messages,
         .connect_gate = order->connect_gate,
         .mail_gate = order->mail_gate,

@@ -40,6 +40,7 @@ struct task {
     const struct destination *destination; /* OPEN: how it is treated; the engine's */
     bool group;                            /* OPEN: pipelining = group */
     bool last;                             /* OPEN, MORE: no more rows will come */
+    uint8_t source;    /* OPEN: number of the one to bind to; 0: the system chooses */
     uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
     struct gate *connect_gate, *mail_gate; /* OPEN: as in struct order */
     int32_t dns_us;

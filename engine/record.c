@@ -17,6 +17,7 @@ static void fill(struct attempt *a, int64_t now_ms, const struct verdict *v,
     a->site = where->site;
     a->mx_host = where->mx_host;
     a->mx_address = where->mx_address;
+    a->source = where->source;
     a->tls = where->tls;
     a->flags = where->flags | (v->in_doubt ? FLAG_IN_DOUBT : 0) |
                (v->assumed ? FLAG_ASSUMED : 0);

@@ -6,7 +6,7 @@
 
 /* Where a line's attempt went. Empty spans: nowhere. */
 struct record_where {
-    struct span email, domain, site, mx_host, mx_address, tls, message_id;
+    struct span email, domain, site, mx_host, mx_address, source, tls, message_id;
     unsigned flags;
 };
 

@@ -39,9 +39,30 @@ static socklen_t make_address(const struct ip *ip, uint16_t port,
     return sizeof *v6;
 }
 
-bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *ip,
-                    uint16_t port, uv_poll_cb on_event, void *arg, int *error,
-                    bool *ours)
+/* The port is chosen in connect(), where it needs to be free for that destination only:
+ * else one address would run out of ports over all destinations. 0, or the errno. */
+static int bind_to(int fd, const struct ip *from)
+{
+    struct sockaddr_storage address;
+    socklen_t n = make_address(from, 0, &address);
+    int on = 1;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    return bind(fd, (struct sockaddr *)&address, n) == 0 ? 0 : errno;
+}
+
+int stream_try_bind(const struct ip *from)
+{
+    int fd = socket(ip_is_v4(from) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    int error = bind_to(fd, from);
+    close(fd);
+    return error;
+}
+
+bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *from,
+                    const struct ip *ip, uint16_t port, uv_poll_cb on_event, void *arg,
+                    int *error, bool *ours)
 {
     struct sockaddr_storage address;
     socklen_t n = make_address(ip, port, &address);
@@ -52,12 +73,18 @@ bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *ip,
         *ours = *error != EAFNOSUPPORT;
         return false;
     }
+    if (from && (*error = bind_to(fd, from)) != 0) {
+        *ours = true;
+        close(fd);
+        return false;
+    }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(fd, (struct sockaddr *)&address, n) != 0 && errno != EINPROGRESS) {
         *error = errno;
-        /* EADDRNOTAVAIL: no port is left; with IPv6 also that we have no address. */
-        *ours = (*error == EADDRNOTAVAIL && address.ss_family == AF_INET) ||
+        /* EADDRNOTAVAIL: no port is left; with IPv6, unless it is bound, also that we
+         * have no address. */
+        *ours = (*error == EADDRNOTAVAIL && (from || address.ss_family == AF_INET)) ||
                 *error == ENOBUFS || *error == EAGAIN;
         close(fd);
         return false;

@@ -22,12 +22,15 @@ struct stream {
 
 void stream_init(struct stream *s);
 
-/* Begin to connect to ip:port; on_event (with poll->data = arg) gets UV_WRITABLE when
+/* Begin to connect to ip:port, from the address `from` (of the same family; NULL: the
+ * system chooses); on_event (with poll->data = arg) gets UV_WRITABLE when
  * it is decided: ask stream_connected. False with the errno; *ours: it is our own
  * machine's trouble (no descriptor, port or memory), not the peer's. */
-bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *ip,
-                    uint16_t port, uv_poll_cb on_event, void *arg, int *error,
-                    bool *ours);
+bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *from,
+                    const struct ip *ip, uint16_t port, uv_poll_cb on_event, void *arg,
+                    int *error, bool *ours);
+/* Can a stream be bound to this address of ours? 0, or the errno why not. */
+int stream_try_bind(const struct ip *from);
 /* Is it decided already? Then on_event comes soon. */
 bool stream_decided(const struct stream *s);
 int stream_connected(struct stream *s); /* 0, or the errno why not */

@@ -20,12 +20,22 @@ struct destination {
     uint16_t port;
 };
 
+/* An address to send from. Number n of struct order and struct task is sources[n - 1].
+ */
+struct worker_source {
+    const char *name;
+    struct ip address;
+    const char *helo_name;
+};
+
 struct worker_params { /* all of it outlives the workers */
     const struct recipients *list;
     const struct template *template;
     const struct deny *deny; /* may be NULL */
     struct flight *flight;   /* states of the rows that are lent */
     const char *sender;      /* envelope sender */
+    const struct worker_source *sources;
+    int sources_n; /* at most 255 */
     struct tls_client_params tls;
 };
 

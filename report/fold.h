@@ -23,14 +23,20 @@ enum row_mark {
 struct row {
     int64_t first_ms, last_ms, next_ms; /* of real attempts; 0: none */
     uint64_t offset;                    /* of the line that tells the result; 0: none */
-    uint32_t attempts;
+    uint16_t attempts;  /* never more: ROW_ATTEMPTS_MAX of queue/rows.h */
     int16_t last_code;  /* of the last real attempt */
     uint8_t last_stage; /* its stage: number in results.stages */
+    uint8_t source;     /* of the last attempt that had one: in results.sources */
     uint8_t marks;
 };
 _Static_assert(sizeof(struct row) == 40, "memory a row");
 
-enum { STAGES_MAX = 255, STAGE_UNKNOWN = 0 };
+enum { WORDS_MAX = 255, WORD_UNKNOWN = 0 };
+
+struct words { /* by number */
+    struct map numbers;
+    const char *word[WORDS_MAX + 1];
+};
 
 struct damage {
     uint64_t offset, size;
@@ -49,9 +55,8 @@ struct results {
     uint64_t damaged, hidden_leases;
     struct damage *damages; /* the first DAMAGES_KEPT */
     size_t damages_n, damages_cap;
-    char *mended;      /* ATTEMPT_LINE_MAX; NULL until there is damage */
-    struct map stages; /* word → number */
-    const char *stage_words[STAGES_MAX + 1];
+    char *mended; /* ATTEMPT_LINE_MAX; NULL until there is damage */
+    struct words stages, sources;
 };
 
 enum { CODE_CANCELLED = -11, CODE_LIFETIME = 606, CODE_ATTEMPTS = 607 };

@@ -19,15 +19,15 @@ static const struct row *row_of(const struct results *r, uint32_t row)
     return &r->rows[row - r->first];
 }
 
-static uint8_t stage_number(struct results *r, struct span stage)
+static uint8_t word_number(struct words *w, struct span word)
 {
-    uint32_t known = map_get(&r->stages, stage);
+    uint32_t known = map_get(&w->numbers, word);
     if (known != MAP_NONE)
         return (uint8_t)known;
-    uint32_t fresh = r->stages.n + 1;
-    if (fresh > STAGES_MAX)
-        return STAGE_UNKNOWN;
-    map_put(&r->stages, stage, fresh, NULL, &r->stage_words[fresh]);
+    uint32_t fresh = w->numbers.n + 1;
+    if (fresh > WORDS_MAX)
+        return WORD_UNKNOWN;
+    map_put(&w->numbers, word, fresh, NULL, &w->word[fresh]);
     return (uint8_t)fresh;
 }
 
@@ -36,19 +36,22 @@ static void fold_attempt(struct results *r, struct row *row,
                          const struct attempt_line *line)
 {
     if (line->attempt > row->attempts)
-        row->attempts = line->attempt;
+        row->attempts =
+            line->attempt < UINT16_MAX ? (uint16_t)line->attempt : UINT16_MAX;
     if (code_is_decision(line->code)) {
         /* A row that never had its own attempt takes the last failure of its site. */
         if (line->last_code && line->last_code != row->last_code) {
             row->last_code = (int16_t)line->last_code;
-            row->last_stage = STAGE_UNKNOWN;
+            row->last_stage = WORD_UNKNOWN;
         }
     } else if (line->attempt) {
         if (!row->first_ms)
             row->first_ms = line->time_ms;
         row->last_ms = line->time_ms;
         row->last_code = (int16_t)line->code;
-        row->last_stage = stage_number(r, line->column[ATTEMPT_stage]);
+        row->last_stage = word_number(&r->stages, line->column[ATTEMPT_stage]);
+        if (line->column[ATTEMPT_source].n)
+            row->source = word_number(&r->sources, line->column[ATTEMPT_source]);
     }
 }
 
@@ -264,7 +267,7 @@ struct results *results_load(const char *attempts_path, uint32_t first, uint32_t
     r->first = first;
     r->last = last;
     r->rows = mem_zero(row_count(r), sizeof *r->rows);
-    r->stage_words[STAGE_UNKNOWN] = "";
+    r->stages.word[WORD_UNKNOWN] = r->sources.word[WORD_UNKNOWN] = "";
     for (;;) {
         struct attempt_line line;
         switch (attempts_reader_next(reader, &line)) {
@@ -294,7 +297,8 @@ void results_free(struct results *r)
     if (!r)
         return;
     attempts_reader_close(r->reader);
-    map_finish(&r->stages);
+    map_finish(&r->stages.numbers);
+    map_finish(&r->sources.numbers);
     leases_finish(&r->leases);
     free(r->damages);
     free(r->mended);
@@ -372,6 +376,7 @@ struct row_history results_row(const struct results *r, uint32_t row)
         .last_code = it->last_code,
         .in_doubt = it->marks & ROW_IN_DOUBT,
         .assumed = it->marks & ROW_ASSUMED,
+        .source = r->sources.word[it->source],
         .first_ms = it->first_ms,
         .next_ms = row_final(it) ? 0 : it->next_ms,
         .last_ms = it->last_ms,

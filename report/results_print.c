@@ -126,7 +126,7 @@ static void fill_code(const struct printer *p, const struct row *row,
     int last = code_is_decision(code) ? row->last_code : line->last_code;
     if (last) {
         const char *last_stage =
-            last == row->last_code ? p->r->stage_words[row->last_stage] : "";
+            last == row->last_code ? p->r->stages.word[row->last_stage] : "";
         result->value[RESULT_last_code] = keep_number(
             result, number_in(p->how->codes, last, table_line(last, last_stage)));
     }

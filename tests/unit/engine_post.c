@@ -42,6 +42,7 @@ static void test_task_has_its_own_copy(void **state)
             .connection = rng_below(&rng, 1000),
             .group = rng_below(&rng, 2),
             .last = rng_below(&rng, 2),
+            .source = (uint8_t)rng_below(&rng, 256),
             .messages = rng_below(&rng, 100),
             .connect_gate = rng_below(&rng, 2) ? &gates[0] : NULL,
             .mail_gate = rng_below(&rng, 2) ? &gates[1] : NULL,
@@ -68,6 +69,7 @@ static void test_task_has_its_own_copy(void **state)
         assert_int_equal(task->connection, was.connection);
         assert_int_equal(task->group, was.group);
         assert_int_equal(task->last, was.last);
+        assert_int_equal(task->source, was.source);
         assert_int_equal(task->messages, was.messages);
         assert_ptr_equal(task->connect_gate, was.connect_gate);
         assert_ptr_equal(task->mail_gate, was.mail_gate);

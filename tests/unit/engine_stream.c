@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <sys/socket.h>
 
 #include "engine/stream.h"
@@ -47,7 +48,8 @@ static void unsent_never_arrives(void **state)
     bool ours;
     stream_init(&s);
     assert_true(ip_parse("127.0.0.1", &ip));
-    assert_true(stream_connect(&s, &loop, &ip, port, on_event, NULL, &error, &ours));
+    assert_true(
+        stream_connect(&s, &loop, NULL, &ip, port, on_event, NULL, &error, &ours));
     uv_run(&loop, UV_RUN_DEFAULT);
     int peer = accept(listener, NULL, NULL);
     assert_true(peer >= 0);
@@ -69,10 +71,43 @@ static void unsent_never_arrives(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void nobody_is_called(uv_poll_t *poll, int status, int events)
+{
+    (void)poll, (void)status, (void)events;
+    fail();
+}
+
+/* An address that is not ours is our own trouble, and told before anything leaves. */
+static void only_from_our_own(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    struct stream s;
+    struct ip ours_4, theirs_4, theirs_6, to;
+    int error;
+    bool ours;
+    assert_true(ip_parse("127.0.1.1", &ours_4));
+    assert_true(ip_parse("192.0.2.1", &theirs_4));
+    assert_true(ip_parse("2001:db8::1", &theirs_6));
+    assert_true(ip_parse("127.0.0.1", &to));
+    assert_int_equal(stream_try_bind(&ours_4), 0);
+    assert_int_equal(stream_try_bind(&theirs_4), EADDRNOTAVAIL);
+    assert_int_not_equal(stream_try_bind(&theirs_6), 0); /* or there is no IPv6 */
+    assert_int_equal(uv_loop_init(&loop), 0);
+    stream_init(&s);
+    assert_false(stream_connect(&s, &loop, &theirs_4, &to, 9, nobody_is_called, NULL,
+                                &error, &ours));
+    assert_int_equal(error, EADDRNOTAVAIL);
+    assert_true(ours);
+    assert_int_equal(s.fd, -1);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unsent_never_arrives),
+        cmocka_unit_test(only_from_our_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

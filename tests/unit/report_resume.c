@@ -761,9 +761,62 @@ static void hurt_at_random(void **state)
     buf_finish(&whole);
 }
 
+static void tried_from(struct attempts *a, const char *source, uint32_t attempt)
+{
+    struct attempt line;
+    attempt_init(&line);
+    line.time_ms = 6000 + attempt;
+    line.row = 1;
+    line.attempt = attempt;
+    line.code = 451;
+    line.class = CLASS_BE;
+    line.stage = "wait-rcpt";
+    line.outcome = OUTCOME_RETRY;
+    line.source = span_of(source);
+    attempts_append(a, &line);
+}
+
+/* A row goes on from the address that it was last seen at. */
+static void test_the_last_source_is_known(void **state)
+{
+    (void)state;
+    struct attempts *a = begin();
+    tried_from(a, "a", 1);
+    tried_from(a, "b", 2);
+    tried(a, 1, 3, 625, FLAG_IN_DOUBT); /* found by a resume: nobody knows from where */
+    tried(a, 2, 1, 451, 0);
+    finish(a);
+    struct results *r = load(3);
+    assert_string_equal(results_row(r, 1).source, "b");
+    assert_int_equal(results_row(r, 1).attempts, 3);
+    assert_string_equal(results_row(r, 2).source, "");
+    assert_string_equal(results_row(r, 3).source, "");
+    results_free(r);
+    /* More names than there can be sources: the others are forgotten. */
+    a = begin();
+    for (uint32_t i = 1; i <= 300; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "s%u", i);
+        tried_from(a, name, i);
+        if (i == 255) {
+            tried_from(a, name, i);
+            finish(a);
+            r = load(1);
+            assert_string_equal(results_row(r, 1).source, name);
+            results_free(r);
+            a = reopen();
+        }
+    }
+    finish(a);
+    r = load(1);
+    assert_string_equal(results_row(r, 1).source, "");
+    results_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_last_source_is_known),
         cmocka_unit_test(ranges_are_read_whatever_they_are),
         cmocka_unit_test_teardown(lent_until_the_next_line, remove_files),
         cmocka_unit_test_teardown(a_clean_end_takes_rows_back, remove_files),
