@@ -57,7 +57,7 @@ class Case:
                     f'resolver {{ servers = {{"127.0.0.1:{dns_port}"}} }}\n'
                     f'policy {{ port = {receiver.port}  retry_interval = {{"200ms"}}\n'
                     f'  lifetime = "60s"  connections = {rng.choice((1, 3, 20))}\n'
-                    f'  messages_per_connection = {rng.choice((0, 5, 20))}\n'
+                    f'  connection_rate = "0"  messages_per_connection = {rng.choice((0, 5, 20))}\n'
                     f'  pipelining = {rng.choice(("auto", "auto", "group", "off"))} }}\n')
 
     def make_list(self, kinds):

@@ -46,6 +46,7 @@ workers = $3
 policy {
     retry_interval = {"2200ms"}
     lifetime = "8s"
+    connection_rate = "0"
     ${4-}
 }
 C
