@@ -26,7 +26,7 @@ int64_t forecast_wall_ms(const struct run *r, int64_t us)
 /* ---- why ---- */
 
 /* Its number; -1: there are too many. */
-static int reason(struct forecast *f, const char *words)
+static int reason_of_words(struct forecast *f, const char *words)
 {
     for (int i = 0; i < f->reasons_n; i++)
         if (strcmp(f->reasons[i], words) == 0)
@@ -35,6 +35,15 @@ static int reason(struct forecast *f, const char *words)
         return -1;
     f->reasons[f->reasons_n] = mem_strdup(words);
     return f->reasons_n++;
+}
+
+static int reason(struct forecast *f, unsigned lacks)
+{
+    struct buf words = {0};
+    scheduler_lacks(lacks, &words);
+    int number = reason_of_words(f, buf_cstr(&words));
+    buf_finish(&words);
+    return number;
 }
 
 static struct account *account_of(struct run *r, const struct site_view *view)
@@ -57,7 +66,7 @@ static void sample(struct run *r)
         if ((account = account_of(r, &views[i])))
             account->views++;
     for (int i = 0; i < n; i++) {
-        int why = reason(r->out, views[i].reason);
+        int why = reason(r->out, views[i].lacks);
         account = account_of(r, &views[i]);
         if (!account || why < 0)
             continue;
@@ -260,6 +269,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
         .policy_of = params->policy_of,
         .policy_arg = params->policy_arg,
         .connections_total = params->connections_total,
+        .sources_n = params->sources_n,
         .now_us = FORECAST_BEGIN_US,
         .epoch_us = FORECAST_BEGIN_US,
     };

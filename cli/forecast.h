@@ -25,6 +25,7 @@ struct forecast_params {
     struct scheduler_policy policy; /* as in scheduler_params */
     scheduler_policy_fn *policy_of;
     void *policy_arg;
+    int sources_n; /* as in scheduler_params */
     uint32_t connections_total;
     uint32_t lookups;      /* at once, at least one */
     uint64_t message_size; /* bytes */

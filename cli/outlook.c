@@ -120,6 +120,7 @@ static void run(struct outlook *o, const struct blast *b, const struct plan *pla
         .policy = first.queue,
         .policy_of = a.engine.number ? policy_of : NULL,
         .policy_arg = &a,
+        .sources_n = b->sources_n,
         .connections_total = engine_connections((int)b->conf->workers),
         .lookups = (uint32_t)b->conf->resolver.in_flight,
         .message_size = template_size(b->template),

@@ -1,4 +1,5 @@
 #include "cli/progress.h"
+#include "engine/status.h"
 
 #include <langinfo.h>
 #include <stdio.h>
@@ -150,10 +151,7 @@ static void draw(struct progress *p, const struct engine_stats *s)
     for (lines = 3; lines < 3 + ENGINE_SLOWEST_MAX; lines++) {
         int i = lines - 3;
         if (i < s->slowest_n)
-            buf_printf(&b, "  %-32.32s %8u rows  %u/%u connections  %s",
-                       s->slowest[i].name, s->slowest[i].waiting,
-                       s->slowest[i].connections, s->slowest[i].window,
-                       s->slowest[i].reason);
+            status_site(&s->slowest[i], &s->now, &b);
         end_line(&b, &begin, columns);
     }
     fwrite(b.p, 1, b.n, stderr);

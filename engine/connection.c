@@ -361,7 +361,10 @@ static void session_over(struct connection *c)
     }
     if (smtp_session_greeted(c->session) || fate->how == SMTP_HOW_NONE ||
         fate->how == SMTP_HOW_UNTRIED) {
-        close_connection(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN);
+        bool left = fate->how == SMTP_HOW_LOST && !c->finishing;
+        close_connection(c, c->trouble ? CLOSED_LOST
+                            : left     ? CLOSED_ENOUGH
+                                       : CLOSED_CLEAN);
         return;
     }
     struct verdict v = judge(c, fate, NULL);

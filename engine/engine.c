@@ -209,6 +209,7 @@ void engine_stats_now(const struct engine *e, struct engine_stats *out)
 {
     int64_t now = engine_now_us();
     *out = (struct engine_stats){
+        .now = {now, engine_wall_ms(e, now)},
         .state = engine_state_now(e),
         .totals = e->totals,
         .scheduler = scheduler_stats(e->scheduler),
@@ -480,6 +481,8 @@ static void start(struct engine *e)
         .policy_arg = e,
         .retry_longest_ms = p->policies.retry_longest_ms,
         .connections_total = e->lanes_n,
+        .sources_n = p->worker.sources_n,
+        .refusals_max = storm_of_one_site(&p->storm),
         .seed = p->seed,
         .now_us = e->began_us,
         .epoch_us = e->epoch_us,

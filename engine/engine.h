@@ -50,7 +50,13 @@ const char *engine_state_word(enum engine_state state);
 /* The clock on the wall, Unix time in ms, wherever it was set meanwhile. Any thread. */
 int64_t engine_clock_ms(void);
 
+/* One moment on the clock of the run and on that of its log. */
+struct moment {
+    int64_t us, wall_ms;
+};
+
 struct engine_stats {
+    struct moment now;
     enum engine_state state;
     struct totals totals;
     struct scheduler_stats scheduler;

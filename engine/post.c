@@ -16,6 +16,12 @@ struct task *task_create(enum task_kind kind)
 
 struct task *task_from_order(const struct order *order, struct flight *flight)
 {
+    static const enum task_kind kinds[] = {
+        [ORDER_OPEN] = TASK_OPEN,
+        [ORDER_MORE] = TASK_MORE,
+        [ORDER_RECALL] = TASK_RECALL,
+        [ORDER_STOP] = TASK_STOP,
+    };
     size_t rows_size = (size_t)order->rows_n * sizeof(struct lent);
     size_t targets_at = (sizeof(struct task) + rows_size + 15) & ~(size_t)15;
     size_t size = targets_at + (size_t)order->targets_n * sizeof(struct target);
@@ -23,9 +29,7 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
         size += strlen(order->targets[i].host) + 1;
     struct task *task = mem_alloc(size);
     *task = (struct task){
-        .kind = order->kind == ORDER_OPEN   ? TASK_OPEN
-                : order->kind == ORDER_MORE ? TASK_MORE
-                                            : TASK_RECALL,
+        .kind = kinds[order->kind],
         .connection = order->connection,
         .group = order->group,
         .last = order->last,

@@ -14,6 +14,7 @@ enum task_kind {
     TASK_OPEN,   /* make a connection to targets and send it rows */
     TASK_MORE,   /* rows for a connection; if it is gone they come back as RETURNED */
     TASK_RECALL, /* give back the rows that are not begun */
+    TASK_STOP,   /* the same, end what is begun, QUIT */
     TASK_FINISH, /* every connection: give back what is not begun, end what is, QUIT */
     TASK_CONTINUE, /* after FINISH: connections may be opened again */
     TASK_ABORT,    /* every connection: close now; what is in flight is lost */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "engine/inside.h"
 #include "engine/record.h"
 
@@ -56,6 +57,27 @@ static void where_target(struct engine *e, struct record_where *where,
     where->mx_address = span_of(address);
 }
 
+/* Its path or provider is left alone: the log says why nothing moves. */
+static void tell_notice(struct engine *e, const struct decision *d,
+                        const struct verdict *v, const struct record_where *where,
+                        struct span words)
+{
+    struct record_where site = {.flags = where->flags,
+                                .site = where->site,
+                                .mx_host = where->mx_host,
+                                .mx_address = where->mx_address};
+    char until[RFC3339_MS_LEN];
+    struct buf line = {0};
+    time_rfc3339_ms(engine_wall_ms(e, d->notice_us), until);
+    buf_printf(&line, "left alone until %.*s, %s: %.*s", RFC3339_MS_LEN, until,
+               d->notice == NOTICE_UNKNOWN ? "too many addresses do not exist"
+                                           : "it refuses us again and again",
+               (int)words.n, words.p);
+    record_event(e->params->attempts, engine_wall_ms(e, engine_now_us()), v, &site,
+                 buf_span(&line));
+    buf_finish(&line);
+}
+
 /* Settle a row, log it, count it. connection: NO_CONNECTION for rows that none carried.
  */
 static void settle(struct engine *e, uint32_t connection, uint32_t row,
@@ -70,6 +92,8 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                               .about_us = v->about_us,
                               .absent = v->outcome == OUTCOME_ABSENT && is_reply(v)};
     struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
+    if (d.notice)
+        tell_notice(e, &d, v, where, words);
     if (!v->counted && !d.final)
         return; /* nobody's attempt: nothing to tell of this row */
     struct verdict last = *v;

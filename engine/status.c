@@ -1,5 +1,7 @@
 #include "engine/status.h"
 
+#include "base/text.h"
+
 static void add_string(struct buf *out, struct span text)
 {
     buf_add_char(out, '"');
@@ -21,9 +23,32 @@ static void add_member(struct buf *out, const char *name, struct span text)
     add_string(out, text);
 }
 
+/* "rate", "suspended until 2026-11-22T10:00:00.000Z: why". */
+static void add_lacks(const struct site_view *site, const struct moment *now,
+                      struct buf *out)
+{
+    scheduler_lacks(site->lacks, out);
+    if (site->until_us) {
+        char time[RFC3339_MS_LEN];
+        time_rfc3339_ms(now->wall_ms + (site->until_us - now->us) / 1000, time);
+        buf_printf(out, " until %.*s", RFC3339_MS_LEN, time);
+    }
+    if (site->why)
+        buf_printf(out, ": %s", site->why);
+}
+
+void status_site(const struct site_view *site, const struct moment *now,
+                 struct buf *out)
+{
+    buf_printf(out, "  %-32.32s %8u rows  %u/%u connections  ", site->name,
+               site->waiting, site->connections, site->window);
+    add_lacks(site, now, out);
+}
+
 void status_json(const struct status *s, struct buf *out)
 {
     const struct totals *t = &s->totals;
+    struct buf lacks = {0};
     buf_add_char(out, '{');
     add_member(out, "job", span_of(s->job));
     buf_add_char(out, ',');
@@ -43,9 +68,12 @@ void status_json(const struct status *s, struct buf *out)
         add_member(out, "name", span_of(site->name));
         buf_printf(out, ",\"waiting\":%u,\"connections\":%u,", site->waiting,
                    site->connections);
-        add_member(out, "reason", span_of(site->reason));
+        buf_reset(&lacks);
+        add_lacks(site, &s->now, &lacks);
+        add_member(out, "reason", buf_span(&lacks));
         buf_add_char(out, '}');
     }
+    buf_finish(&lacks);
     buf_add_str(out, "]}\n");
 }
 
@@ -57,8 +85,8 @@ void status_text(const struct status *s, struct buf *out)
     buf_add_char(out, '\n');
     totals_line(out, &s->totals);
     buf_add_char(out, '\n');
-    for (int i = 0; i < s->sites_n; i++)
-        buf_printf(out, "  %-32s %8u rows  %u/%u connections  %s\n", s->sites[i].name,
-                   s->sites[i].waiting, s->sites[i].connections, s->sites[i].window,
-                   s->sites[i].reason);
+    for (int i = 0; i < s->sites_n; i++) {
+        status_site(&s->sites[i], &s->now, out);
+        buf_add_char(out, '\n');
+    }
 }

@@ -11,11 +11,15 @@ struct status {
     struct totals totals;
     const struct site_view *sites; /* those with most rows waiting first */
     int sites_n;
+    struct moment now;
 };
 
 /* One object on one line, with its newline: job state reason rows delivered error
  * absent pending in_doubt assumed, and sites (name waiting connections reason). */
 void status_json(const struct status *s, struct buf *out);
 void status_text(const struct status *s, struct buf *out);
+/* A site and what it lacks, without a newline. */
+void status_site(const struct site_view *site, const struct moment *now,
+                 struct buf *out);
 
 #endif

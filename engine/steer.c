@@ -115,15 +115,16 @@ static struct span reason_of(const struct engine *e)
 static void tell(struct engine *e, bool json, struct buf *out)
 {
     struct site_view sites[STATUS_SITES];
+    int64_t now = engine_now_us();
     struct status s = {
         .job = e->params->control.job,
         .state = engine_state_now(e),
         .reason = reason_of(e),
         .totals = e->totals,
         .sites = sites,
-        .sites_n =
-            scheduler_slowest(e->scheduler, sites,
-                              json ? STATUS_SITES : STATUS_SITES_TEXT, engine_now_us()),
+        .now = {now, engine_wall_ms(e, now)},
+        .sites_n = scheduler_slowest(e->scheduler, sites,
+                                     json ? STATUS_SITES : STATUS_SITES_TEXT, now),
     };
     if (json)
         status_json(&s, out);

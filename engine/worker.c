@@ -107,6 +107,10 @@ static void deliver(void *owner, struct mail *mail)
         if (c)
             connection_recall(c);
         break;
+    case TASK_STOP:
+        if (c)
+            connection_finish(c);
+        break;
     case TASK_FINISH:
         w->finishing = true;
         for_all(w, connection_finish);

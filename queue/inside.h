@@ -51,8 +51,14 @@ struct scheduler {
 
     struct site **sites;
     uint32_t sites_n, sites_cap;
-    struct map site_by_key; /* "POLICY KEY" */
-    struct buf site_key;    /* to look one up */
+    struct provider **shared; /* by number, those of sections; NULL: not met yet */
+    uint32_t shared_n;
+    struct heap alarms;       /* of providers with blocked sites */
+    int64_t *source_until_us; /* by source: suspended */
+    uint32_t jobs;            /* that share our limits */
+    bool stops;               /* connections have to be told to end */
+    struct map site_by_key;   /* "POLICY KEY" */
+    struct buf site_key;      /* to look one up */
     struct scheduler_policy *policies;
     uint32_t policies_n;
     struct link work;    /* sites that may get an order */
@@ -79,13 +85,43 @@ static inline void wake_site(struct scheduler *s, struct site *site)
     link_append(&s->work, &site->work);
 }
 
+/* The tick at or behind this time. */
+static inline uint32_t scheduler_tick(const struct scheduler *s, int64_t us)
+{
+    int64_t ticks = (us - s->params.now_us + WHEEL_TICK_US - 1) / WHEEL_TICK_US;
+    return ticks < 0 ? 0 : ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
+}
+
 static inline const struct scheduler_policy *policy_of(const struct scheduler *s,
                                                        const struct site *site)
 {
     return &s->policies[site->policy];
 }
 
+/* From all sources together. */
+static inline uint32_t connections_of_all(const struct scheduler *s,
+                                          const struct site *site)
+{
+    const struct scheduler_policy *p = policy_of(s, site);
+    return p->connections * (p->sources_n ? (uint32_t)p->sources_n : 1);
+}
+
 /* lending.c: the connection's lease may run low; its site may have something for it. */
 void lending_offer(struct scheduler *s, struct connection_record *c);
+
+/* restraint.c */
+/* The site's provider: its section's, or one of its own. */
+struct provider *restraint_provider(struct scheduler *s, uint32_t policy);
+/* The path of a connection from this source, made when it is the first. */
+struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source);
+/* The site waits for its provider until then; INT64_MAX: until something happens. */
+void restraint_block(struct scheduler *s, struct site *site, int64_t until_us);
+/* What the provider may have has changed: those that wait for it ask again. */
+void restraint_unblock(struct scheduler *s, struct provider *p);
+/* A result of a connection: what it tells of its path. */
+void restraint_note(struct scheduler *s, struct connection_record *c,
+                    const struct settlement *what, struct decision *d, int64_t now_us);
+int64_t restraint_wake(const struct scheduler *s);
+void restraint_advance(struct scheduler *s, int64_t now_us);
 
 #endif

@@ -1,9 +1,17 @@
 /* Leases: which connection gets which rows, and when a connection is opened. */
 #include "queue/inside.h"
 
-enum { STALL_CHECK_US = 500 * 1000 };
+enum {
+    STALL_CHECK_US = 500 * 1000,
+    PATIENCE_US = 2 * 1000 * 1000, /* a connection that may not send for so long ends */
+};
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t min_i64(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
@@ -22,16 +30,51 @@ void lending_offer(struct scheduler *s, struct connection_record *c)
     wake_site(s, c->site);
 }
 
-/* Rows from the site's FIFO into the order. */
+/* What keeps a site from an order, and until when at least. */
+struct obstacle {
+    unsigned lacks;
+    int64_t until_us; /* INT64_MAX: until something happens */
+};
+
+static void meet(struct obstacle *o, enum lack lack, int64_t until_us)
+{
+    o->lacks |= lack;
+    o->until_us = min_i64(o->until_us, until_us);
+}
+
+/* May this path have another message begun now? It then has. */
+static bool may_lend(struct path *path, int64_t now_us, struct obstacle *o)
+{
+    int64_t again;
+    if (gate_pass(&path->lending, now_us, &again))
+        return true;
+    meet(o, LACK_RATE, again);
+    return false;
+}
+
+/* The time that we made a row wait does not count for its lifetime. */
+static void forgive_waiting(const struct scheduler *s, struct row *r, int64_t now_us)
+{
+    int64_t since_us = s->params.now_us + (int64_t)r->due * WHEEL_TICK_US;
+    int64_t waited_s = (now_us - since_us) / 1000000;
+    if (r->first_s && waited_s > 0)
+        r->first_s += (uint32_t)waited_s;
+}
+
+/* Rows from the site's FIFOs into the order. On a path with a rate it is one: the token
+ * was taken for it. */
 static void lend(struct scheduler *s, struct site *site, struct connection_record *c,
                  uint32_t n, struct order *out, int64_t now_us)
 {
-    n = min_u32(n, min_u32(site->ready.n, min_u32(c->left, LEASE_MAX)));
+    if (gate_limits(&c->path->lending))
+        n = c->lease = 1;
+    n = min_u32(n, min_u32(site_ready(site, c->source), min_u32(c->left, LEASE_MAX)));
     out->site = site->name;
     out->group = site->group;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t index = fifo_pop(&site->ready, s->rows);
+        uint32_t index = site_pop(site, s->rows, c->source);
         s->rows[index].state = ROW_LENT;
+        forgive_waiting(s, &s->rows[index], now_us);
         out->rows[i] = index + s->first_row - 1;
     }
     out->rows_n = (int)n;
@@ -43,19 +86,30 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
     site->lent += n;
     s->lent += n;
     s->ready -= n;
-    c->last = site->ready.n == 0 && s->asking == 0;
+    c->last = (site_ready(site, c->source) == 0 && s->asking == 0) ||
+              gate_opens_us(&c->path->lending) > now_us + PATIENCE_US;
     out->last = c->last;
 }
 
-static void open_connection(struct scheduler *s, struct site *site, struct order *out,
-                            int64_t now_us)
+static uint32_t messages_at_most(const struct scheduler *s, const struct site *site)
+{
+    uint32_t limit = policy_of(s, site)->messages_per_connection;
+    if (site->enough && (limit == 0 || site->enough < limit))
+        limit = site->enough;
+    return limit;
+}
+
+static void open_connection(struct scheduler *s, struct site *site, uint8_t source,
+                            struct path *path, struct order *out, int64_t now_us)
 {
     uint32_t number = s->connections_free ? s->free_connections[--s->connections_free]
                                           : s->connections_used++;
     struct connection_record *c = &s->connections[number];
-    uint32_t limit = policy_of(s, site)->messages_per_connection;
+    uint32_t limit = messages_at_most(s, site);
     *c = (struct connection_record){
         .site = site,
+        .path = path,
+        .source = source,
         .left = limit ? limit : UINT32_MAX,
         .lease = LEASE_FIRST,
         .progress_us = now_us,
@@ -64,16 +118,21 @@ static void open_connection(struct scheduler *s, struct site *site, struct order
     s->connections_n++;
     if (s->network_down)
         s->probe = number;
+    path->connections++;
     /* Share what is ready with the connections that are still to be opened. */
     uint32_t others =
         site->window > site->connections ? site->window - site->connections : 1;
     site->connections++;
+    site->opened++;
     out->kind = ORDER_OPEN;
     out->policy = site->policy;
     out->messages = limit;
+    out->source = source;
+    out->connect_gate = &path->connects;
+    out->mail_gate = &path->mails;
     out->dns_us = site->set->took_us;
     out->targets_n = mx_targets(site->set, &s->rng, out->targets);
-    lend(s, site, c, min_u32(LEASE_FIRST, (site->ready.n + others - 1) / others), out,
+    lend(s, site, c, min_u32(LEASE_FIRST, (site->ready + others - 1) / others), out,
          now_us);
 }
 
@@ -88,37 +147,57 @@ static void fit_lease(struct connection_record *c, int64_t now_us)
         c->lease /= 2;
 }
 
-/* The hungry connection that something can be said to: with rows ready any, else one
- * that has nothing left and need not wait for domains that are still being looked up.
- */
-static struct connection_record *hungry(struct scheduler *s, struct site *site)
+/* Word that there are no more. */
+static void say_last(struct scheduler *s, struct site *site,
+                     struct connection_record *c, struct order *out)
+{
+    c->last = true;
+    out->kind = ORDER_MORE;
+    out->site = site->name;
+    out->group = site->group;
+    out->rows_n = 0;
+    out->connection = (uint32_t)(c - s->connections);
+    out->last = true;
+}
+
+/* Feed a hungry connection: with rows, or with word that there are no more, when it has
+ * nothing left and need not wait for domains that are still being looked up, or would
+ * wait too long for its rate. */
+static bool feed(struct scheduler *s, struct site *site, struct order *out,
+                 struct obstacle *o, int64_t now_us)
 {
     struct link *next;
     for (struct link *l = site->hungry.next; l != &site->hungry; l = next) {
         next = l->next;
         struct connection_record *c = CONTAINER_OF(l, struct connection_record, hungry);
-        if (!wants_rows(c))
+        if (!wants_rows(c)) {
             link_remove(l);
-        else if (site->ready.n || (c->lent == 0 && s->asking == 0))
-            return c;
+            continue;
+        }
+        bool idle = c->lent == 0;
+        if (site_ready(site, c->source) == 0) {
+            if (!idle || s->asking)
+                continue;
+            link_remove(l);
+            say_last(s, site, c, out);
+            return true;
+        }
+        if (!may_lend(c->path, now_us, o)) {
+            if (!idle || gate_opens_us(&c->path->lending) <= now_us + PATIENCE_US)
+                continue;
+            link_remove(l);
+            say_last(s, site, c, out);
+            return true;
+        }
+        link_remove(l);
+        fit_lease(c, now_us);
+        uint32_t share = (site->ready + site->connections - 1) / site->connections;
+        uint32_t room = c->lease > c->lent ? c->lease - c->lent : 0;
+        out->kind = ORDER_MORE;
+        lend(s, site, c, min_u32(room, share), out, now_us);
+        return true;
     }
-    return NULL;
-}
-
-/* Feed a hungry connection: rows, or word that there are no more. */
-static bool feed(struct scheduler *s, struct site *site, struct order *out,
-                 int64_t now_us)
-{
-    struct connection_record *c = hungry(s, site);
-    if (!c)
-        return false;
-    link_remove(&c->hungry);
-    fit_lease(c, now_us);
-    uint32_t share = (site->ready.n + site->connections - 1) / site->connections;
-    uint32_t room = c->lease > c->lent ? c->lease - c->lent : 0;
-    out->kind = ORDER_MORE;
-    lend(s, site, c, min_u32(room, share), out, now_us);
-    return true;
+    return false;
 }
 
 /* Our own machine allows one more. While the network is down that is a probe, beside
@@ -131,37 +210,124 @@ static bool may_open(const struct scheduler *s)
            (s->probe == NO_CONNECTION && s->probing_from_us == INT64_MAX);
 }
 
+/* May a connection be opened on this path now? Its tokens are taken then. */
+static bool path_admits(struct scheduler *s, const struct site *site, uint8_t source,
+                        struct path *path, struct obstacle *o, int64_t now_us)
+{
+    const struct scheduler_policy *policy = policy_of(s, site);
+    int64_t closed_until_us = path->closed_until_us;
+    if (s->source_until_us[source] > closed_until_us)
+        closed_until_us = s->source_until_us[source];
+    if (now_us < closed_until_us) {
+        meet(o, LACK_PATH, closed_until_us);
+        return false;
+    }
+    if (path->connections >= path_connections(path, policy, s->jobs)) {
+        meet(o, LACK_CONNECTIONS, INT64_MAX);
+        return false;
+    }
+    if (gate_opens_us(&path->lending) > now_us) {
+        meet(o, LACK_RATE, gate_opens_us(&path->lending));
+        return false;
+    }
+    int64_t again;
+    if (!gate_pass(&path->opening, now_us, &again)) {
+        meet(o, LACK_CONNECTION_RATE, again);
+        return false;
+    }
+    return may_lend(path, now_us, o); /* it does: nobody else asks */
+}
+
+/* A path that may have one more connection and has rows for it. Each connection goes on
+ * to the next source. */
+static struct path *find_path(struct scheduler *s, struct site *site,
+                              uint8_t *source_out, struct obstacle *o, int64_t now_us)
+{
+    static const uint8_t none = 0;
+    const struct scheduler_policy *policy = policy_of(s, site);
+    const uint8_t *sources = policy->sources_n ? policy->sources : &none;
+    uint32_t n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t source = sources[(site->opened + i) % n];
+        struct path *path = restraint_path(s, site, source);
+        if (site_ready(site, source) == 0 ||
+            !path_admits(s, site, source, path, o, now_us))
+            continue;
+        *source_out = source;
+        return path;
+    }
+    return NULL;
+}
+
+/* The whole site waits: after a failed round, by a rule, or its provider does. */
+static bool is_closed(const struct site *site, struct obstacle *o, int64_t now_us)
+{
+    bool closed = now_us < site->closed_until_us;
+    bool braked = now_us < site->provider->braked_until_us;
+    if (closed)
+        meet(o, site->why ? LACK_PATH : LACK_ROUND, site->closed_until_us);
+    if (braked)
+        meet(o, LACK_BRAKE, site->provider->braked_until_us);
+    return closed || braked;
+}
+
 static bool order_for(struct scheduler *s, struct site *site, struct order *out,
                       int64_t now_us)
 {
-    if (feed(s, site, out, now_us))
+    struct obstacle o = {.until_us = INT64_MAX};
+    uint8_t source;
+    struct path *path = NULL;
+    site->lacks = 0;
+    if (feed(s, site, out, &o, now_us))
         return true;
-    if (site->ready.n == 0 ||
-        !site_admits(site, policy_of(s, site)->connections, now_us))
+    if (site->ready == 0)
         return false;
-    if (!may_open(s)) { /* one that closes makes room for the first of these */
+    uint32_t most = connections_of_all(s, site);
+    if (is_closed(site, &o, now_us)) {
+        ; /* until then */
+    } else if (!site_admits(site, most, now_us)) {
+        meet(&o,
+             site->connections >= most ? LACK_CONNECTIONS
+             : site->proven            ? LACK_WINDOW
+                                       : LACK_PROOF,
+             INT64_MAX);
+    } else if (!may_open(s)) { /* one that closes makes room for the first of these */
+        site->lacks = LACK_SOCKETS;
         link_append(&s->starved, &site->work);
         return false;
+    } else {
+        path = find_path(s, site, &source, &o, now_us);
     }
-    open_connection(s, site, out, now_us);
-    return true;
+    if (path) {
+        open_connection(s, site, source, path, out, now_us);
+        return true;
+    }
+    site->lacks = o.lacks;
+    if (o.lacks & ~(unsigned)(LACK_WINDOW | LACK_PROOF)) /* these are its own */
+        restraint_block(s, site, o.until_us);
+    return false;
 }
 
+/* Connections that have to end, and those that have stalled. */
 bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us)
 {
-    if (s->stopped || now_us < s->stall_check_us)
+    if (s->stopped || (!s->stops && now_us < s->stall_check_us))
         return false;
     while (s->stall_at < s->connections_used) {
         uint32_t i = s->stall_at++;
         struct connection_record *c = &s->connections[i];
-        if (!c->site || c->recalled || c->lent < 2 ||
-            now_us - c->progress_us < STALL_US)
+        bool stalled =
+            c->lent >= 2 && !c->recalled && now_us - c->progress_us >= STALL_US;
+        if (!c->site || (!c->stop && !stalled))
             continue;
-        c->recalled = true;
-        *out = (struct order){
-            .kind = ORDER_RECALL, .connection = i, .site = c->site->name};
+        *out = (struct order){.kind = c->stop ? ORDER_STOP : ORDER_RECALL,
+                              .connection = i,
+                              .site = c->site->name};
+        c->stop = false;
+        c->recalled = c->lent > 0;
         return true;
     }
+    s->stops = false;
     s->stall_at = 0;
     s->stall_check_us = now_us + STALL_CHECK_US;
     return false;

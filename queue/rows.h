@@ -19,13 +19,14 @@ enum row_state {
 enum { ROW_ATTEMPTS_MAX = UINT16_MAX };
 
 struct row {
-    uint32_t next;     /* the following row of its FIFO or wheel slot; 0: none */
-    uint32_t due;      /* ROW_WAITING: tick of the next attempt */
+    uint32_t next; /* the following row of its FIFO or wheel slot; 0: none */
+    uint32_t due;  /* tick: ROW_WAITING: of the next attempt; ROW_READY: since when */
     uint32_t first_s;  /* second of its first attempt since the job's beginning, plus 1;
                           0: none */
     uint16_t attempts; /* made so far, its site's failed rounds included */
-    uint8_t state;     /* enum row_state */
-    bool doubted;      /* an attempt may have delivered it */
+    uint8_t source;    /* retries come from this one; 0: any */
+    uint8_t state : 7; /* enum row_state */
+    bool doubted : 1;  /* an attempt may have delivered it */
 };
 _Static_assert(sizeof(struct row) == 16, "a row is 16 bytes");
 
@@ -52,6 +53,19 @@ static inline void fifo_push_front(struct fifo *f, struct row *rows, uint32_t ro
         f->tail = row;
     }
     f->head = row;
+}
+
+/* All of `from` behind what is there; `from` is empty then. */
+static inline void fifo_join(struct fifo *f, struct row *rows, struct fifo *from)
+{
+    if (f->n == 0) {
+        *f = *from;
+    } else if (from->n) {
+        rows[f->tail].next = from->head;
+        f->tail = from->tail;
+        f->n += from->n;
+    }
+    *from = (struct fifo){0};
 }
 
 static inline uint32_t fifo_pop(struct fifo *f, const struct row *rows) /* 0: empty */

@@ -4,6 +4,9 @@
 
 #include "base/mem.h"
 
+/* Silence behind a reply after which a close tells nothing of the messages before. */
+enum { AT_ONCE_US = 1000 * 1000 };
+
 /* ---- domains ---- */
 
 static void enqueue(struct scheduler *s, struct domain_queue *q, uint32_t domain)
@@ -40,16 +43,18 @@ static struct row *row_of(struct scheduler *s, uint32_t row, uint32_t *index_out
 
 /* ---- ready ---- */
 
-static uint32_t tick_of(const struct scheduler *s, int64_t us)
-{
-    int64_t ticks = (us - s->params.now_us + WHEEL_TICK_US - 1) / WHEEL_TICK_US;
-    return ticks < 0 ? 0 : ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
-}
-
 static void wait_until(struct scheduler *s, uint32_t index, int64_t us)
 {
     s->rows[index].state = ROW_WAITING;
-    wheel_add(&s->wheel, s->rows, index, tick_of(s, us));
+    wheel_add(&s->wheel, s->rows, index, scheduler_tick(s, us));
+}
+
+static bool has_source(const struct scheduler_policy *p, uint8_t source)
+{
+    for (int i = 0; i < p->sources_n; i++)
+        if (p->sources[i] == source)
+            return true;
+    return false;
 }
 
 static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
@@ -59,12 +64,13 @@ static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
         wait_until(s, index, site->closed_until_us);
         return;
     }
-    s->rows[index].state = ROW_READY;
+    struct row *r = &s->rows[index];
+    r->state = ROW_READY;
+    r->due = scheduler_tick(s, now_us);
     s->ready++;
-    if (first)
-        fifo_push_front(&site->ready, s->rows, index);
-    else
-        fifo_push(&site->ready, s->rows, index);
+    if (r->source && !has_source(policy_of(s, site), r->source))
+        r->source = 0; /* the settings have changed */
+    site_push(site, s->rows, index, first, s->params.sources_n);
     if (link_alone(&site->work))
         wake_site(s, site);
 }
@@ -141,6 +147,7 @@ static void add_row(struct scheduler *s, uint32_t index)
     r->attempts =
         past.attempts < ROW_ATTEMPTS_MAX ? (uint16_t)past.attempts : ROW_ATTEMPTS_MAX;
     r->doubted = past.doubted;
+    r->source = past.source;
     if (past.attempts)
         r->first_s = second_of(s, past.first_us);
     s->pending++;
@@ -174,6 +181,9 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->policies = mem_alloc(sizeof *s->policies);
     s->policies[0] = params->policy;
     s->policies_n = 1;
+    s->jobs = 1;
+    s->source_until_us =
+        mem_zero((size_t)params->sources_n + 1, sizeof *s->source_until_us);
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);
     s->free_connections = mem_zero(params->connections_total, sizeof(uint32_t));
     s->room = params->connections_total;
@@ -193,9 +203,17 @@ void scheduler_destroy(struct scheduler *s)
     if (!s)
         return;
     for (uint32_t i = 0; i < s->sites_n; i++) {
+        if (s->policies[s->sites[i]->policy].provider == 0)
+            provider_free(s->sites[i]->provider, s->params.sources_n);
         site_finish(s->sites[i]);
         free(s->sites[i]);
     }
+    for (uint32_t i = 0; i < s->shared_n; i++)
+        if (s->shared[i])
+            provider_free(s->shared[i], s->params.sources_n);
+    free(s->shared);
+    heap_finish(&s->alarms);
+    free(s->source_until_us);
     for (uint32_t i = 0; i < s->domains_n; i++)
         mx_set_unref(s->domains[i].failed);
     map_finish(&s->site_by_key);
@@ -237,7 +255,7 @@ static struct site *site_for(struct scheduler *s, uint32_t policy, struct mx_set
         s->sites = mem_resize(s->sites, s->sites_cap, sizeof(struct site *));
     }
     struct site *site = mem_alloc(sizeof *site);
-    site_init(site, set, policy);
+    site_init(site, set, policy, restraint_provider(s, policy));
     s->sites[s->sites_n++] = site;
     return site;
 }
@@ -305,6 +323,8 @@ int64_t scheduler_wake(const struct scheduler *s)
         wake = s->opening_from_us;
     if (s->probing_from_us < wake)
         wake = s->probing_from_us;
+    if (restraint_wake(s) < wake)
+        wake = restraint_wake(s);
     return s->room_until_us < wake ? s->room_until_us : wake;
 }
 
@@ -332,6 +352,7 @@ void scheduler_advance(struct scheduler *s, int64_t now_us)
     if (s->stopped)
         return;
     try_sockets_again(s, now_us);
+    restraint_advance(s, now_us);
     while (s->paused.head && s->domains[s->paused.head - 1].expires_us <= now_us) {
         uint32_t domain = dequeue(s, &s->paused);
         s->domains[domain].state = DOMAIN_QUEUED;
@@ -374,6 +395,23 @@ static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
     lending_offer(s, c);
 }
 
+/* What a result tells of its connection, its site and its path. */
+static void note_result(struct scheduler *s, struct connection_record *c, struct row *r,
+                        const struct settlement *what, struct decision *d,
+                        int64_t now_us)
+{
+    struct site *site = c->site;
+    if (what->counted)
+        r->source = c->source; /* greylisting wants to see the same one again */
+    if (what->worked) {
+        c->served++;
+        site_good(site, connections_of_all(s, site), now_us);
+        if (site->ready && link_alone(&site->work))
+            wake_site(s, site); /* the window may have opened */
+    }
+    restraint_note(s, c, what, d, now_us);
+}
+
 struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint32_t row,
                                  const struct settlement *what, int64_t now_us)
 {
@@ -391,12 +429,8 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
     d.first_doubt = what->in_doubt && !r->doubted;
     d.given_up = what->in_doubt && r->doubted && what->outcome == OUTCOME_RETRY;
     r->doubted = r->doubted || what->in_doubt;
-    if (what->worked) {
-        struct site *site = s->connections[connection].site;
-        site_good(site, policy_of(s, site)->connections, now_us);
-        if (site->ready.n && link_alone(&site->work))
-            wake_site(s, site); /* the window may have opened */
-    }
+    if (connection != NO_CONNECTION)
+        note_result(s, &s->connections[connection], r, what, &d, now_us);
 
     if (what->outcome != OUTCOME_RETRY || d.given_up) {
         d.final = true;
@@ -432,8 +466,7 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
 static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
 {
     site_failed(site, now_us + interval_us(policy_of(s, site), 1));
-    s->round = site->ready;
-    site->ready = (struct fifo){0};
+    s->round = site_take_all(site, s->rows, s->params.sources_n);
 }
 
 void scheduler_posted(struct scheduler *s, uint32_t connection, int64_t now_us)
@@ -462,6 +495,7 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     s->free_connections[s->connections_free++] = connection;
     s->connections_n--;
     site->connections--;
+    c->path->connections--;
     site->group = site->group || group;
     if (connection == s->probe) {
         s->probe = NO_CONNECTION;
@@ -472,10 +506,13 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         fail_round(s, site, now_us);
     else if (how == CLOSED_OURS)
         no_socket(s, now_us);
-    else if (how != CLOSED_CLEAN && how != CLOSED_NETWORK)
+    else if (how == CLOSED_ENOUGH && now_us - c->progress_us < AT_ONCE_US)
+        site_had_enough(site, c->served);
+    else if (how == CLOSED_LOST || how == CLOSED_FAILED)
         site_bad(site, now_us);
-    if (site->ready.n)
+    if (site->ready)
         wake_site(s, site);
+    restraint_unblock(s, site->provider);
     return round;
 }
 
@@ -493,50 +530,4 @@ uint32_t scheduler_round(struct scheduler *s)
 void scheduler_stop(struct scheduler *s)
 {
     s->stopped = true;
-}
-
-/* ---- figures ---- */
-
-struct scheduler_stats scheduler_stats(const struct scheduler *s)
-{
-    return (struct scheduler_stats){
-        .pending = s->pending,
-        .lent = s->lent,
-        .ready = s->ready,
-        .waiting = s->wheel.n,
-        .asking = s->asking,
-        .connections = s->connections_n,
-        .sites = s->sites_n,
-        .domains = s->domains_n,
-    };
-}
-
-bool scheduler_done(const struct scheduler *s)
-{
-    return s->pending == 0;
-}
-
-int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
-                      int64_t now_us)
-{
-    int n = 0;
-    for (uint32_t i = 0; i < s->sites_n; i++) {
-        const struct site *site = s->sites[i];
-        struct site_view view = {
-            .name = site->name,
-            .waiting = site->ready.n + site->lent,
-            .connections = site->connections,
-            .window = site->window,
-            .reason = site_reason(site, policy_of(s, site)->connections, now_us),
-        };
-        if (view.waiting == 0)
-            continue;
-        int at = n < max ? n++ : max;
-        for (; at > 0 && out[at - 1].waiting < view.waiting; at--)
-            if (at < max)
-                out[at] = out[at - 1];
-        if (at < max)
-            out[at] = view;
-    }
-    return n;
 }

@@ -80,6 +80,9 @@ struct scheduler_params {
     void *policy_arg;
     int64_t retry_longest_ms; /* no policy lets a row wait for longer; 0: as `policy` */
     uint32_t connections_total; /* over all sites: what file descriptors allow */
+    int sources_n;              /* highest number of a source; 0: there are none */
+    uint32_t refusals_max; /* about us, one behind another, before a path is left alone
+                              for a retry interval, and longer each time; 0: never */
     uint64_t seed;
     int64_t now_us;    /* monotonic */
     int64_t epoch_us;  /* the job's beginning on the same clock, at most now_us */
@@ -117,6 +120,7 @@ enum order_kind {
     ORDER_OPEN,   /* make a new connection with these targets and lend it these rows */
     ORDER_MORE,   /* lend these rows too */
     ORDER_RECALL, /* give back what is not begun: scheduler_recall alone */
+    ORDER_STOP,   /* the same, then end with what is begun: scheduler_recall alone */
 };
 
 struct order {
@@ -141,8 +145,8 @@ struct order {
 
 /* The next order, or ORDER_NONE when nothing may be done now. */
 enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us);
-/* A connection that has stalled must give back what it has not begun: an order RECALL.
- * False: none for now. */
+/* A connection must give back what it has not begun: RECALL, since it has stalled, or
+ * STOP, since its path was closed. False: none for now. */
 bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us);
 /* A lease was on its way for long (to the disk): its connection did not stall. */
 void scheduler_posted(struct scheduler *s, uint32_t connection, int64_t now_us);
@@ -171,6 +175,13 @@ struct decision { /* what became of the row */
     int64_t next_us;  /* not final: when it is tried again (now: at once) */
     bool first_doubt; /* in doubt, and it never was before */
     bool given_up; /* in doubt for the second time: final, it is not sent once more */
+    /* What it showed of its receiver. */
+    enum notice {
+        NOTICE_NONE,
+        NOTICE_REFUSALS, /* its path is left alone until notice_us: it refuses us */
+        NOTICE_UNKNOWN,  /* the same of its provider: too many addresses are unknown */
+    } notice;
+    int64_t notice_us;
 };
 
 /* A row has its result: one lent to `connection`, or, with NO_CONNECTION, one from
@@ -183,6 +194,7 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
 
 enum close_kind {
     CLOSED_CLEAN,   /* QUIT, limit of messages, idle */
+    CLOSED_ENOUGH,  /* by the server, right behind a reply, with nothing in flight */
     CLOSED_LOST,    /* broke off after it had worked */
     CLOSED_FAILED,  /* no target let us send MAIL */
     CLOSED_OURS,    /* our machine had no socket for it (609): nobody's attempt */
@@ -221,6 +233,29 @@ void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
  * waits already waits for as long as it was told. */
 void scheduler_set_policy(struct scheduler *s, uint32_t number,
                           const struct scheduler_policy *policy);
+/* So many jobs of the spool run, this one included: connections and rates of each path
+ * are divided by it, but for one connection. Those over it end after what they have
+ * begun. */
+void scheduler_share(struct scheduler *s, uint32_t jobs, int64_t now_us);
+
+enum reach {
+    REACH_PATH,   /* the provider, from this source */
+    REACH_SITE,   /* these MX hosts, from all sources */
+    REACH_SOURCE, /* all receivers, from this source */
+};
+struct suspension {
+    enum reach reach;
+    bool slow; /* half the connections and half the rates, instead of nothing: PATH */
+    int64_t for_us;
+    uint32_t connections; /* to begin with after it, then one more at a time; 0: as
+                             before */
+    const char *why;      /* in words, copied */
+};
+/* What a reply on this connection says of more than its row. What is lent there and not
+ * begun comes back. */
+void scheduler_suspend(struct scheduler *s, uint32_t connection,
+                       const struct suspension *what, int64_t now_us);
+
 /* After scheduler_stop, when every row that was lent is back: the next row without a
  * result, which is final from now on (606). Row 0: none is left. */
 uint32_t scheduler_expire(struct scheduler *s, uint32_t *attempts_out);
@@ -235,11 +270,28 @@ struct scheduler_stats {
 struct scheduler_stats scheduler_stats(const struct scheduler *s);
 bool scheduler_done(const struct scheduler *s); /* no row is pending */
 
+/* What a site lacks that has rows waiting. */
+enum lack {
+    LACK_PROOF = 1 << 0,  /* its first connection is on its way */
+    LACK_WINDOW = 1 << 1, /* as many connections as it takes calmly, or is proven */
+    LACK_CONNECTIONS = 1 << 2, /* the setting, or what it may have on its way back */
+    LACK_RATE = 1 << 3,
+    LACK_CONNECTION_RATE = 1 << 4,
+    LACK_PATH = 1 << 5,    /* suspended */
+    LACK_BRAKE = 1 << 6,   /* too many unknown addresses */
+    LACK_ROUND = 1 << 7,   /* no connection could be made */
+    LACK_SOCKETS = 1 << 8, /* our own machine's */
+};
+/* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
+void scheduler_lacks(unsigned lacks, struct buf *out);
+
 struct site_view {
     const char *name;
     uint32_t waiting; /* rows ready or lent */
     uint32_t connections, window;
-    const char *reason; /* why it is not quicker, in words */
+    unsigned lacks;   /* enum lack: why it is not quicker */
+    int64_t until_us; /* when the longest of them ends; 0: no such time */
+    const char *why;  /* of a suspension: until the next call; or NULL */
 };
 /* The sites with most rows ready, most first; returns how many (at most max). */
 int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,

@@ -4,10 +4,14 @@
 
 #include "base/mem.h"
 
-void site_init(struct site *site, struct mx_set *set, uint32_t policy)
+void site_init(struct site *site, struct mx_set *set, uint32_t policy,
+               struct provider *provider)
 {
-    *site = (struct site){
-        .name = mem_strdup(set->site), .set = set, .policy = policy, .window = 1};
+    *site = (struct site){.name = mem_strdup(set->site),
+                          .set = set,
+                          .policy = policy,
+                          .provider = provider,
+                          .window = 1};
     link_init(&site->work);
     link_init(&site->hungry);
 }
@@ -15,6 +19,8 @@ void site_init(struct site *site, struct mx_set *set, uint32_t policy)
 void site_finish(struct site *site)
 {
     mx_set_unref(site->set);
+    free(site->bound);
+    free(site->why);
     free(site->name);
 }
 
@@ -30,18 +36,48 @@ bool site_admits(const struct site *site, uint32_t connections_max, int64_t now_
            site->connections < connections_max;
 }
 
-const char *site_reason(const struct site *site, uint32_t connections_max,
-                        int64_t now_us)
+void site_push(struct site *site, struct row *rows, uint32_t index, bool first,
+               int sources_n)
 {
-    if (now_us < site->closed_until_us)
-        return "no connection, waiting for the next round";
-    if (!site->proven)
-        return "first connection on its way";
-    if (site->connections >= connections_max)
-        return "all connections in use";
-    if (site->connections >= site->window)
-        return "window";
-    return "sending";
+    struct fifo *f = &site->fresh;
+    if (rows[index].source) {
+        if (!site->bound)
+            site->bound = mem_zero((size_t)sources_n + 1, sizeof *site->bound);
+        f = &site->bound[rows[index].source];
+    }
+    if (first)
+        fifo_push_front(f, rows, index);
+    else
+        fifo_push(f, rows, index);
+    site->ready++;
+}
+
+uint32_t site_pop(struct site *site, struct row *rows, uint8_t source)
+{
+    uint32_t index = 0;
+    if (source && site->bound)
+        index = fifo_pop(&site->bound[source], rows);
+    if (!index)
+        index = fifo_pop(&site->fresh, rows);
+    site->ready -= index != 0;
+    return index;
+}
+
+struct fifo site_take_all(struct site *site, struct row *rows, int sources_n)
+{
+    struct fifo all = {0};
+    for (int i = 1; site->bound && i <= sources_n; i++)
+        fifo_join(&all, rows, &site->bound[i]);
+    fifo_join(&all, rows, &site->fresh);
+    site->ready = 0;
+    return all;
+}
+
+void site_had_enough(struct site *site, uint32_t served)
+{
+    if (served == site->enough_once)
+        site->enough = served;
+    site->enough_once = served;
 }
 
 static void prove(struct site *site, uint32_t connections_max)

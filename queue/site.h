@@ -14,6 +14,7 @@
 #define QUEUE_SITE_H
 
 #include "base/list.h"
+#include "queue/provider.h"
 #include "queue/rows.h"
 #include "resolver/mx.h"
 
@@ -23,12 +24,16 @@ enum {
 };
 
 struct site {
-    char *name;         /* for people */
-    struct mx_set *set; /* the latest answer with this key */
-    uint32_t policy;    /* its number */
-    struct fifo ready;
-    uint32_t lent;        /* rows with connections */
-    uint32_t connections; /* open or being opened */
+    char *name;                /* for people */
+    struct mx_set *set;        /* the latest answer with this key */
+    uint32_t policy;           /* its number */
+    struct provider *provider; /* whose limits hold */
+    struct fifo fresh;         /* ready, from whatever source */
+    struct fifo *bound;        /* ready, by source; NULL: there never were any */
+    uint32_t ready;            /* rows in all of these */
+    uint32_t opened;           /* connections so far: they go round the sources */
+    uint32_t lent;             /* rows with connections */
+    uint32_t connections;      /* open or being opened */
     uint32_t window;
     uint32_t good;    /* delivered since the window last moved */
     uint32_t ceiling; /* of the window until ceiling_until_us */
@@ -37,12 +42,20 @@ struct site {
     bool troubled;           /* there was bad news */
     bool proven;             /* a connection has worked since the last failed round */
     bool group;              /* pipelining = group */
-    struct link work;   /* in the scheduler's ring of sites that may get an order */
+    char *why;               /* it was closed by a rule; NULL */
+    uint32_t enough;         /* messages a connection before it closes; 0: not known */
+    uint32_t enough_once;    /* the same, seen once */
+    unsigned lacks;          /* enum lack: why it got no order when it last asked */
+    struct link work;   /* in the scheduler's ring of sites that may get an order, or
+                           in its provider's of blocked ones */
     struct link hungry; /* connections whose lease runs low */
 };
 
 struct connection_record {
     struct site *site; /* NULL: free number */
+    struct path *path;
+    uint8_t source;
+    uint32_t served; /* messages that were answered on it */
     uint32_t lent;
     uint32_t left;       /* messages it may still be lent; UINT32_MAX: no limit */
     uint32_t lease;      /* rows it should hold: follows its speed */
@@ -50,19 +63,32 @@ struct connection_record {
     int64_t progress_us; /* last time it settled or returned a row */
     bool last;           /* was told that no more comes */
     bool recalled;       /* was asked to give back what it has not begun */
+    bool stop;           /* to be told to end with what it has begun */
     struct link hungry;  /* in site->hungry, or alone */
 };
 
-void site_init(struct site *site, struct mx_set *set,
-               uint32_t policy); /* takes the reference */
+/* Takes the reference. */
+void site_init(struct site *site, struct mx_set *set, uint32_t policy,
+               struct provider *provider);
 void site_finish(struct site *site);
 void site_refresh(struct site *site, struct mx_set *set); /* takes the reference */
 
 /* May one more connection be opened now? */
 bool site_admits(const struct site *site, uint32_t connections_max, int64_t now_us);
-/* Why not quicker, in words. */
-const char *site_reason(const struct site *site, uint32_t connections_max,
-                        int64_t now_us);
+/* Rows for a connection from this source. */
+static inline uint32_t site_ready(const struct site *site, uint8_t source)
+{
+    return site->fresh.n + (source && site->bound ? site->bound[source].n : 0);
+}
+void site_push(struct site *site, struct row *rows, uint32_t index, bool first,
+               int sources_n);
+uint32_t site_pop(struct site *site, struct row *rows, uint8_t source); /* 0: none */
+/* All that is ready, out of the site. */
+struct fifo site_take_all(struct site *site, struct row *rows, int sources_n);
+
+/* A connection that had served so many was closed by the server with nothing in flight.
+ * Twice at the same number: it counts, and so do we from now on. */
+void site_had_enough(struct site *site, uint32_t served);
 
 void site_good(struct site *site, uint32_t connections_max,
                int64_t now_us); /* a row was settled over a connection that works */

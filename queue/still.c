@@ -1,5 +1,5 @@
-/* Standing still: pauses, a network that is down, other settings, and the end that was
- * set for the job. */
+/* Standing still: pauses, a network that is down, and the end that was set for the job.
+ */
 #include "queue/inside.h"
 
 static void stand(struct scheduler *s, int64_t now_us)
@@ -16,10 +16,13 @@ static void go_on(struct scheduler *s, int64_t now_us)
         return;
     uint32_t stood = (uint32_t)((now_us - s->still_us) / 1000000);
     uint32_t now_s = (uint32_t)((now_us - s->params.epoch_us) / 1000000) + 1;
+    uint32_t now_tick = scheduler_tick(s, now_us);
     for (uint32_t i = 1; stood && i <= s->rows_n; i++) {
         struct row *r = &s->rows[i];
         if (r->first_s)
             r->first_s = r->first_s + stood < now_s ? r->first_s + stood : now_s;
+        if (r->state == ROW_READY) /* its own wait is counted from here */
+            r->due = now_tick;
     }
 }
 
@@ -55,17 +58,6 @@ void scheduler_network(struct scheduler *s, bool down, int64_t now_us)
     s->probing_from_us = down ? now_us + PROBE_US : INT64_MAX;
     if (!down)
         go_on(s, now_us);
-}
-
-void scheduler_set_policy(struct scheduler *s, uint32_t number,
-                          const struct scheduler_policy *policy)
-{
-    assert(number < s->policies_n);
-    s->policies[number] = *policy;
-    /* A site may have more connections now than it could. */
-    for (uint32_t i = 0; i < s->sites_n; i++)
-        if (s->sites[i]->ready.n && link_alone(&s->sites[i]->work))
-            wake_site(s, s->sites[i]);
 }
 
 uint32_t scheduler_expire(struct scheduler *s, uint32_t *attempts_out)

@@ -24,6 +24,17 @@ struct storm {
     uint32_t sites_cap;
 };
 
+uint32_t storm_of_one_site(const struct storm_params *params)
+{
+    if (params->failures == 0 && params->consecutive == 0)
+        return 0;
+    uint32_t share = (params->min < params->window ? params->min : params->window);
+    share = share / STORM_SITES + 1;
+    return share < SITE_STORM_MIN   ? SITE_STORM_MIN
+           : share > SITE_STORM_MAX ? SITE_STORM_MAX
+                                    : share;
+}
+
 struct storm *storm_create(const struct storm_params *params)
 {
     bool share = params->window && params->failures;

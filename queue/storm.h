@@ -21,6 +21,13 @@ struct storm_params {
     uint32_t consecutive; /* 0: never for this reason */
 };
 
+/* So many refusals, one behind another, are one site's own storm: it is left alone for
+ * a while. As many from STORM_SITES sites are enough for the job's, by their share;
+ * where that needs more than SITE_STORM_MAX from each, they stand still
+ * instead. 0: storms are switched off. */
+enum { SITE_STORM_MIN = 20, SITE_STORM_MAX = 50 };
+uint32_t storm_of_one_site(const struct storm_params *params);
+
 struct storm;
 
 /* NULL when params say that it never trips. */

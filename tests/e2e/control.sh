@@ -159,18 +159,31 @@ storm() { # JOB, the storm's settings, the words that are expected
 storm row 'consecutive = 30' 'error storm: [0-9]* replies in a row, from [34] sites, refuse us or the address'
 storm share 'window = 100 min = 40 failures = 90 consecutive = 0' \
     'error storm: [0-9]* of the last [0-9]* replies, from [34] sites, refuse us or the address'
-# Switched off, or with two sites only, it goes on to the end.
+# Switched off, it goes on to the end.
 write_conf "$port"
 echo 'storm { failures = 0 consecutive = 0 }' >>"$conf"
 run off send "$work/no.tsv"
 ended 0
 same "switched off" finished "$(says state)"
+# Two sites are not everywhere: each is left alone for a retry interval, and the log and
+# status say why.
 grep -v 'no[34]' "$work/no.tsv" >"$work/two.tsv"
 write_conf "$port"
 echo 'storm { min = 10 consecutive = 10 }' >>"$conf"
 run two send "$work/two.tsv"
-ended 0
-same "two sites" finished "$(says state)"
+both() {
+    [ "$(grep -c 'left alone until .*it refuses us again and again' \
+        "$XDG_STATE_HOME/hikyaku/$job/attempts.tsv")" = 2 ]
+}
+until_true both || die "nobody is left alone"
+same "two sites" running "$(says state)"
+calm() {
+    [ "$(says sites | grep -o 'suspended until [^ ]* it refuses us again and again' | wc -l)" = 2 ]
+}
+until_true calm || die "status does not say why: $(says sites)"
+kill -TERM "$sender"
+ended 3
+[ "$(sed -n 's/.*pending \([0-9]*\).*/\1/p' "$work/two.sum")" -gt 300 ] || die "$(cat "$work/two.sum")"
 kill "$peer"
 wait "$peer" 2>/dev/null || true
 

@@ -28,10 +28,8 @@ static void spoil(struct plan *p, int how)
     case 0:
     case 1:
     case 2:
-        m->reach = how == 0   ? REACH_REFUSED
-                   : how == 1 ? REACH_DROPPED
-                              : REACH_SPEECHLESS;
-        m->reach_until_us = NEVER;
+        m->door = how == 0 ? DOOR_REFUSED : how == 1 ? DOOR_DROPPED : DOOR_SPEECHLESS;
+        m->door_until_us = NEVER;
         break;
     case 3:
         m->slow_us = 20 * SECOND_US;
@@ -94,14 +92,14 @@ static void case_neighbours(void)
 
 /* ---- nothing ever answers ---- */
 
-static void case_dead(enum reach reach, uint32_t least, int code)
+static void case_dead(enum door reach, uint32_t least, int code)
 {
     struct plan p;
     struct world w;
     plan_draw_calm(&p, 48, 1, 50);
     p.places[0].good = false;
-    p.machines[0].reach = reach;
-    p.machines[0].reach_until_us = NEVER;
+    p.machines[0].door = reach;
+    p.machines[0].door_until_us = NEVER;
     run(&w, &p);
     for (uint32_t row = 1; row <= p.rows; row++) {
         const struct story *s = &w.stories[row];
@@ -134,14 +132,14 @@ static void case_max_attempts(void)
 
 /* ---- what comes back is used ---- */
 
-static void case_recovers(enum reach reach)
+static void case_recovers(enum door reach)
 {
     struct plan p;
     struct world w;
     plan_draw_calm(&p, 5, 2, 400);
     p.places[0].good = false;
-    p.machines[0].reach = reach;
-    p.machines[0].reach_until_us = 5 * HOUR_US;
+    p.machines[0].door = reach;
+    p.machines[0].door_until_us = 5 * HOUR_US;
     run(&w, &p);
     for (uint32_t row = 1; row <= p.rows; row++)
         promise(w.stories[row].outcome == OUTCOME_DELIVERED, &w, "row %u is delivered",
@@ -216,11 +214,11 @@ void cases_run(void)
 {
     case_network();
     case_neighbours();
-    case_dead(REACH_REFUSED, 48, 601);
-    case_dead(REACH_DROPPED, 46, 601);
-    case_dead(REACH_SPEECHLESS, 40, 640);
+    case_dead(DOOR_REFUSED, 48, 601);
+    case_dead(DOOR_DROPPED, 46, 601);
+    case_dead(DOOR_SPEECHLESS, 40, 640);
     case_max_attempts();
-    for (enum reach reach = REACH_REFUSED; reach <= REACH_SPEECHLESS; reach++)
+    for (enum door reach = DOOR_REFUSED; reach <= DOOR_SPEECHLESS; reach++)
         case_recovers(reach);
     case_greylist();
     case_resolver_dead();

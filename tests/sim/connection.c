@@ -319,7 +319,12 @@ static void session_over(struct connection *c)
     }
     if (smtp_session_greeted(c->session) || fate->how == SMTP_HOW_NONE ||
         fate->how == SMTP_HOW_UNTRIED) {
-        close_as(c, c->trouble ? CLOSED_LOST : CLOSED_CLEAN, NULL);
+        bool left = fate->how == SMTP_HOW_LOST && !c->finishing;
+        close_as(c,
+                 c->trouble ? CLOSED_LOST
+                 : left     ? CLOSED_ENOUGH
+                            : CLOSED_CLEAN,
+                 NULL);
         return;
     }
     struct verdict v = judge(c, fate);
@@ -419,10 +424,10 @@ void connection_timer(struct connection *c)
         if (now >= c->connect_at_us) {
             struct machine *m =
                 plan_machine(c->w->plan, &c->order->targets[c->target].address);
-            if (c->reach == REACH_WORKS)
+            if (c->door == DOOR_OPEN)
                 connected(c, m);
             else
-                connect_failed(c, c->reach == REACH_DROPPED);
+                connect_failed(c, c->door == DOOR_DROPPED);
             return;
         }
     } else if (c->session) {
@@ -459,16 +464,15 @@ static void try_target(struct connection *c)
     m->tried++;
     promise_rate(w, c, PASSING_CONNECT);
     c->connect_began_us = w->now_us;
-    c->reach = w->now_us < m->reach_until_us ? m->reach : REACH_WORKS;
-    if (c->reach == REACH_SPEECHLESS)
-        c->reach = REACH_WORKS;
+    c->door = w->now_us < m->door_until_us ? m->door : DOOR_OPEN;
+    if (c->door == DOOR_SPEECHLESS)
+        c->door = DOOR_OPEN;
     if ((int)rng_below(&m->rng, 100) < m->refuse_percent)
-        c->reach = REACH_REFUSED;
+        c->door = DOOR_REFUSED;
     if (w->now_us >= w->plan->cut_from_us && w->now_us < w->plan->cut_until_us)
-        c->reach = REACH_DROPPED;
-    c->connect_at_us =
-        w->now_us +
-        (c->reach == REACH_DROPPED ? w->plan->connect_limit_us : 2 * m->latency_us);
+        c->door = DOOR_DROPPED;
+    c->connect_at_us = w->now_us + (c->door == DOOR_DROPPED ? w->plan->connect_limit_us
+                                                            : 2 * m->latency_us);
     set_timer(c);
 }
 

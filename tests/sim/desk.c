@@ -71,7 +71,7 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
         story->first_us = w->now_us;
     promise(d.final || d.next_us <= story->first_us +
                                         w->plan->policy.lifetime_ms * 1000 +
-                                        w->stood_us + 2 * SECOND_US,
+                                        w->stood_us + story->waited_us + 2 * SECOND_US,
             w, "row %u: nothing is planned for after its life", row);
     if (!d.final)
         return;
@@ -242,6 +242,10 @@ static void deliver(struct world *w, struct order *order)
         if (c)
             connection_recall(c);
         break;
+    case ORDER_STOP:
+        if (c)
+            connection_finish(c);
+        break;
     case ORDER_NONE:
         abort();
     }
@@ -273,6 +277,8 @@ static void carry_out(struct world *w, const struct order *order)
         struct story *story = &w->stories[order->rows[i]];
         story->lent = true;
         story->lent_us = w->now_us;
+        if (story->first_us && w->now_us > story->due_us)
+            story->waited_us += w->now_us - story->due_us;
         story->flight = FLIGHT_LENT;
     }
     lane->lent += (uint32_t)order->rows_n;

@@ -393,7 +393,7 @@ struct wire *wire_open(struct world *w, struct machine *m, struct connection *c)
     }
     m->open++;
     wire->server = sink_server_create(w->sink, &wire->mood, m->open, w->now_us);
-    bool speechless = m->reach == REACH_SPEECHLESS && w->now_us < m->reach_until_us;
+    bool speechless = m->door == DOOR_SPEECHLESS && w->now_us < m->door_until_us;
     if (speechless) {
         wire->frozen = true;
         wire->fault = FAULT_NONE;

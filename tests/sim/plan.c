@@ -130,14 +130,14 @@ static void take_character(struct machine *m, enum character character, struct r
     case DEAD:
     case DROPPED:
     case SPEECHLESS:
-        m->reach = character == DEAD      ? REACH_REFUSED
-                   : character == DROPPED ? REACH_DROPPED
-                                          : REACH_SPEECHLESS;
-        m->reach_until_us = NEVER;
+        m->door = character == DEAD      ? DOOR_REFUSED
+                  : character == DROPPED ? DOOR_DROPPED
+                                         : DOOR_SPEECHLESS;
+        m->door_until_us = NEVER;
         break;
     case RECOVERING:
-        m->reach = (enum reach)between(r, REACH_REFUSED, REACH_SPEECHLESS);
-        m->reach_until_us = between(r, 0, 6 * 60) * MINUTE_US;
+        m->door = (enum door)between(r, DOOR_REFUSED, DOOR_SPEECHLESS);
+        m->door_until_us = between(r, 0, 6 * 60) * MINUTE_US;
         break;
     case TARPIT:
         m->slow_us = between(r, 1, 10) * SECOND_US;

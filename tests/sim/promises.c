@@ -90,9 +90,9 @@ static void promise_site(struct world *w, const struct site_view *view)
         return;
     promise(view->connections >= view->window ||
                 view->connections >= w->plan->policy.connections ||
-                strncmp(view->reason, "no connection", 13) == 0,
-            w, "%s: %u rows wait (%s), and %u of %u connections are open", view->name,
-            view->waiting - lent, view->reason, view->connections, view->window);
+                view->lacks & ~(unsigned)(LACK_PROOF | LACK_WINDOW),
+            w, "%s: %u rows wait (%x), and %u of %u connections are open", view->name,
+            view->waiting - lent, view->lacks, view->connections, view->window);
 }
 
 void promise_idle(struct world *w)

@@ -66,11 +66,11 @@ void events_finish(struct events *e);
 
 /* ---- what the world is like ---- */
 
-enum reach {
-    REACH_WORKS,
-    REACH_REFUSED,    /* connect() is refused */
-    REACH_DROPPED,    /* connect() is never answered */
-    REACH_SPEECHLESS, /* connects, and never says a word */
+enum door {
+    DOOR_OPEN,
+    DOOR_REFUSED,    /* connect() is refused */
+    DOOR_DROPPED,    /* connect() is never answered */
+    DOOR_SPEECHLESS, /* connects, and never says a word */
 };
 
 enum blow {
@@ -91,8 +91,8 @@ struct machine { /* what stands behind one address */
     struct rng rng;
     struct mood mood, later_mood; /* the second from turn_us on */
     int64_t turn_us;
-    enum reach reach; /* until reach_until_us; then it works */
-    int64_t reach_until_us;
+    enum door door; /* until door_until_us; then it works */
+    int64_t door_until_us;
     int refuse_percent; /* of connections */
     int64_t latency_us; /* one way */
     uint32_t window;    /* bytes on their way to it at once */
@@ -254,7 +254,7 @@ struct connection {
     int target;
     struct wire *wire;
     int64_t connect_began_us, connect_at_us; /* connecting: when it is decided */
-    enum reach reach;
+    enum door door;
     int64_t idle_until_us, finish_until_us, again_us;
     struct smtp_params params;
     struct smtp_session *session;
@@ -317,6 +317,7 @@ struct story {
     uint16_t attempts;
     int last_code, ended;
     int64_t first_us, due_us, lent_us, settled_us;
+    int64_t waited_us; /* due, and not yet lent: we let it wait */
 };
 
 enum passing { PASSING_CONNECT, PASSING_MAIL, PASSINGS };

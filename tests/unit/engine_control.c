@@ -219,8 +219,8 @@ static void status_is_json(void **state)
 {
     (void)state;
     struct site_view sites[] = {
-        {.name = "mx.\"a\\b\t", .waiting = 7, .connections = 2, .reason = "window"},
-        {.name = "b", .waiting = 1, .connections = 0, .reason = "sending"}};
+        {.name = "mx.\"a\\b\t", .waiting = 7, .connections = 2, .lacks = LACK_WINDOW},
+        {.name = "b", .waiting = 1, .connections = 0}};
     struct status s = {.job = "news",
                        .state = ENGINE_NETWORK_DOWN,
                        .reason = SPAN("why"),

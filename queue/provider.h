@@ -1,0 +1,70 @@
+/* Whom limits are for. A provider is all that one section of the settings matches, else
+ * a site by itself; a path is a provider as one source sees it, and limits, pauses and
+ * the way back from them belong to the path: receivers count by the address that they
+ * hear. Pure; the scheduler's thread alone (but for the gates); private to queue/.
+ *
+ * A path that was told to slow down is closed for a time, or has half of what it had.
+ * Then it may have few connections, and one more with each PATH_GOOD messages that each
+ * of them brought through, as Gmail publishes it for its 4.7.28. */
+#ifndef QUEUE_PROVIDER_H
+#define QUEUE_PROVIDER_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "queue/scheduler.h"
+
+enum {
+    PATH_GOOD = 5,     /* messages a connection, before one more is allowed */
+    PATH_SLOWEST = 4,  /* the rate is halved so often at most */
+    PATH_PATIENCE = 4, /* own pauses double so often at most */
+    ANSWERS_MIN = 100, /* before the share of unknown addresses means anything */
+    ANSWERS_KEPT = 1000,
+};
+
+struct path {
+    struct gate connects, mails;  /* which the workers pass */
+    struct gate opening, lending; /* the scheduler's own pace by the same limits */
+    uint32_t connections;         /* open or being opened */
+    uint32_t allowed; /* of them, while it recovers; UINT32_MAX: what the policy says */
+    uint32_t good;    /* brought through since `allowed` last moved */
+    uint32_t refusals;     /* about us, one behind another */
+    uint32_t pauses;       /* of its own making, without a success between them */
+    uint32_t slow;         /* times that the rate is halved */
+    int64_t slow_until_us; /* then once less */
+    int64_t closed_until_us;
+    char *why; /* it is closed or slow, in words; NULL */
+};
+
+struct provider {
+    uint32_t policy;        /* number of the one that its limits are of */
+    struct path **paths;    /* by source; NULL: nothing was sent yet */
+    struct link blocked;    /* sites with rows that lack only what it may have */
+    struct heap_node alarm; /* when these are to be looked at again */
+    uint32_t answers, absent;
+    int64_t braked_until_us; /* too many addresses do not exist there */
+};
+
+struct provider *provider_create(uint32_t policy, int sources_n);
+void provider_free(struct provider *p, int sources_n);
+
+/* Rates and their share of `jobs` that run beside each other. */
+void path_limit(struct path *path, const struct scheduler_policy *policy,
+                uint32_t jobs);
+/* The connections it may have now, at least one. */
+uint32_t path_connections(const struct path *path,
+                          const struct scheduler_policy *policy, uint32_t jobs);
+/* A message was brought through. True: one more connection is allowed now. */
+bool path_good(struct path *path, const struct scheduler_policy *policy, uint32_t jobs);
+/* Closed until then, and what comes after; why is copied. */
+void path_close(struct path *path, int64_t until_us, uint32_t connections,
+                const char *why);
+/* Half of what it had, until then. */
+void path_slow(struct path *path, int64_t until_us, const char *why);
+/* Time has passed: it may be less slow. True: path_limit is due. */
+bool path_rest(struct path *path, int64_t now_us, int64_t step_us);
+
+/* An address was accepted or does not exist. True: the share of those that do not has
+ * passed the limit. */
+bool provider_answered(struct provider *p, bool absent, uint32_t percent);
+
+#endif

@@ -1,0 +1,238 @@
+/* What receivers make us refrain from: paths that are closed or slow, providers that
+ * say of too many addresses that they do not exist, and limits that several jobs
+ * share. */
+#include "queue/inside.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum {
+    REST_US = 10 * 60 * 1000 * 1000, /* a slowed path is half as slow after so long */
+    OWN_PAUSE_CONNECTIONS = 1,       /* the probe behind a pause of our own making */
+};
+
+/* ---- providers and paths ---- */
+
+static struct provider *shared_provider(struct scheduler *s, uint32_t number,
+                                        uint32_t policy)
+{
+    if (number >= s->shared_n) {
+        s->shared = mem_resize(s->shared, number + 1, sizeof(struct provider *));
+        while (s->shared_n <= number)
+            s->shared[s->shared_n++] = NULL;
+    }
+    if (!s->shared[number])
+        s->shared[number] = provider_create(policy, s->params.sources_n);
+    return s->shared[number];
+}
+
+struct provider *restraint_provider(struct scheduler *s, uint32_t policy)
+{
+    uint32_t number = s->policies[policy].provider;
+    return number ? shared_provider(s, number, policy)
+                  : provider_create(policy, s->params.sources_n);
+}
+
+struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source)
+{
+    assert(source <= s->params.sources_n);
+    struct path **path = &site->provider->paths[source];
+    if (!*path) {
+        *path = mem_zero(1, sizeof **path);
+        (*path)->allowed = UINT32_MAX;
+        path_limit(*path, policy_of(s, site), s->jobs);
+    }
+    return *path;
+}
+
+/* ---- who waits ---- */
+
+void restraint_block(struct scheduler *s, struct site *site, int64_t until_us)
+{
+    struct provider *p = site->provider;
+    link_append(&p->blocked, &site->work);
+    if (until_us != INT64_MAX && (p->alarm.at == 0 || until_us < p->alarm.key))
+        heap_set(&s->alarms, &p->alarm, until_us);
+}
+
+void restraint_unblock(struct scheduler *s, struct provider *p)
+{
+    heap_remove(&s->alarms, &p->alarm);
+    while (!link_alone(&p->blocked))
+        wake_site(s, CONTAINER_OF(p->blocked.next, struct site, work));
+}
+
+int64_t restraint_wake(const struct scheduler *s)
+{
+    const struct heap_node *first = heap_first(&s->alarms);
+    return first ? first->key : INT64_MAX;
+}
+
+void restraint_advance(struct scheduler *s, int64_t now_us)
+{
+    for (struct heap_node *first;
+         (first = heap_first(&s->alarms)) && first->key <= now_us;) {
+        struct provider *p = CONTAINER_OF(first, struct provider, alarm);
+        for (int i = 0; i <= s->params.sources_n; i++)
+            if (p->paths[i] && path_rest(p->paths[i], now_us, REST_US))
+                path_limit(p->paths[i], &s->policies[p->policy], s->jobs);
+        restraint_unblock(s, p);
+    }
+}
+
+/* ---- closing ---- */
+
+/* Connections of this path (NULL: any), site (likewise) and source (0: any) end with
+ * what they have begun. keep: as many of them may stay. */
+static void stop_connections(struct scheduler *s, const struct path *path,
+                             const struct site *site, uint8_t source, uint32_t keep)
+{
+    for (uint32_t i = 0; i < s->connections_used; i++) {
+        struct connection_record *c = &s->connections[i];
+        if (!c->site || (path && c->path != path) || (site && c->site != site) ||
+            (source && c->source != source))
+            continue;
+        if (keep > 0) {
+            keep--;
+            continue;
+        }
+        c->last = c->stop = true;
+        link_remove(&c->hungry);
+        s->stops = true;
+    }
+    s->stall_at = 0; /* the search begins anew */
+}
+
+static void close_site(struct site *site, int64_t until_us, const char *why)
+{
+    char *copy = mem_strdup(why);
+    free(site->why);
+    site->why = copy;
+    site->closed_until_us = until_us;
+}
+
+void scheduler_suspend(struct scheduler *s, uint32_t connection,
+                       const struct suspension *what, int64_t now_us)
+{
+    struct connection_record *c = &s->connections[connection];
+    struct path *path = c->path;
+    int64_t until_us = now_us + what->for_us;
+    switch (what->reach) {
+    case REACH_PATH:
+        if (what->slow) {
+            path_slow(path, until_us, what->why);
+            path_limit(path, &s->policies[c->site->provider->policy], s->jobs);
+            stop_connections(s, path, NULL, 0, path->allowed);
+        } else {
+            path_close(path, until_us, what->connections, what->why);
+            stop_connections(s, path, NULL, 0, 0);
+        }
+        break;
+    case REACH_SITE:
+        close_site(c->site, until_us, what->why);
+        stop_connections(s, NULL, c->site, 0, 0);
+        break;
+    case REACH_SOURCE:
+        if (until_us > s->source_until_us[c->source])
+            s->source_until_us[c->source] = until_us;
+        path_close(path, until_us, what->connections, what->why); /* tells why */
+        stop_connections(s, c->source ? NULL : path, NULL, c->source, 0);
+        break;
+    }
+    restraint_unblock(s, c->site->provider); /* their reasons are others now */
+}
+
+/* ---- what results tell ---- */
+
+/* It refuses us again and again: it is left alone, for longer each time, and then asked
+ * with one connection. */
+static void note_refusal(struct scheduler *s, struct connection_record *c,
+                         struct decision *d, int64_t now_us)
+{
+    struct path *path = c->path;
+    uint32_t most = path->pauses ? 1 : s->params.refusals_max;
+    if (now_us < path->closed_until_us || most == 0 || ++path->refusals < most)
+        return;
+    uint32_t times = path->pauses < PATH_PATIENCE ? path->pauses : PATH_PATIENCE;
+    const struct scheduler_policy *policy = policy_of(s, c->site);
+    struct suspension pause = {
+        .reach = REACH_PATH,
+        .for_us = (policy->retry_interval_ms[0] * 1000) << times,
+        .connections = OWN_PAUSE_CONNECTIONS,
+        .why = "it refuses us again and again",
+    };
+    path->pauses++;
+    scheduler_suspend(s, (uint32_t)(c - s->connections), &pause, now_us);
+    d->notice = NOTICE_REFUSALS;
+    d->notice_us = path->closed_until_us;
+}
+
+static void note_answer(struct scheduler *s, struct connection_record *c, bool absent,
+                        struct decision *d, int64_t now_us)
+{
+    struct provider *p = c->site->provider;
+    const struct scheduler_policy *policy = policy_of(s, c->site);
+    if (!provider_answered(p, absent, policy->unknown_percent))
+        return;
+    p->braked_until_us = now_us + policy->unknown_pause_ms * 1000;
+    for (int i = 0; i <= s->params.sources_n; i++)
+        if (p->paths[i])
+            stop_connections(s, p->paths[i], NULL, 0, 0);
+    d->notice = NOTICE_UNKNOWN;
+    d->notice_us = p->braked_until_us;
+}
+
+void restraint_note(struct scheduler *s, struct connection_record *c,
+                    const struct settlement *what, struct decision *d, int64_t now_us)
+{
+    if (what->about_us) {
+        note_refusal(s, c, d, now_us);
+    } else if (what->outcome == OUTCOME_DELIVERED) {
+        if (path_good(c->path, policy_of(s, c->site), s->jobs))
+            restraint_unblock(s, c->site->provider);
+        note_answer(s, c, false, d, now_us);
+    } else if (what->absent) {
+        note_answer(s, c, true, d, now_us);
+    }
+}
+
+/* ---- limits that change ---- */
+
+/* Every path has its limits anew; connections over them end. */
+static void limit_all(struct scheduler *s)
+{
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        struct site *site = s->sites[i];
+        struct provider *p = site->provider;
+        for (int k = 0; k <= s->params.sources_n; k++) {
+            if (!p->paths[k])
+                continue;
+            const struct scheduler_policy *policy = &s->policies[p->policy];
+            path_limit(p->paths[k], policy, s->jobs);
+            uint32_t most = path_connections(p->paths[k], policy, s->jobs);
+            if (p->paths[k]->connections > most)
+                stop_connections(s, p->paths[k], NULL, 0, most);
+        }
+        restraint_unblock(s, p);
+        if (site->ready && link_alone(&site->work))
+            wake_site(s, site); /* it may have more connections now than it could */
+    }
+}
+
+void scheduler_share(struct scheduler *s, uint32_t jobs, int64_t now_us)
+{
+    (void)now_us;
+    s->jobs = jobs > 0 ? jobs : 1;
+    limit_all(s);
+}
+
+void scheduler_set_policy(struct scheduler *s, uint32_t number,
+                          const struct scheduler_policy *policy)
+{
+    assert(number < s->policies_n);
+    uint32_t provider = s->policies[number].provider; /* for as long as we run */
+    s->policies[number] = *policy;
+    s->policies[number].provider = provider;
+    limit_all(s);
+}
