@@ -1,0 +1,576 @@
+/* Budgets, sources and what restrains a path, one question at a time, under a false
+ * clock: connections stand as long as the test lets them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "queue/scheduler.h"
+
+enum { DOMAINS = 4, CONNECTIONS = 64, SECOND_US = 1000 * 1000 };
+static const int64_t minute_us = INT64_C(60) * SECOND_US;
+static const int64_t interval_ms[] = {30 * 60 * 1000};
+static const int64_t interval_us = INT64_C(30 * 60) * SECOND_US;
+
+struct lane {
+    bool open;
+    uint8_t source;
+    char site[32];
+    uint32_t rows[LEASE_MAX];
+    int n;
+};
+
+struct world {
+    struct scheduler *s;
+    struct recipients *list;
+    int64_t now;
+    struct lane lanes[CONNECTIONS];
+    int open, most; /* connections; ever at once */
+    int stopped;    /* orders STOP */
+    int delivered;
+    struct decision last;
+};
+
+static struct recipients *make_list(int rows, int domains)
+{
+    char path[] = "/tmp/hikyaku-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    FILE *file = fdopen(fd, "w");
+    fputs("email\n", file);
+    for (int i = 0; i < rows; i++)
+        fprintf(file, "r%d@d%d.example\n", i, i % domains);
+    fclose(file);
+    struct recipients_params params = {.path = path};
+    struct fault f = {0};
+    struct recipients *list = recipients_open(&params, &f);
+    assert_non_null(list);
+    unlink(path);
+    return list;
+}
+
+static void begin(struct world *w, int rows, int domains,
+                  struct scheduler_policy policy)
+{
+    policy.retry_interval_ms = interval_ms;
+    policy.retry_intervals = 1;
+    policy.lifetime_ms = 24 * 3600 * 1000;
+    *w = (struct world){.now = 1000000};
+    w->list = make_list(rows, domains);
+    struct scheduler_params params = {
+        .list = w->list,
+        .policy = policy,
+        .connections_total = CONNECTIONS,
+        .sources_n = 3,
+        .refusals_max = 20,
+        .seed = 1,
+        .now_us = w->now,
+    };
+    w->s = scheduler_create(&params);
+}
+
+static void finish(struct world *w)
+{
+    scheduler_destroy(w->s);
+    recipients_free(w->list);
+}
+
+static void resolve(struct world *w)
+{
+    for (uint32_t domain; (domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN;) {
+        char site[32];
+        struct ip ip;
+        snprintf(site, sizeof site, "mx.d%u", domain);
+        ip_parse("192.0.2.1", &ip);
+        struct mx_host host = {.name = site, .addresses_n = 1, .addresses = &ip};
+        struct mx_set model = {.site = site,
+                               .key = site,
+                               .hosts = &host,
+                               .hosts_n = 1,
+                               .expires_us = INT64_MAX};
+        scheduler_resolved(w->s, domain, mx_set_copy(&model), w->now);
+    }
+}
+
+static void end_lane(struct world *w, uint32_t number, enum close_kind how)
+{
+    struct lane *lane = &w->lanes[number];
+    while (lane->n)
+        scheduler_returned(w->s, number, lane->rows[--lane->n], w->now);
+    lane->open = false;
+    w->open--;
+    assert_false(scheduler_closed(w->s, number, how, false, w->now));
+}
+
+/* Take all orders that there are. */
+static void take_orders(struct world *w)
+{
+    static struct order o;
+    scheduler_advance(w->s, w->now);
+    resolve(w);
+    while (scheduler_recall(w->s, &o, w->now))
+        if (o.kind == ORDER_STOP) {
+            w->stopped++;
+            end_lane(w, o.connection, CLOSED_CLEAN);
+        }
+    while (scheduler_next(w->s, &o, w->now) != ORDER_NONE) {
+        struct lane *lane = &w->lanes[o.connection];
+        if (o.kind == ORDER_OPEN) {
+            *lane = (struct lane){.open = true, .source = o.source};
+            snprintf(lane->site, sizeof lane->site, "%s", o.site);
+            w->most = ++w->open > w->most ? w->open : w->most;
+        }
+        assert_true(lane->open);
+        for (int i = 0; i < o.rows_n; i++)
+            lane->rows[lane->n++] = o.rows[i];
+        if (o.last && lane->n == 0)
+            end_lane(w, o.connection, CLOSED_CLEAN);
+    }
+}
+
+static const struct settlement good = {
+    .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
+static const struct settlement refused = {
+    .outcome = OUTCOME_RETRY, .counted = true, .about_us = true};
+static const struct settlement later = {
+    .outcome = OUTCOME_RETRY, .counted = true, .worked = true};
+
+static bool settle(struct world *w, uint32_t number, struct settlement what)
+{
+    struct lane *lane = &w->lanes[number];
+    if (!lane->open || lane->n == 0)
+        return false;
+    w->last = scheduler_settle(w->s, number, lane->rows[0], &what, w->now);
+    lane->n--;
+    for (int i = 0; i < lane->n; i++)
+        lane->rows[i] = lane->rows[i + 1];
+    w->delivered += what.outcome == OUTCOME_DELIVERED;
+    return true;
+}
+
+/* One of each connection. */
+static void settle_all(struct world *w, struct settlement what)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        settle(w, i, what);
+}
+
+static struct site_view view(struct world *w)
+{
+    struct site_view out[1];
+    assert_int_equal(scheduler_slowest(w->s, out, 1, w->now) > 0, 1);
+    return out[0];
+}
+
+/* ---- limits ---- */
+
+static void sites_of_a_section_share_its_connections(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, DOMAINS,
+          (struct scheduler_policy){.connections = 6, .provider = 1});
+    for (int i = 0; i < 30; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+        w.now += SECOND_US / 10;
+    }
+    assert_int_equal(w.most, 6);
+    assert_true(view(&w).lacks & LACK_CONNECTIONS);
+    finish(&w);
+}
+
+static void without_a_section_each_site_has_its_own(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, DOMAINS, (struct scheduler_policy){.connections = 6});
+    for (int i = 0; i < 30; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+        w.now += SECOND_US / 10;
+    }
+    assert_int_equal(w.most, 6 * DOMAINS);
+    finish(&w);
+}
+
+/* Fast servers, and as many connections as one likes: the rate alone holds. */
+static void a_rate_paces_what_is_lent(void **state)
+{
+    (void)state;
+    static const int64_t rates[] = {10 * 3600, 3600, 120};
+    for (size_t r = 0; r < sizeof rates / sizeof rates[0]; r++) {
+        struct world w;
+        begin(&w, 4000, DOMAINS,
+              (struct scheduler_policy){
+                  .connections = 20, .provider = 1, .message_rate = rates[r]});
+        int64_t until = w.now + 5 * minute_us;
+        while (w.now < until) {
+            take_orders(&w);
+            settle_all(&w, good);
+            w.now += SECOND_US / 50;
+        }
+        int64_t expected = rates[r] / 12;
+        assert_true(w.delivered <= expected + (rates[r] > 3600 ? rates[r] / 3600 : 1));
+        assert_true(w.delivered >= expected * 9 / 10);
+        finish(&w);
+    }
+}
+
+/* At one a minute nobody holds a connection open meanwhile. */
+static void a_slow_rate_holds_no_connection(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 40, 1, (struct scheduler_policy){.connections = 5, .message_rate = 60});
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    settle_all(&w, good);
+    end_lane(&w, 0, CLOSED_CLEAN); /* it was told that no more comes */
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    struct site_view v = view(&w);
+    assert_int_equal(v.lacks, LACK_RATE);
+    int64_t wake = scheduler_wake(w.s);
+    assert_int_equal(wake, 1000000 + minute_us);
+    w.now = wake;
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    finish(&w);
+}
+
+static void connections_are_opened_at_their_rate(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, 1,
+          (struct scheduler_policy){.connections = 50, .connection_rate = 2 * 3600});
+    int opened = 0;
+    for (int i = 0; i < 100; i++) { /* ten seconds; each ends at once */
+        take_orders(&w);
+        settle_all(&w, good);
+        for (uint32_t k = 0; k < CONNECTIONS; k++)
+            if (w.lanes[k].open) {
+                opened++;
+                end_lane(&w, k, CLOSED_CLEAN);
+            }
+        w.now += SECOND_US / 10;
+    }
+    assert_in_range(opened, 19, 22);
+    finish(&w);
+}
+
+static void jobs_share(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, 1, (struct scheduler_policy){.connections = 8});
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.open, 8);
+    scheduler_share(w.s, 3, w.now);
+    take_orders(&w);
+    assert_int_equal(w.stopped, 6);
+    assert_int_equal(w.open, 2);
+    scheduler_share(w.s, 1, w.now);
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.open, 8);
+    finish(&w);
+}
+
+/* ---- sources ---- */
+
+static const uint8_t three[] = {1, 2, 3};
+
+static void connections_go_round_and_retries_keep_their_source(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(
+        &w, 200, 1,
+        (struct scheduler_policy){.connections = 2, .sources = three, .sources_n = 3});
+    uint8_t from[201] = {0};
+    int used[4] = {0};
+    for (int i = 0; i < 300; i++) {
+        take_orders(&w);
+        for (uint32_t k = 0; k < CONNECTIONS; k++)
+            if (w.lanes[k].open && w.lanes[k].n) {
+                uint32_t row = w.lanes[k].rows[0];
+                assert_true(from[row] == 0 || from[row] == w.lanes[k].source);
+                bool again = from[row] != 0;
+                from[row] = w.lanes[k].source;
+                used[from[row]]++;
+                settle(&w, k, again ? good : later);
+            }
+        w.now += i == 150 ? interval_us : SECOND_US / 10;
+    }
+    assert_int_equal(w.delivered, 200);
+    assert_true(w.most <= 6);
+    for (int i = 1; i <= 3; i++)
+        assert_true(used[i] > 50);
+    finish(&w);
+}
+
+static void a_suspended_source_leaves_fresh_mail_to_others(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(
+        &w, 2000, 2,
+        (struct scheduler_policy){.connections = 2, .sources = three, .sources_n = 3});
+    for (int i = 0; i < 10; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    uint32_t one = 0;
+    while (!w.lanes[one].open || w.lanes[one].source != 2)
+        one++;
+    struct suspension pause = {
+        .reach = REACH_SOURCE, .for_us = minute_us, .why = "listed"};
+    scheduler_suspend(w.s, one, &pause, w.now);
+    int before = w.delivered;
+    for (int i = 0; i < 10; i++) {
+        take_orders(&w);
+        for (uint32_t k = 0; k < CONNECTIONS; k++)
+            assert_false(w.lanes[k].open && w.lanes[k].source == 2);
+        settle_all(&w, good);
+    }
+    assert_true(w.delivered > before);
+    w.now += minute_us;
+    bool back = false;
+    for (int i = 0; i < 40; i++) {
+        take_orders(&w);
+        for (uint32_t k = 0; k < CONNECTIONS; k++)
+            back |= w.lanes[k].open && w.lanes[k].source == 2;
+        settle_all(&w, good);
+        for (uint32_t k = 0; k < CONNECTIONS; k++)
+            if (w.lanes[k].open && i % 5 == 0)
+                end_lane(&w, k, CLOSED_CLEAN);
+    }
+    assert_true(back);
+    finish(&w);
+}
+
+/* ---- suspensions ---- */
+
+/* Gmail's 4.7.28: silence, one connection, then one more at a time. */
+static void after_a_suspension_connections_come_back_one_by_one(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, 2, (struct scheduler_policy){.connections = 6, .provider = 1});
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.open, 6);
+    struct suspension pause = {.reach = REACH_PATH,
+                               .for_us = 10 * minute_us,
+                               .connections = 1,
+                               .why = "4.7.28"};
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    assert_int_equal(w.stopped, 6);
+    struct site_view v = view(&w);
+    assert_int_equal(v.lacks, LACK_PATH);
+    assert_string_equal(v.why, "4.7.28");
+    assert_int_equal(v.until_us, w.now + 10 * minute_us);
+    assert_int_equal(scheduler_wake(w.s), w.now + 10 * minute_us);
+    w.now += 10 * minute_us - 1;
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    w.now++;
+    int was = 0;
+    for (int i = 0; i < 400 && w.open < 6; i++) {
+        take_orders(&w);
+        assert_in_range(w.open, was, was + 1);
+        was = w.open;
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.open, 6);
+    finish(&w);
+}
+
+static void slow_means_half(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 40000, 1,
+          (struct scheduler_policy){.connections = 8, .message_rate = 100 * 3600});
+    for (int i = 0; i < 500; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+        w.now += SECOND_US / 100;
+    }
+    int open = w.open, before = w.delivered;
+    struct suspension slow = {
+        .reach = REACH_PATH, .slow = true, .for_us = minute_us, .why = "busy"};
+    uint32_t one = 0;
+    while (!w.lanes[one].open)
+        one++;
+    scheduler_suspend(w.s, one, &slow, w.now);
+    take_orders(&w);
+    assert_true(w.open <= (open + 1) / 2);
+    for (int i = 0; i < 1000; i++) { /* ten seconds at fifty a second */
+        take_orders(&w);
+        settle_all(&w, good);
+        w.now += SECOND_US / 100;
+    }
+    assert_in_range(w.delivered - before, 450, 560);
+    finish(&w);
+}
+
+/* A receiver that refuses us is left alone, for longer each time, with one probe. */
+static void refusals_close_a_path_for_longer_each_time(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, 1, (struct scheduler_policy){.connections = 4});
+    take_orders(&w);
+    settle_all(&w, good);
+    int refusals = 0;
+    w.last.notice = NOTICE_NONE;
+    while (!w.last.notice) {
+        take_orders(&w);
+        for (uint32_t k = 0; k < CONNECTIONS && !w.last.notice; k++)
+            refusals += settle(&w, k, refused);
+    }
+    assert_int_equal(refusals, 20);
+    for (int round = 0; round < 7; round++) {
+        int64_t pause = interval_us << (round < 4 ? round : 4);
+        assert_int_equal(w.last.notice, NOTICE_REFUSALS);
+        assert_int_equal(w.last.notice_us, w.now + pause);
+        take_orders(&w);
+        assert_int_equal(w.open, 0);
+        w.now += pause;
+        take_orders(&w);
+        assert_int_equal(w.open, 1);
+        settle_all(&w, refused);
+    }
+    /* One success, and it is as before. */
+    w.now += interval_us << 4;
+    take_orders(&w);
+    settle_all(&w, good);
+    settle_all(&w, refused);
+    assert_int_equal(w.last.notice, NOTICE_NONE);
+    finish(&w);
+}
+
+static void too_many_unknown_addresses_stop_a_provider(void **state)
+{
+    (void)state;
+    struct settlement absent = {
+        .outcome = OUTCOME_ABSENT, .counted = true, .worked = true, .absent = true};
+    struct world w;
+    begin(&w, 4000, 2,
+          (struct scheduler_policy){.connections = 2,
+                                    .provider = 1,
+                                    .unknown_percent = 10,
+                                    .unknown_pause_ms = 60000});
+    int answers = 0;
+    while (w.last.notice == NOTICE_NONE && answers < 1000) {
+        take_orders(&w);
+        for (uint32_t k = 0; k < CONNECTIONS && !w.last.notice; k++)
+            if (w.lanes[k].open && w.lanes[k].n)
+                settle(&w, k, ++answers % 8 ? good : absent);
+    }
+    assert_int_equal(w.last.notice, NOTICE_UNKNOWN);
+    assert_int_equal(answers, 104); /* the first absent one behind a hundred */
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    assert_true(view(&w).lacks & LACK_BRAKE);
+    w.now += minute_us;
+    take_orders(&w);
+    assert_true(w.open > 0);
+    finish(&w);
+}
+
+static void a_server_that_closes_after_three_gets_three(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 400, 1, (struct scheduler_policy){.connections = 1});
+    for (int round = 0; round < 2; round++) {
+        take_orders(&w);
+        for (int i = 0; i < 3; i++)
+            assert_true(settle(&w, 0, good));
+        end_lane(&w, 0, CLOSED_ENOUGH);
+    }
+    static struct order o;
+    assert_int_equal(scheduler_next(w.s, &o, w.now), ORDER_OPEN);
+    assert_int_equal(o.messages, 3);
+    assert_int_equal(o.rows_n, 3);
+    for (int i = 0; i < o.rows_n; i++)
+        scheduler_settle(w.s, o.connection, o.rows[i], &good, w.now);
+    scheduler_closed(w.s, o.connection, CLOSED_CLEAN, false, w.now);
+    finish(&w);
+}
+
+static void a_receiver_says_when_to_come_back(void **state)
+{
+    (void)state;
+    struct settlement soon = later;
+    soon.wait_us = 5 * minute_us;
+    struct world w;
+    begin(&w, 1, 1, (struct scheduler_policy){.connections = 1});
+    take_orders(&w);
+    settle_all(&w, soon);
+    assert_int_equal(w.last.next_us, w.now + 5 * minute_us);
+    finish(&w);
+}
+
+/* Hours in which a path was closed are none of a row's lifetime. */
+static void our_own_waiting_is_not_lifetime(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 2, 1, (struct scheduler_policy){.connections = 1});
+    take_orders(&w);
+    settle_all(&w, later);
+    settle_all(&w, later);
+    w.now += interval_us; /* both are due; the site takes nothing for three days */
+    take_orders(&w);
+    struct suspension pause = {
+        .reach = REACH_SITE, .for_us = 3 * 24 * 60 * minute_us, .why = "no"};
+    uint32_t one = w.lanes[0].open ? 0 : 1;
+    scheduler_suspend(w.s, one, &pause, w.now);
+    take_orders(&w);
+    w.now += pause.for_us;
+    take_orders(&w);
+    settle_all(&w, later);
+    assert_false(w.last.final); /* half an hour of its day is over */
+    finish(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sites_of_a_section_share_its_connections),
+        cmocka_unit_test(without_a_section_each_site_has_its_own),
+        cmocka_unit_test(a_rate_paces_what_is_lent),
+        cmocka_unit_test(a_slow_rate_holds_no_connection),
+        cmocka_unit_test(connections_are_opened_at_their_rate),
+        cmocka_unit_test(jobs_share),
+        cmocka_unit_test(connections_go_round_and_retries_keep_their_source),
+        cmocka_unit_test(a_suspended_source_leaves_fresh_mail_to_others),
+        cmocka_unit_test(after_a_suspension_connections_come_back_one_by_one),
+        cmocka_unit_test(slow_means_half),
+        cmocka_unit_test(refusals_close_a_path_for_longer_each_time),
+        cmocka_unit_test(too_many_unknown_addresses_stop_a_provider),
+        cmocka_unit_test(a_server_that_closes_after_three_gets_three),
+        cmocka_unit_test(a_receiver_says_when_to_come_back),
+        cmocka_unit_test(our_own_waiting_is_not_lifetime),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
