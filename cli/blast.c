@@ -302,6 +302,7 @@ struct engine_params blast_engine(const struct blast *b)
                         .min_version = 10 + (int)b->conf->policy.tls_min_version},
             },
         .resolver = blast_resolver(b),
+        .reactions = b->replies.compiled,
         .storm = {(uint32_t)b->conf->storm.window, (uint32_t)b->conf->storm.min,
                   (uint32_t)b->conf->storm.failures,
                   (uint32_t)b->conf->storm.consecutive},

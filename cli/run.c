@@ -11,6 +11,8 @@
 #include "cli/progress.h"
 #include "sink/rehearsal.h"
 
+enum { UNMATCHED_SHOWN = 10 };
+
 char *run_path(const struct job *job, const char *file)
 {
     struct buf b = {0};
@@ -164,6 +166,19 @@ static int exit_of_state(const struct engine_stats *stats)
     return stats->totals.pending ? EXIT_PENDING : 0;
 }
 
+/* What could be rules: for people. */
+static void say_unmatched(const struct unmatched *u)
+{
+    struct unmatched_kind top[UNMATCHED_SHOWN];
+    int n = unmatched_top(u, top, UNMATCHED_SHOWN);
+    if (n)
+        fputs("replies that made rows wait and that no rule of their own receiver "
+              "matched:\n",
+              stderr);
+    for (int i = 0; i < n; i++)
+        fprintf(stderr, "%10llu  %s\n", (unsigned long long)top[i].count, top[i].words);
+}
+
 static int run_engine(const struct run *run, struct attempts *attempts,
                       struct flight *flight, struct rehearsal *rehearsal)
 {
@@ -190,6 +205,7 @@ static int run_engine(const struct run *run, struct attempts *attempts,
     e.control = (struct engine_control){run->job->name, run->job->path, run->job->dir};
     e.reload = reload;
     e.reload_arg = &source;
+    e.unmatched = unmatched_create();
     progress_init(&progress, o->quiet, o->json);
     e.tick = progress_tick;
     e.tick_arg = &progress;
@@ -199,6 +215,9 @@ static int run_engine(const struct run *run, struct attempts *attempts,
     bool good = engine_run(&e, &stats, &f);
     if (good)
         progress_end(&progress, &stats, run->job->name);
+    if (good && talks(run))
+        say_unmatched(e.unmatched);
+    unmatched_destroy(e.unmatched);
     end_source(&source);
     int status = good ? exit_of_state(&stats) : complain(&f);
     if (rehearsal)

@@ -30,7 +30,9 @@
 #include "queue/storm.h"
 #include "report/attempts.h"
 #include "report/results.h"
+#include "report/unmatched.h"
 #include "resolver/resolver.h"
+#include "smtp/reaction.h"
 
 enum { ENGINE_SLOWEST_MAX = 3 };
 
@@ -123,15 +125,18 @@ struct engine_params {
     bool rehearsal;             /* log lines get the flag */
     uint64_t seed;
     struct storm_params storm;
-    int64_t network_silence_us; /* queue/network.h */
-    int64_t start_ms, until_ms; /* Unix time: nothing is sent before, nothing is begun
-                                   after; 0: none */
-    struct hours quiet;         /* nothing is begun within */
+    struct reactions *reactions; /* of no other thread; outlives the run. NULL: none */
+    struct unmatched *unmatched; /* gets what no rule of its own matched; may be NULL */
+    int64_t network_silence_us;  /* queue/network.h */
+    int64_t start_ms, until_ms;  /* Unix time: nothing is sent before, nothing is begun
+                                    after; 0: none */
+    struct hours quiet;          /* nothing is begun within */
     struct engine_control control;
     /* The settings anew, in a fresh struct; false and *f: they are no good. NULL: there
      * are none. What is pointed to must stay until the run's end. Of it the engine
-     * takes quiet, storm, network_silence_us and resolver; and it gets each policy anew
-     * from policies, those it was given first. Open connections keep theirs. */
+     * takes quiet, storm, network_silence_us, reactions and resolver; and it gets each
+     * policy anew from policies, those it was given first. Open connections keep
+     * theirs. */
     bool (*reload)(void *arg, struct engine_params *out, struct fault *f);
     void *reload_arg;
     /* Called on the calling thread about every tick_ms and once at the end. NULL:

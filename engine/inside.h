@@ -8,6 +8,7 @@
 #include "engine/control.h"
 #include "engine/engine.h"
 #include "engine/journal.h"
+#include "engine/record.h"
 #include "queue/network.h"
 
 /* What the engine remembers of an open connection: for the log. */
@@ -16,6 +17,7 @@ struct lane {
     const char *site;
     uint8_t source; /* 0: none was chosen */
     bool connected; /* a host of the site was heard on it */
+    bool left;      /* a rule wants a new one: its end is no bad news */
     struct event
         *closed; /* it is over, but rows are still on their way back; or NULL */
     struct task
@@ -68,6 +70,7 @@ struct engine {
     bool expired;                /* until_ms is over: what is left becomes 606 */
     enum engine_state cancelled; /* CANCELLED or STORM; 0: neither */
     unsigned holds;              /* enum hold */
+    struct reactions *reactions;
     struct storm *storm;
     struct network network;
     int64_t patience_us; /* with it: the lifetime of policy 0 */
@@ -108,6 +111,12 @@ void steer_finish(struct engine *e); /* after the loop has run */
 /* All that is pending becomes -11. as: ENGINE_CANCELLED or ENGINE_STORM. */
 void steer_cancel(struct engine *e, enum engine_state as, struct span reason);
 void steer_network(struct engine *e, bool down);
+
+/* react.c. What a rule makes of a reply changes *v, before the row is settled. Returns
+ * how long the row must wait at least, µs; 0: as usual. `event` is SETTLED, or CLOSED
+ * with the failure of a whole round. */
+int64_t react(struct engine *e, const struct event *event,
+              const struct record_where *where, struct verdict *v);
 
 /* settle.c. All that is left becomes 606. True: there are more, come again. */
 bool settle_expired(struct engine *e);

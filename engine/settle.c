@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "engine/inside.h"
-#include "engine/record.h"
 
 enum {
     UNRESOLVABLE_A_TURN =
@@ -78,22 +77,32 @@ static void tell_notice(struct engine *e, const struct decision *d,
     buf_finish(&line);
 }
 
+/* How an attempt ended. */
+struct ending {
+    struct verdict verdict;
+    struct span words;
+    const int32_t *timings_us; /* TIMING_COUNT, or NULL */
+    bool worked;
+    int64_t wait_us; /* the receiver, or a rule, asks for it */
+};
+
 /* Settle a row, log it, count it. connection: NO_CONNECTION for rows that none carried.
  */
 static void settle(struct engine *e, uint32_t connection, uint32_t row,
-                   const struct verdict *v, const struct record_where *where,
-                   struct span words, const int32_t *timings, bool worked)
+                   const struct ending *ending, const struct record_where *where)
 {
+    const struct verdict *v = &ending->verdict;
     int64_t now = engine_now_us();
     struct settlement what = {.outcome = v->outcome,
                               .counted = v->counted,
-                              .worked = worked,
+                              .worked = ending->worked,
                               .in_doubt = v->in_doubt,
                               .about_us = v->about_us,
-                              .absent = v->outcome == OUTCOME_ABSENT && is_reply(v)};
+                              .absent = v->outcome == OUTCOME_ABSENT && is_reply(v),
+                              .wait_us = ending->wait_us};
     struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
     if (d.notice)
-        tell_notice(e, &d, v, where, words);
+        tell_notice(e, &d, v, where, ending->words);
     if (!v->counted && !d.final)
         return; /* nobody's attempt: nothing to tell of this row */
     struct verdict last = *v;
@@ -112,8 +121,8 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                        .row = row,
                        .verdict = &last,
                        .decision = d,
-                       .words = words,
-                       .timings_us = timings};
+                       .words = ending->words,
+                       .timings_us = ending->timings_us};
     record_attempt(e->params->attempts, &r, &at);
     if (d.first_doubt)
         e->totals.in_doubt++;
@@ -188,10 +197,13 @@ static void on_settled(struct engine *e, const struct event *event)
     timings[TIMING_DNS] = event->dns_us;
     timings[TIMING_CONNECT] = event->connect_us;
     memcpy(timings + TIMING_STAGES, event->timings.us, sizeof event->timings.us);
-    struct span words = event_text(event, EVENT_WORDS);
-    bool worked = event->timings.us[SMTP_MAIL] >= 0;
-    settle(e, event->connection, event->lent.row, &v, &where, words, timings, worked);
-    watch_storm(e, lane->site, &v);
+    struct ending ending = {.verdict = v,
+                            .words = event_text(event, EVENT_WORDS),
+                            .timings_us = timings,
+                            .worked = event->timings.us[SMTP_MAIL] >= 0};
+    ending.wait_us = react(e, event, &where, &ending.verdict);
+    settle(e, event->connection, event->lent.row, &ending, &where);
+    watch_storm(e, lane->site, &ending.verdict);
     journal_settled(&e->journal, event->lent.entry);
 }
 
@@ -214,26 +226,32 @@ static void close_lane(struct engine *e, const struct event *event)
     else if (how == CLOSED_FAILED && event->verdict.code == NOT_CONNECTED &&
              watch_failure(e, lane))
         how = CLOSED_NETWORK;
+    if (how == CLOSED_LOST && lane->left)
+        how = CLOSED_CLEAN;
     if (how == CLOSED_OURS) /* rows wait, and nobody's attempt tells why */
         on_epilogue(e, event);
+    struct record_where from = where_of(e, 0);
+    char address[IP_TEXT_MAX];
+    where_target(e, &from, event->connection, event->target, address);
+    struct ending ending = {.verdict = event->verdict,
+                            .words = event_text(event, EVENT_WORDS)};
+    if (how == CLOSED_FAILED)
+        ending.wait_us = react(e, event, &from, &ending.verdict);
     bool round = scheduler_closed(e->scheduler, event->connection, how, event->group,
                                   engine_now_us());
     if (round) {
-        struct span words = event_text(event, EVENT_WORDS);
-        struct verdict v = event->verdict;
-        v.outcome =
+        ending.verdict.outcome =
             OUTCOME_RETRY; /* of the others: theirs was no dialogue of their own */
-        v.counted = true;
+        ending.verdict.counted = true;
         for (uint32_t row; (row = scheduler_round(e->scheduler));) {
-            struct record_where where = where_of(e, row);
-            char address[IP_TEXT_MAX];
-            where_target(e, &where, event->connection, event->target, address);
-            settle(e, NO_CONNECTION, row, &v, &where, words, NULL, false);
+            struct record_where where = from;
+            where.domain = where_of(e, row).domain;
+            settle(e, NO_CONNECTION, row, &ending, &where);
         }
     }
     free(lane->targets);
     lane->targets = NULL;
-    lane->connected = false;
+    lane->connected = lane->left = false;
     e->lanes_open--;
 }
 
@@ -333,16 +351,19 @@ bool settle_unresolvable(struct engine *e)
         uint32_t row = scheduler_unresolvable(e->scheduler, &set);
         if (!row)
             return false;
-        struct verdict v = verdict_of_code(set->code, "dns", false);
-        if (set->status[0])
-            memcpy(v.status, set->status, sizeof set->status);
-        if (e->params->relay)
-            blame_relay(&v);
-        struct record_where where = where_of(e, row);
         int32_t timings[TIMING_COUNT];
+        struct ending ending = {.verdict = verdict_of_code(set->code, "dns", false),
+                                .words = span_of(set->words),
+                                .timings_us = timings};
+        struct verdict *v = &ending.verdict;
+        if (set->status[0])
+            memcpy(v->status, set->status, sizeof set->status);
+        if (e->params->relay)
+            blame_relay(v);
+        struct record_where where = where_of(e, row);
         memset(timings, 0xff, sizeof timings);
         timings[TIMING_DNS] = set->took_us;
-        settle(e, NO_CONNECTION, row, &v, &where, span_of(set->words), timings, false);
+        settle(e, NO_CONNECTION, row, &ending, &where);
     }
     return true;
 }

@@ -149,6 +149,7 @@ static bool reload(struct engine *e, struct fault *f)
             e->patience_us = policy.lifetime_ms * 1000;
     }
     e->quiet = fresh.quiet;
+    e->reactions = fresh.reactions;
     network_set(&e->network, fresh.network_silence_us, e->patience_us);
     storm_destroy(e->storm); /* what was counted by other rules is forgotten */
     e->storm = storm_create(&fresh.storm);
@@ -231,6 +232,7 @@ void steer_begin(struct engine *e)
     uv_signal_start(&e->hangup, on_hangup, SIGHUP);
     open_control(e);
     e->quiet = p->quiet;
+    e->reactions = p->reactions;
     uv_timer_start(&e->clock, on_clock, CLOCK_MS, CLOCK_MS);
     on_clock(&e->clock); /* before anything is begun */
 }
