@@ -74,4 +74,5 @@ void replies_close(struct replies *r)
     reactions_destroy(r->compiled);
     free(r->rules);
     arena_finish(&r->names);
+    *r = (struct replies){0};
 }

@@ -13,6 +13,6 @@ struct replies {
 
 /* conf must outlive it. False and *f (-7, with file and line): a section is no good. */
 bool replies_open(struct replies *r, const struct conf *conf, struct fault *f);
-void replies_close(struct replies *r);
+void replies_close(struct replies *r); /* one that is empty, or closed, too */
 
 #endif

@@ -1,0 +1,144 @@
+#!/bin/sh
+# Reply rules, end to end: one's own and those of the program, on servers that say what
+# receivers say. What became of each row, how often it was tried and over how many connections;
+# the list of replies at the end; a reload; mistakes with their line; check --explain.
+. "$(dirname "$0")/lib.sh"
+wants python3
+printf 'From: News <news@sender.test.example>\nSubject: Hi\n\nHi {{email}}\n' >"$work/message.eml"
+conf=$work/hikyaku.conf
+
+# name ADDRESS: a domain whose MX host mx.NAME.example has that address.
+: >"$work/zone.conf"
+name() {
+    cat >>"$work/zone.conf" <<Z
+    local-data: "$1.example. 300 IN MX 10 mx.$1.example."
+    local-data: "mx.$1.example. 300 IN A $2"
+Z
+}
+name later 127.0.7.1
+name never 127.0.7.2
+name again 127.0.7.3
+name asks 127.0.7.4
+name odd 127.0.7.5
+start_unbound
+
+# transaction REPLY: one whose dot is answered so.
+hello() { printf 'S: 220 mx.x ESMTP\nC: EHLO *\nS: 250 mx.x hello\n'; }
+mail() { printf 'C: MAIL FROM:<*>*\nS: %s\n' "${1-250 ok}"; }
+rcpt() { printf 'C: RCPT TO:<user*>\nS: %s\n' "${1-250 ok}"; }
+dot() { printf 'C: DATA\nS: 354 go ahead\nC> {body}\nC: .\nS: %s\n' "${1-250 taken}"; }
+bye() { printf 'C: QUIT\nS: 221 bye\n'; }
+{ # a 5xx that means later
+    hello; mail; rcpt; dot '550 5.7.1 This email has been rate limited.'; bye
+    echo 'connection 2'
+    hello; mail; rcpt; dot; bye
+} >"$work/later.txt"
+{ hello; mail; rcpt '450 4.7.1 we know you and do not want you'; bye; } >"$work/never.txt"
+{ # two messages a connection; the next MAIL may be on its way already
+    for connection in 1 2; do
+        echo "connection $connection"
+        hello; mail; rcpt; dot; mail; rcpt; dot
+        mail '452 4.7.0 Too many messages for this session'
+        printf 'C: *\nS: 421 4.7.0 Too many messages for this session\nX close\n'
+    done
+    echo 'connection 3'
+    hello; mail; rcpt; dot; bye
+} >"$work/again.txt"
+{ # it greylists, and says how long
+    hello; mail; rcpt '450 4.2.0 Greylisted for 1 seconds'; bye
+    echo 'connection 2'
+    hello; mail; rcpt; dot; bye
+} >"$work/asks.txt"
+{ # nobody knows what this is
+    hello; mail; rcpt '451 4.7.99 [X17] come to the <desk@odd.example> at 3'; bye
+    echo 'connection 2'
+    hello; mail; rcpt '451 4.7.99 [X17] come to the <desk@odd.example> at 4'; bye
+    echo 'connection 3'
+    hello; mail; rcpt; dot; bye
+} >"$work/odd.txt"
+port=$(free_port)
+"$hikyaku" sink --listen 127.0.7.1:"$port" --scenario "$work/later.txt" \
+    --scenario "$work/never.txt" --scenario "$work/again.txt" --scenario "$work/asks.txt" \
+    --scenario "$work/odd.txt" >"$work/sink.out" 2>&1 &
+pids="$pids $!"
+until_true grep -qs '127\.0\.7\.5' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
+
+{
+    echo email
+    echo user@later.example
+    echo user@never.example
+    seq -f 'user%g@again.example' 1 5
+    echo user@asks.example
+    echo user@odd.example
+} >"$work/list.tsv"
+write_conf "$port" 'connections = 1'
+sed -i 's/"500ms"/"100ms"/; s/"3s"/"1h"/' "$conf"
+cat >>"$conf" <<'C'
+reply "550 5.7.1" { mx = 'mx.later.*'  text = 'rate.limited'  action = "treat-as 450" }
+reply "4xx" { domain = never.example  action = fail }
+C
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j first \
+    >"$work/first.sum" 2>"$work/first.err" || die "first: $?: $(cat "$work/first.err")"
+"$hikyaku" results -c "$conf" first >"$work/first.results"
+for name in email code outcome attempts; do
+    cut -f "$(column "$work/first.results" $name)" "$work/first.results" | tail -n +2 >"$work/$name"
+done
+# The code stays the server's. The third and the fifth of `again` met the limit of a connection
+# and cost it no attempt.
+same "what became of each" "user@later.example 250 delivered 2
+user@never.example 450 error 1
+user1@again.example 250 delivered 1
+user2@again.example 250 delivered 1
+user3@again.example 250 delivered 1
+user4@again.example 250 delivered 1
+user5@again.example 250 delivered 1
+user@asks.example 250 delivered 2
+user@odd.example 250 delivered 3" \
+    "$(paste -d ' ' "$work/email" "$work/code" "$work/outcome" "$work/attempts")"
+log=$XDG_STATE_HOME/hikyaku/first/attempts.tsv
+same "first attempt" "550 retry" "$(awk -F '\t' '$3 == "user@later.example" && $4 == 1 { print $5, $8 }' "$log")"
+if grep '^complaint' "$work/sink.out"; then die "another dialogue"; fi
+
+# At the end the replies that nobody has a rule for, counted by kind, most first.
+sed -n '/^replies that/,$ { s/^ *//; p }' "$work/first.err" | grep -v '^finished' >"$work/unmatched"
+same "replies without a rule" "replies that made rows wait and that no rule of their own receiver matched:
+2  451 4.7.99 [X17] come to the <desk@odd.example> at 3
+1  450 4.2.0 Greylisted for 1 seconds" "$(cat "$work/unmatched")"
+
+# check --explain names the rules that concern a destination.
+"$hikyaku" check -c "$conf" --explain later.example >"$work/explain.out" || die "explain: $?"
+grep -q "^550 5.7.1 .*hikyaku.conf:[0-9]* .*treat-as 450: rate.limited$" "$work/explain.out" ||
+    die "no rule: $(cat "$work/explain.out")"
+if grep -q "fail" "$work/explain.out"; then die "a rule of another domain"; fi
+grep -q '^4xx .*receivers.conf:[0-9]* .*reconnect' "$work/explain.out" || die "no shipped rule"
+echo 'receivers = "no"' >>"$conf"
+"$hikyaku" check -c "$conf" --explain later.example >"$work/explain.out" || die "explain: $?"
+if grep -q 'receivers.conf' "$work/explain.out"; then die "shipped rules although switched off"; fi
+sed -i '$d' "$conf"
+
+# Mistakes are told with their line before anything is sent.
+cp "$conf" "$work/kept.conf"
+printf 'reply "421" {\n    text = "a(b"\n}\n' >>"$conf"
+status=0
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j bad 2>"$work/err" || status=$?
+same "a bad pattern" 78 "$status"
+grep -q "^hikyaku: -7 LE .*hikyaku.conf:$(($(wc -l <"$conf") - 1)): reply.text: missing closing parenthesis at offset 3" \
+    "$work/err" || die "other words: $(cat "$work/err")"
+[ ! -e "$XDG_STATE_HOME/hikyaku/bad" ] || die "it left a job"
+cp "$work/kept.conf" "$conf"
+
+# A reload takes the rules anew: what was to be tried for an hour fails at the next attempt.
+printf 'email\nuser@never.example\n' >"$work/list.tsv"
+sed -i 's/action = fail/action = retry/' "$conf"
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j reloaded --quiet \
+    >"$work/reloaded.sum" 2>"$work/err" &
+sender=$!
+pids="$pids $sender"
+log=$XDG_STATE_HOME/hikyaku/reloaded/attempts.tsv
+until_true grep -qs 'retry' "$log" || die "no attempt"
+cp "$work/kept.conf" "$conf"
+"$hikyaku" reload "$XDG_STATE_HOME/hikyaku/reloaded" || die "reload: $?"
+wait "$sender" || die "reloaded: $?: $(cat "$work/err")"
+same "quiet" "" "$(cat "$work/err")"
+same "after the reload" "450 error" "$(awk -F '\t' '$2 == 1 { last = $5 " " $8 } END { print last }' "$log")"
+echo "each reply by its rule"
