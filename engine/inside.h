@@ -37,6 +37,16 @@ enum hold {
     HOLD_QUIET = 1 << 2,
 };
 
+/* A reply that stopped a path, or slowed it down: the same one on the connections
+ * beside it was already on its way. */
+struct reacted {
+    const struct reaction_rule *rule;
+    const char *site;
+    uint8_t source;
+    int64_t until_us; /* so long the others are its echoes */
+};
+enum { REACTED_KEPT = 16 };
+
 /* A policy's, one that connections may still have too. */
 struct kept_destination {
     struct kept_destination *next;
@@ -71,6 +81,8 @@ struct engine {
     enum engine_state cancelled; /* CANCELLED or STORM; 0: neither */
     unsigned holds;              /* enum hold */
     struct reactions *reactions;
+    struct reacted reacted[REACTED_KEPT]; /* round and round */
+    unsigned reacted_at;
     struct storm *storm;
     struct network network;
     int64_t patience_us; /* with it: the lifetime of policy 0 */

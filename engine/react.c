@@ -1,9 +1,14 @@
 /* What the reply rules make of a reply: of the row that got it, of its connection, and
  * of the path that it came by. */
+#include "base/text.h"
 #include "engine/inside.h"
 #include "smtp/advice.h"
 
-enum { REPLY_FIRST = 400, REPLY_LAST = 599 };
+enum {
+    REPLY_FIRST = 400,
+    REPLY_LAST = 599,
+    ECHO_US = 10 * 1000 * 1000, /* a round trip and more */
+};
 
 static const struct reaction_rule *find_rule(const struct engine *e,
                                              const struct record_where *where,
@@ -15,6 +20,66 @@ static const struct reaction_rule *find_rule(const struct engine *e,
         reply.domain = where->domain;
     }
     return e->reactions ? reactions_find(e->reactions, &reply) : NULL;
+}
+
+static bool is_echo(struct engine *e, const struct reaction_rule *rule,
+                    const struct lane *lane, int64_t now)
+{
+    for (int i = 0; i < REACTED_KEPT; i++) {
+        const struct reacted *r = &e->reacted[i];
+        if (r->rule == rule && r->site == lane->site && r->source == lane->source &&
+            now < r->until_us)
+            return true;
+    }
+    e->reacted[e->reacted_at++ % REACTED_KEPT] =
+        (struct reacted){rule, lane->site, lane->source, now + ECHO_US};
+    return false;
+}
+
+/* An event line: since when and until when, by which rule, after which words. */
+static void tell(struct engine *e, const struct reaction_rule *rule,
+                 const struct record_where *where, const struct verdict *v,
+                 struct span words, int64_t now)
+{
+    struct record_where path = {.flags = where->flags & ~(unsigned)FLAG_REUSED,
+                                .site = where->site,
+                                .mx_host = where->mx_host,
+                                .mx_address = where->mx_address,
+                                .source = where->source};
+    char until[RFC3339_MS_LEN];
+    struct buf line = {0};
+    time_rfc3339_ms(engine_wall_ms(e, now + rule->for_ms * 1000), until);
+    buf_printf(&line, "%s until %.*s by rule %s: %.*s",
+               rule->action == REACTION_SLOW ? "slowed down" : "suspended",
+               RFC3339_MS_LEN, until, rule->name, (int)words.n, words.p);
+    record_event(e->params->attempts, engine_wall_ms(e, now), v, &path,
+                 buf_span(&line));
+    buf_finish(&line);
+}
+
+static void restrain(struct engine *e, const struct reaction_rule *rule,
+                     uint32_t connection, const struct record_where *where,
+                     const struct verdict *v, struct span words)
+{
+    static const enum reach reaches[] = {
+        [REACTION_PATH] = REACH_PATH,
+        [REACTION_SITE] = REACH_SITE,
+        [REACTION_SOURCE] = REACH_SOURCE,
+    };
+    int64_t now = engine_now_us();
+    if (is_echo(e, rule, &e->lanes[connection], now))
+        return;
+    struct buf why = {0};
+    buf_printf(&why, "rule %s after %d %.*s", rule->name, v->code, (int)words.n,
+               words.p);
+    struct suspension what = {.reach = reaches[rule->reach],
+                              .slow = rule->action == REACTION_SLOW,
+                              .for_us = rule->for_ms * 1000,
+                              .connections = rule->connections,
+                              .why = buf_cstr(&why)};
+    scheduler_suspend(e->scheduler, connection, &what, now);
+    buf_finish(&why);
+    tell(e, rule, where, v, words, now);
 }
 
 /* The connection takes no more rows, whether the server closes it or not. */
@@ -47,6 +112,8 @@ int64_t react(struct engine *e, const struct event *event,
         return 0;
     struct span words = event_text(event, EVENT_WORDS);
     const struct reaction_rule *rule = find_rule(e, where, v, words);
+    if (rule && (rule->action == REACTION_SUSPEND || rule->action == REACTION_SLOW))
+        restrain(e, rule, event->connection, where, v, words);
     if (rule)
         reaction_apply(rule, event->reused, v);
     if (rule && rule->action == REACTION_RECONNECT)

@@ -150,6 +150,7 @@ static bool reload(struct engine *e, struct fault *f)
     }
     e->quiet = fresh.quiet;
     e->reactions = fresh.reactions;
+    memset(e->reacted, 0, sizeof e->reacted); /* its rules are gone */
     network_set(&e->network, fresh.network_silence_us, e->patience_us);
     storm_destroy(e->storm); /* what was counted by other rules is forgotten */
     e->storm = storm_create(&fresh.storm);

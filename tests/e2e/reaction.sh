@@ -20,6 +20,7 @@ name never 127.0.7.2
 name again 127.0.7.3
 name asks 127.0.7.4
 name odd 127.0.7.5
+name full 127.0.7.6
 start_unbound
 
 # transaction REPLY: one whose dot is answered so.
@@ -56,12 +57,18 @@ bye() { printf 'C: QUIT\nS: 221 bye\n'; }
     echo 'connection 3'
     hello; mail; rcpt; dot; bye
 } >"$work/odd.txt"
+{ # the field's own words; then one connection, then more
+    hello; mail; rcpt; dot '421 4.7.28 Gmail has detected an unusual rate of email'; echo 'X close'
+    echo 'connection 2'
+    hello; mail; rcpt; dot; mail; rcpt; dot; mail; rcpt; dot; bye
+} >"$work/full.txt"
+line_of() { grep -n "$1" "$conf" | head -1 | cut -d: -f1; } # of the settings
 port=$(free_port)
 "$hikyaku" sink --listen 127.0.7.1:"$port" --scenario "$work/later.txt" \
     --scenario "$work/never.txt" --scenario "$work/again.txt" --scenario "$work/asks.txt" \
-    --scenario "$work/odd.txt" >"$work/sink.out" 2>&1 &
+    --scenario "$work/odd.txt" --scenario "$work/full.txt" >"$work/sink.out" 2>&1 &
 pids="$pids $!"
-until_true grep -qs '127\.0\.7\.5' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
+until_true grep -qs '127\.0\.7\.6' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
 
 {
     echo email
@@ -70,12 +77,14 @@ until_true grep -qs '127\.0\.7\.5' "$work/sink.out" || die "nobody listens: $(ca
     seq -f 'user%g@again.example' 1 5
     echo user@asks.example
     echo user@odd.example
+    seq -f 'user%g@full.example' 1 3
 } >"$work/list.tsv"
 write_conf "$port" 'connections = 1'
 sed -i 's/"500ms"/"100ms"/; s/"3s"/"1h"/' "$conf"
 cat >>"$conf" <<'C'
 reply "550 5.7.1" { mx = 'mx.later.*'  text = 'rate.limited'  action = "treat-as 450" }
 reply "4xx" { domain = never.example  action = fail }
+reply "4.7.28" { mx = 'mx.full.*'  action = suspend  for = 700ms  connections = 1 }
 C
 "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j first \
     >"$work/first.sum" 2>"$work/first.err" || die "first: $?: $(cat "$work/first.err")"
@@ -93,10 +102,23 @@ user3@again.example 250 delivered 1
 user4@again.example 250 delivered 1
 user5@again.example 250 delivered 1
 user@asks.example 250 delivered 2
-user@odd.example 250 delivered 3" \
+user@odd.example 250 delivered 3
+user1@full.example 250 delivered 2
+user2@full.example 250 delivered 1
+user3@full.example 250 delivered 1" \
     "$(paste -d ' ' "$work/email" "$work/code" "$work/outcome" "$work/attempts")"
 log=$XDG_STATE_HOME/hikyaku/first/attempts.tsv
 same "first attempt" "550 retry" "$(awk -F '\t' '$3 == "user@later.example" && $4 == 1 { print $5, $8 }' "$log")"
+# The path stood still: no other row was tried meanwhile, and the log says why and how long.
+awk -F '\t' -v line="$(line_of 'reply "4.7.28"')" '
+    function ms(t) { return substr(t, 12, 2) * 3600000 + substr(t, 15, 2) * 60000 + substr(t, 18, 6) * 1000 }
+    $2 == 0 && /suspended until/ && $5 == 421 && $13 == "mx.full.example" {
+        if (index($0, "by rule 4.7.28 (" conf ":" line "): 4.7.28 Gmail has detected")) began = ms($1)
+        events++
+    }
+    $3 ~ /@full.example$/ && $8 == "delivered" && (ms($1) - began + 86400000) % 86400000 < 650 { early = 1 }
+    END { exit !(events == 1 && began && !early) }' conf="$conf" "$log" ||
+    die "not suspended: $(grep full.example "$log")"
 if grep '^complaint' "$work/sink.out"; then die "another dialogue"; fi
 
 # At the end the replies that nobody has a rule for, counted by kind, most first.
