@@ -3,11 +3,18 @@
 enum { NS_A_US = 1000 };
 #define SECOND_NS INT64_C(1000000000)
 #define HOUR_NS   (3600 * SECOND_NS)
+/* What passes a gate leaves a moment later, and not always the same moment. Half of the
+ * second that may be used up ahead is kept for that; rates that have no such second get
+ * a little more between one and the next. */
+#define AHEAD_NS (SECOND_NS / 2)
+#define LATE_NS  (SECOND_NS / 50)
 
 void gate_limit(struct gate *g, int64_t per_hour)
 {
     /* Rounded up: never quicker than was asked for. */
     int64_t interval = per_hour ? (HOUR_NS + per_hour - 1) / per_hour : 0;
+    if (interval >= SECOND_NS)
+        interval += LATE_NS;
     atomic_store(&g->interval_ns, interval);
 }
 
@@ -16,10 +23,9 @@ bool gate_limits(const struct gate *g)
     return atomic_load(&g->interval_ns) != 0;
 }
 
-/* Behind the whole of what has passed lies a second that may be used up ahead. */
 static int64_t opens_ns(int64_t full_ns, int64_t interval_ns)
 {
-    int64_t ahead = interval_ns < SECOND_NS ? SECOND_NS - interval_ns : 0;
+    int64_t ahead = interval_ns < AHEAD_NS ? AHEAD_NS - interval_ns : 0;
     return full_ns - ahead;
 }
 

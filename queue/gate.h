@@ -1,6 +1,7 @@
 /* A limit of so many a time: messages to a provider, or connections. GCRA (ITU-T I.371)
- * with a burst of one second's worth: in any stretch of T at most rate × (T + 1 s)
- * pass, or, for rates below one a second, rate × T + 1.
+ * with a burst of half a second's worth, so that what is half a second late on its way
+ * is still within rate × (T + 1 s) for any stretch of T at the receiver, or, for rates
+ * of one a second and below, rate × T + 1.
  *
  * The scheduler makes gates and paces its leases by them; workers pass them when the
  * command is about to leave, so that the receiver sees the limit held whatever happened
