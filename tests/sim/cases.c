@@ -210,8 +210,61 @@ static void case_network(void)
     finish(&w, &p);
 }
 
+/* ---- no limit is exceeded ---- */
+
+/* A few places with one budget, or one each; some addresses are unknown, some of the
+ * connections are closed early. How many pass when is promised in each world. */
+static void case_rates(uint64_t seed)
+{
+    static const int64_t rates[] = {36000, 3600, 900, 90, 2222, 7200, 0};
+    struct plan p;
+    struct world w;
+    struct rng r = {seed};
+    uint32_t places = 1 + rng_below(&r, 4);
+    int64_t latency_us = 1000 + rng_below(&r, 500 * 1000); /* the same to all of them */
+    plan_draw_calm(&p, seed, places, 20 + rng_below(&r, 80));
+    p.policy.message_rate = rates[rng_below(&r, 7)];
+    p.policy.connection_rate = rates[rng_below(&r, 7)];
+    p.policy.provider = rng_below(&r, 2);
+    p.policy.connections = 1 + rng_below(&r, 6);
+    p.policy.messages_per_connection = rng_below(&r, 10);
+    for (uint32_t i = 0; i < places; i++) {
+        struct machine *m = &p.machines[i];
+        p.places[i].good = false;
+        m->mood.refuse_percent = (int)rng_below(&r, 20);
+        m->mood.refuse_reply = "550 5.1.1 no such user";
+        m->mood.pipelining = rng_below(&r, 2);
+        m->latency_us = latency_us;
+        m->mood.close_after = (int)rng_below(&r, 10);
+        m->mood.greylist_s = rng_below(&r, 4) ? 0 : 60;
+        m->later_mood = m->mood;
+    }
+    run(&w, &p);
+    for (uint32_t row = 1; row <= p.rows; row++)
+        promise(!w.stories[row].ended, &w, "row %u: nobody's patience ends here", row);
+    finish(&w, &p);
+}
+
+/* And what is allowed is used. */
+static void case_rate_is_used(void)
+{
+    struct plan p;
+    struct world w;
+    plan_draw_calm(&p, 3600, 3, 200);
+    p.policy.message_rate = 7200;
+    p.policy.provider = 1;
+    for (int i = 0; i < 3; i++)
+        p.machines[i].latency_us = 50 * 1000;
+    run(&w, &p);
+    promise(w.now_us <= 104 * SECOND_US, &w, "200 rows at two a second");
+    finish(&w, &p);
+}
+
 void cases_run(void)
 {
+    case_rate_is_used();
+    for (uint64_t seed = 1; seed <= 200; seed++)
+        case_rates(seed);
     case_network();
     case_neighbours();
     case_dead(DOOR_REFUSED, 48, 601);
