@@ -438,8 +438,10 @@ struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint3
         route(s, index, true, now_us);
     } else {
         const struct scheduler_policy *p = policy_of_row(s, index);
-        d.next_us =
-            now_us + (what->wait_us ? what->wait_us : interval_us(p, r->attempts));
+        d.next_us = now_us + what->wait_us;
+        /* "Come back tomorrow" ends no row of today. */
+        if (what->wait_us == 0 || ended(s, p, r, d.next_us))
+            d.next_us = now_us + interval_us(p, r->attempts);
         d.ended = ended(s, p, r, d.next_us);
         d.final = d.ended != 0;
         if (!d.final)

@@ -165,7 +165,8 @@ struct settlement {       /* a verdict, as far as queueing is concerned */
     bool in_doubt;   /* it may have been delivered although we do not know */
     bool about_us;   /* refused for what we are or do, not for its address */
     bool absent;     /* refused because there is no such address */
-    int64_t wait_us; /* RETRY: the receiver asked for this pause; 0: it did not */
+    int64_t wait_us; /* RETRY: the receiver asked for this pause; 0: it did not. Not
+                        obeyed if the row would be over by then */
 };
 
 struct decision { /* what became of the row */

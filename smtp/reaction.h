@@ -32,7 +32,7 @@ struct reaction_rule {
     enum reaction_action action;
     int treat_as;              /* TREAT_AS: 400-599, or 850 */
     enum reaction_reach reach; /* SUSPEND, SLOW: what stands still */
-    int64_t for_ms; /* SUSPEND, SLOW: so long; RETRY: wait at least so long */
+    int64_t for_ms; /* SUSPEND, SLOW: so long; RETRY: wait so long */
     uint32_t
         connections;  /* SUSPEND: begin with so many, add one at a time; 0: as before */
     const char *name; /* for people: title and FILE:LINE */

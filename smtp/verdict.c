@@ -293,7 +293,7 @@ void verdict_treat_as(struct verdict *v, int code)
                      ? OUTCOME_ERROR
                      : as.outcome;
     v->next_host = v->generic = false;
-    if (code == 850)
+    if (code == 850 && tells_of_address(v->step))
         v->code = code;
 }
 

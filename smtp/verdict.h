@@ -54,8 +54,8 @@ struct verdict verdict_of_result(const struct smtp_result *r, bool remote,
                                  const struct verdict_policy *policy);
 
 /* The verdict on a reply, as if its code had been another one (rule 11): 400-599, or
- * 850 after a 550. What becomes of the row follows that code; code, class and status
- * stay the server's, but 850 is ours to say. */
+ * 850 to RCPT or the dot. What becomes of the row follows that code; code, class and
+ * status stay the server's, but 850 is ours to say. */
 void verdict_treat_as(struct verdict *v, int code);
 
 /* For a code that no dialogue made (601, 606, 607, 608, 609, 611, 700 …): outcome,

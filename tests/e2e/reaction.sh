@@ -121,6 +121,12 @@ awk -F '\t' -v line="$(line_of 'reply "4.7.28"')" '
     die "not suspended: $(grep full.example "$log")"
 if grep '^complaint' "$work/sink.out"; then die "another dialogue"; fi
 
+# Greylisting said when to come again, later than the retry interval.
+awk -F '\t' '
+    function ms(t) { return substr(t, 12, 2) * 3600000 + substr(t, 15, 2) * 60000 + substr(t, 18, 6) * 1000 }
+    $3 == "user@asks.example" { at[$4] = ms($1) }
+    END { exit !((at[2] - at[1] + 86400000) % 86400000 >= 990) }' "$log" || die "it came too early"
+
 # At the end the replies that nobody has a rule for, counted by kind, most first.
 sed -n '/^replies that/,$ { s/^ *//; p }' "$work/first.err" | grep -v '^finished' >"$work/unmatched"
 same "replies without a rule" "replies that made rows wait and that no rule of their own receiver matched:
@@ -163,4 +169,19 @@ cp "$work/kept.conf" "$conf"
 wait "$sender" || die "reloaded: $?: $(cat "$work/err")"
 same "quiet" "" "$(cat "$work/err")"
 same "after the reload" "450 error" "$(awk -F '\t' '$2 == 1 { last = $5 " " $8 } END { print last }' "$log")"
+# A relay's replies are its own: rules of receivers do not match them, the others do.
+relayed() { # JOB RULE: code, class, last code if it is another, attempts
+    write_conf "$port" "relay = '127.0.7.2:$port' relay_tls = none max_attempts = 2"
+    sed -i 's/"500ms"/"100ms"/; s/"3s"/"1h"/' "$conf"
+    echo "$2" >>"$conf"
+    "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j "$1" --quiet \
+        >"$work/$1.sum" 2>"$work/err" || die "$1: $?: $(cat "$work/err")"
+    "$hikyaku" results -c "$conf" "$1" >"$work/$1.results"
+    for name in code class last_code attempts; do
+        cut -f "$(column "$work/$1.results" $name)" "$work/$1.results" | tail -n +2
+    done | xargs
+}
+same "rules of receivers" "607 LE 450 2" \
+    "$(relayed strange 'reply "4xx" { mx = "*" action = fail } reply "4xx" { domain = never.example action = fail }')"
+same "a rule for all" "450 LE 1" "$(relayed own 'reply "450 4.7.1" { action = fail }')"
 echo "each reply by its rule"

@@ -528,6 +528,15 @@ static void a_receiver_says_when_to_come_back(void **state)
     settle_all(&w, soon);
     assert_int_equal(w.last.next_us, w.now + 5 * minute_us);
     finish(&w);
+
+    /* When it would be too late then, it comes as usual. */
+    soon.wait_us = 30 * 24 * 60 * minute_us;
+    begin(&w, 1, 1, (struct scheduler_policy){.connections = 1});
+    take_orders(&w);
+    settle_all(&w, soon);
+    assert_int_equal(w.last.ended, 0);
+    assert_int_equal(w.last.next_us, w.now + interval_us);
+    finish(&w);
 }
 
 /* Hours in which a path was closed are none of a row's lifetime. */

@@ -242,6 +242,9 @@ static void test_verdicts(void **state)
     v = apply(REACTION_TREAT_AS, 850, false, verdict(SMTP_END, 550, -1, 0));
     assert_true(v.outcome == OUTCOME_ABSENT && v.code == 850);
 
+    v = apply(REACTION_TREAT_AS, 850, false, verdict(SMTP_MAIL, 550, -1, 0));
+    assert_true(v.outcome == OUTCOME_ERROR && v.code == 550);
+
     /* What goes to another connection at once is not decided yet. */
     struct verdict untried = later;
     untried.counted = false;
