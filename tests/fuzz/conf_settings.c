@@ -47,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool is_job = size && (data[0] & 1);
     if (size && data[0] & 2)
         buf_add_str(&text, head);
+    if (size && data[0] & 4) /* the same rules each time, and they take theirs */
+        buf_add_str(&text, "receivers = no ");
     if (size)
         buf_add(&text, data + 1, size - 1);
     put(buf_span(&text));
