@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/address.h"
 #include "base/text.h"
 
 enum {
@@ -16,8 +15,6 @@ enum {
     NESTING_MAX = 16,  /* braces inside braces; the grammar needs 3 */
     VARIABLE_MAX = 64, /* bytes of a name in ${} */
     RULES_MAX = 1000,
-    REPLY_TITLE_MAX = 20,
-    PLAIN_NAME_MAX = 63, /* of a source or pool */
 };
 
 enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_MARK };
@@ -335,67 +332,6 @@ static bool include(struct reader *r, enum conf_section in)
     return good;
 }
 
-/* Of a domain "name" or "*.name"; A-labels as in an address. */
-bool pattern_of_domain(struct span text, struct buf *out)
-{
-    struct span name = text;
-    if (span_starts_nocase(text, SPAN("*."))) {
-        buf_add_str(out, "*.");
-        name = (struct span){text.p + 2, text.n - 2};
-    }
-    struct buf email = {0};
-    struct address a;
-    buf_add_str(&email, "x@");
-    buf_add_span(&email, name);
-    bool good = address_parse(buf_span(&email), &a) == ADDRESS_OK;
-    if (good)
-        buf_add_str(out, a.text + a.domain_at);
-    buf_finish(&email);
-    return good;
-}
-
-bool pattern_of_hosts(struct span text, struct buf *out)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c + ('a' - 'A'));
-        if (!c || !strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.*?", c))
-            return false;
-        buf_add_char(out, c);
-    }
-    return text.n > 0 && text.n <= ADDRESS_MAX;
-}
-
-static bool reply_title(struct span text, struct buf *out)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if (!text.p[i] || !strchr("0123456789xX. ", text.p[i]))
-            return false;
-    buf_add_span(out, text);
-    return text.n > 0 && text.n <= REPLY_TITLE_MAX;
-}
-
-static bool plain_name(struct span text, struct buf *out)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if (!in_word(text.p[i]) || strchr(":/@", text.p[i]))
-            return false;
-    buf_add_span(out, text);
-    return text.n > 0 && text.n <= PLAIN_NAME_MAX;
-}
-
-static const struct {
-    bool (*take)(struct span text, struct buf *out);
-    const char *form;
-} titles[SECTION_COUNT] = {
-    [SECTION_SOURCE] = {plain_name, "a name of letters, digits, - _ and ."},
-    [SECTION_POOL] = {plain_name, "a name of letters, digits, - _ and ."},
-    [SECTION_DOMAIN] = {pattern_of_domain, "a domain, or *. and a domain"},
-    [SECTION_MX] = {pattern_of_hosts, "a pattern of host names, with * and ?"},
-    [SECTION_REPLY] = {reply_title, "a code such as 421, 4.7.28 or 550 5.7.1"},
-};
-
 /* Its name is taken as it stands. */
 static bool begin_rule(struct reader *r, enum conf_section section,
                        const struct token *title)
@@ -404,7 +340,7 @@ static bool begin_rule(struct reader *r, enum conf_section section,
     if (title->kind == TOKEN_STRING)
         text = (struct span){text.p + 1, text.n - 2};
     struct buf pattern = {0};
-    bool good = titles[section].take(text, &pattern);
+    bool good = title_take(section, text, &pattern);
     struct scan *s = r->scan;
     struct scan_rule fresh = {
         .section = section, .at = title->at, .values = s->values.n};
@@ -412,7 +348,7 @@ static bool begin_rule(struct reader *r, enum conf_section section,
     buf_finish(&pattern);
     if (!good)
         return place_fault(r->f, -7, title->at, "%s must be %s, not %.*s",
-                           sections[section].name, titles[section].form,
+                           sections[section].name, title_form(section),
                            (int)title->text.n, title->text.p);
     for (int i = 0; section != SECTION_REPLY && i < scan_rules(s); i++) {
         const struct scan_rule *other = scan_rule(s, i);
@@ -494,7 +430,7 @@ static bool statements(struct reader *r, enum conf_section in)
             return unknown(r, in, &t);
         if (key && r->rule >= 0 && setting_is_global(key))
             return unknown(r, in, &t);
-        bool titled = section < SECTION_COUNT && titles[section].take;
+        bool titled = section_is_named(section);
         if (!titled && !once(r, noted(r, key, section), &t))
             return false;
         emit(r, &t);

@@ -124,6 +124,10 @@ extern const size_t conf_receivers_n;
  * is none. */
 bool pattern_of_domain(struct span text, struct buf *out);
 bool pattern_of_hosts(struct span text, struct buf *out);
+/* The name of a section of this kind, as it is kept. False: it cannot have such a name;
+ * title_form says what it must be. */
+bool title_take(enum conf_section section, struct span text, struct buf *out);
+const char *title_form(enum conf_section section);
 /* In single quotes, with what backslashes it needs. */
 void value_put_quoted(struct buf *out, const char *text);
 /* The words of an action, without quotes. */

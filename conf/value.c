@@ -1,5 +1,4 @@
 /* The kinds of values: check, store, print. */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -7,9 +6,10 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "conf/forms.h"
 #include "conf/settings.h"
 
-enum { DURATIONS_MAX = 32, LABEL_MAX = 63, HOSTNAME_MAX = 253, SHOWN_MAX = 80 };
+enum { DURATIONS_MAX = 32, SHOWN_MAX = 80 };
 
 /* The words of a setting that is one of some, in the order of its enum in conf.h. */
 enum { CHOICE_WORDS_MAX = 5 };
@@ -45,138 +45,9 @@ static int word_index(const char *const *words, int n, const char *text)
     return -1;
 }
 
-static bool all_digits(struct span s)
+static bool is_network(const char *text)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-    return s.n > 0;
-}
-
-/* Decimal, without sign and leading zeros: elsewhere `010` is an octal 8. */
-static bool number_parse(struct span s, int64_t *out)
-{
-    if (!all_digits(s) || (s.p[0] == '0' && s.n > 1))
-        return false;
-    int64_t v = 0;
-    for (size_t i = 0; i < s.n; i++)
-        if (__builtin_mul_overflow(v, 10, &v) ||
-            __builtin_add_overflow(v, s.p[i] - '0', &v))
-            return false;
-    *out = v;
-    return true;
-}
-
-static bool number_between(struct span s, int64_t least, int64_t most)
-{
-    int64_t v;
-    return number_parse(s, &v) && v >= least && v <= most;
-}
-
-static bool ip_good(int family, struct span s)
-{
-    char text[INET6_ADDRSTRLEN];
-    unsigned char bytes[16];
-    if (s.n == 0 || s.n >= sizeof text)
-        return false;
-    memcpy(text, s.p, s.n);
-    text[s.n] = '\0';
-    return inet_pton(family, text, bytes) == 1;
-}
-
-/* RFC 5321 2.3.5: labels of letters, digits and inner hyphens (RFC 1123 2.1). */
-static bool dns_name_good(struct span s)
-{
-    if (s.n > HOSTNAME_MAX)
-        return false;
-    size_t label = 0;
-    for (size_t i = 0; i <= s.n; i++) {
-        if (i == s.n || s.p[i] == '.') {
-            if (i == label || i - label > LABEL_MAX || s.p[label] == '-' ||
-                s.p[i - 1] == '-')
-                return false;
-            label = i + 1;
-        } else if (!strchr("abcdefghijklmnopqrstuvwxyz"
-                           "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-",
-                           s.p[i])) {
-            return false;
-        }
-    }
-    return !ip_good(AF_INET, s);
-}
-
-/* A DNS name or an address literal (RFC 5321 4.1.3). */
-static bool hostname_good(struct span s)
-{
-    if (s.n < 2 || s.p[0] != '[' || s.p[s.n - 1] != ']')
-        return dns_name_good(s);
-    struct span inner = {s.p + 1, s.n - 2};
-    if (span_starts_nocase(inner, SPAN("IPv6:")))
-        return ip_good(AF_INET6, (struct span){inner.p + 5, inner.n - 5});
-    return ip_good(AF_INET, inner);
-}
-
-/* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:53" */
-static bool server_good(struct span s)
-{
-    if (ip_good(AF_INET, s) || ip_good(AF_INET6, s))
-        return true;
-    int family = AF_INET;
-    const char *end = memchr(s.p, ':', s.n);
-    struct span address = {s.p, end ? (size_t)(end - s.p) : s.n};
-    if (s.n && s.p[0] == '[') {
-        family = AF_INET6;
-        end = memchr(s.p, ']', s.n);
-        if (!end)
-            return false;
-        address = (struct span){s.p + 1, (size_t)(end - s.p) - 1};
-        end++;
-    }
-    if (!end || !ip_good(family, address))
-        return false;
-    struct span port = {end, (size_t)(s.p + s.n - end)};
-    if (port.n == 0)
-        return true;
-    return port.p[0] == ':' &&
-           number_between((struct span){port.p + 1, port.n - 1}, 1, UINT16_MAX);
-}
-
-/* A word, an address, or "address/length" with no bit set behind the length. */
-static bool network_good(const char *text)
-{
-    if (word_index(network_words, NETWORK_WORDS, text) >= 0)
-        return true;
-    size_t n = strcspn(text, "/");
-    char address[INET6_ADDRSTRLEN];
-    unsigned char bytes[16];
-    if (n >= sizeof address)
-        return false;
-    memcpy(address, text, n);
-    address[n] = '\0';
-    int64_t most = inet_pton(AF_INET, address, bytes) == 1 ? 32 : 128, bits = most;
-    if (most == 128 && inet_pton(AF_INET6, address, bytes) != 1)
-        return false;
-    if (text[n] && (!number_parse(span_of(text + n + 1), &bits) || bits > most))
-        return false;
-    for (int64_t i = bits; i < most; i++)
-        if (bytes[i / 8] & (0x80 >> i % 8))
-            return false;
-    return true;
-}
-
-/* "host:port", "192.0.2.1:25", "[v6]:port" */
-static bool relay_good(struct span s)
-{
-    const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;
-    if (!colon)
-        return false;
-    struct span host = {s.p, (size_t)(colon - s.p)};
-    struct span port = {colon + 1, (size_t)(s.p + s.n - colon - 1)};
-    if (!number_between(port, 1, UINT16_MAX))
-        return false;
-    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-        return ip_good(AF_INET6, (struct span){host.p + 1, host.n - 2});
-    return dns_name_good(host) || ip_good(AF_INET, host);
+    return word_index(network_words, NETWORK_WORDS, text) >= 0 || form_network(text);
 }
 
 /* A word, or "treat-as" and a code. */
@@ -186,22 +57,12 @@ static bool action_parse(const char *text, struct conf_action *out)
     int64_t code = 0;
     int word = word_index(action_words, CONF_ACTION_TREAT_AS, text);
     if (span_starts_nocase(span_of(text), prefix) &&
-        number_parse(span_of(text + prefix.n), &code) &&
+        form_number(span_of(text + prefix.n), &code) &&
         ((code >= 400 && code <= 599) || code == 850))
         word = CONF_ACTION_TREAT_AS;
     if (word >= 0)
         *out = (struct conf_action){(enum conf_action_word)word, (int)code};
     return word >= 0;
-}
-
-/* A machine has it: not 0.0.0.0 or ::. */
-static bool address_good(struct span s)
-{
-    static const char zeros[] = "0.:";
-    bool any = true;
-    for (size_t i = 0; i < s.n; i++)
-        any = any && strchr(zeros, s.p[i]);
-    return !any && (ip_good(AF_INET, s) || ip_good(AF_INET6, s));
 }
 
 static bool plain(struct span s) /* no control bytes */
@@ -283,11 +144,11 @@ static bool take(const struct setting *s, const char *text, struct place at,
     int word;
     switch (s->kind) {
     case KIND_HOSTNAME:
-        return hostname_good(t) && set_string(member, mem_strdup(text));
+        return form_hostname(t) && set_string(member, mem_strdup(text));
     case KIND_RELAY:
-        return (t.n == 0 || relay_good(t)) && set_string(member, mem_strdup(text));
+        return (t.n == 0 || form_relay(t)) && set_string(member, mem_strdup(text));
     case KIND_ADDRESS:
-        return address_good(t) && set_string(member, mem_strdup(text));
+        return form_address(t) && set_string(member, mem_strdup(text));
     case KIND_PATH:
     case KIND_FILE:
     case KIND_TEXT:
@@ -299,7 +160,7 @@ static bool take(const struct setting *s, const char *text, struct place at,
     case KIND_NUMBER:
     case KIND_WORKERS:
     case KIND_RATE:
-        if (!(s->kind == KIND_RATE ? rate_parse(t, &v) : number_parse(t, &v)) ||
+        if (!(s->kind == KIND_RATE ? rate_parse(t, &v) : form_number(t, &v)) ||
             v < s->least || v > s->most)
             return false;
         memcpy(member, &v, sizeof v);
@@ -328,9 +189,9 @@ static bool take(const struct setting *s, const char *text, struct place at,
             *(unsigned *)member = (unsigned)word;
         return word >= 0;
     case KIND_SERVERS:
-        return server_good(t) && add_string(member, text);
+        return form_server(t) && add_string(member, text);
     case KIND_NETWORKS:
-        return network_good(text) && add_string(member, text);
+        return is_network(text) && add_string(member, text);
     case KIND_NAMES: /* they are looked up when all is read */
         return add_string(member, text);
     case KIND_DURATIONS:
@@ -354,7 +215,7 @@ static const char *form_hint(const struct setting *s, struct span text)
     if (s->kind == KIND_RATE)
         return "; rates are 5/s, 100/min, 500/h";
     bool number = s->kind == KIND_NUMBER || s->kind == KIND_WORKERS;
-    if (number && text.n > 1 && text.p[0] == '0' && all_digits(text))
+    if (number && text.n > 1 && text.p[0] == '0' && form_digits(text))
         return "; numbers have no leading zeros";
     return "";
 }
