@@ -106,7 +106,8 @@ static bool record_row(struct attempts *log, const struct results *results,
                                        ? "250 was read, then the run ended"
                                        : "the run ended before the reply was read")};
     struct record_where where = {.flags = b->conf->job.rehearsal ? FLAG_REHEARSAL : 0,
-                                 .domain = span_of(domain)};
+                                 .domain = span_of(domain),
+                                 .source = span_of(h.source)};
     if (recipients_read(b->list, row, &fields, f))
         where.email = (struct span){fields.address.text, fields.address.n};
     if (v.in_doubt && h.in_doubt && v.outcome == OUTCOME_RETRY)

@@ -153,6 +153,11 @@ static void free_policies(struct engine *e)
 
 /* ---- orders ---- */
 
+const char *engine_source(const struct engine *e, const struct lane *lane)
+{
+    return lane->source ? e->params->worker.sources[lane->source - 1].name : "";
+}
+
 static void carry_out(struct engine *e, const struct order *order)
 {
     if (order->kind == ORDER_OPEN) {
@@ -170,8 +175,10 @@ static void carry_out(struct engine *e, const struct order *order)
     struct task *task = task_from_order(order, e->params->worker.flight);
     if (order->kind == ORDER_OPEN)
         task->destination = e->destinations[order->policy];
-    journal_lend(&e->journal, task, order->site, engine_wall_ms(e, engine_now_us()),
-                 &e->senders[e->lanes[order->connection].worker].worker.inbox);
+    const struct lane *lane = &e->lanes[order->connection];
+    journal_lend(&e->journal, task, order->site, engine_source(e, lane),
+                 engine_wall_ms(e, engine_now_us()),
+                 &e->senders[lane->worker].worker.inbox);
 }
 
 void engine_broadcast(struct engine *e, enum task_kind kind)
@@ -436,7 +443,7 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
         .attempts = past.attempts,
         .first_us = monotonic_of(e, past.first_ms),
         .due_us = past.due_ms ? monotonic_of(e, past.due_ms) : e->began_us,
-        .source = source_number(&e->params->worker, past.source),
+        .source = past.attempts ? source_number(&e->params->worker, past.source) : 0,
         .doubted = past.doubted,
     };
 }

@@ -76,7 +76,7 @@ struct engine_past {
     bool final;
     uint32_t attempts;
     int64_t first_ms, due_ms; /* 0: none */
-    const char *source;       /* name of the one it left from; NULL or "": none */
+    const char *source; /* name of the one it was lent to last; NULL or "": none */
     bool doubted;
 };
 

@@ -109,6 +109,9 @@ int64_t engine_wall_ms(const struct engine *e, int64_t us);
 /* Get a policy, or get it anew; returns what the scheduler is to know of it. */
 struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number);
 
+/* The name of the source that the lane was bound to, "" if none was chosen. */
+const char *engine_source(const struct engine *e, const struct lane *lane);
+
 void engine_broadcast(struct engine *e, enum task_kind kind);
 enum engine_state engine_state_now(const struct engine *e);
 void engine_stats_now(const struct engine *e, struct engine_stats *out);

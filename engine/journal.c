@@ -65,7 +65,7 @@ static void add_ranges(struct buf *b, const struct task *task)
 }
 
 static void log_lease(struct journal *j, const struct task *task, const char *site,
-                      int64_t now_ms)
+                      const char *source, int64_t now_ms)
 {
     struct attempt line;
     struct buf ranges = {0};
@@ -74,16 +74,17 @@ static void log_lease(struct journal *j, const struct task *task, const char *si
     line.time_ms = now_ms;
     line.outcome = OUTCOME_LEASE;
     line.site = span_of(site);
+    line.source = span_of(source);
     line.message = buf_span(&ranges);
     attempts_append(j->attempts, &line);
     buf_finish(&ranges);
 }
 
 void journal_lend(struct journal *j, struct task *task, const char *site,
-                  int64_t now_ms, struct mailbox *to)
+                  const char *source, int64_t now_ms, struct mailbox *to)
 {
     if (task->rows_n > 0)
-        log_lease(j, task, site, now_ms);
+        log_lease(j, task, site, source, now_ms);
     /* Also what lends nothing waits, behind what was said before it. */
     struct held_task *h = mem_alloc(sizeof *h);
     *h = (struct held_task){NULL, to, task};

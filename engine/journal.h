@@ -46,7 +46,7 @@ void journal_finish(struct journal *j); /* after the last sync has ended */
 /* Log the lease of the task's rows, if it lends any, and post it to the mailbox once
  * that is safe. Tasks to one mailbox keep their order. Takes the task. */
 void journal_lend(struct journal *j, struct task *task, const char *site,
-                  int64_t now_ms, struct mailbox *to);
+                  const char *source, int64_t now_ms, struct mailbox *to);
 /* The line with the result of this entry's row was appended. */
 void journal_settled(struct journal *j, uint32_t entry);
 

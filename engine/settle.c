@@ -46,8 +46,7 @@ static void where_target(struct engine *e, struct record_where *where,
 {
     const struct lane *lane = &e->lanes[connection];
     where->site = span_of(lane->site);
-    if (lane->source)
-        where->source = span_of(e->params->worker.sources[lane->source - 1].name);
+    where->source = span_of(engine_source(e, lane));
     if (target < 0 || target >= lane->targets->targets_n)
         return;
     const struct target *t = &lane->targets->targets[target];

@@ -26,7 +26,7 @@ struct row {
     uint16_t attempts;  /* never more: ROW_ATTEMPTS_MAX of queue/rows.h */
     int16_t last_code;  /* of the last real attempt */
     uint8_t last_stage; /* its stage: number in results.stages */
-    uint8_t source;     /* of the last attempt that had one: in results.sources */
+    uint8_t source;     /* of its last lease: number in results.sources */
     uint8_t marks;
 };
 _Static_assert(sizeof(struct row) == 40, "memory a row");

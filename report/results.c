@@ -50,8 +50,6 @@ static void fold_attempt(struct results *r, struct row *row,
         row->last_ms = line->time_ms;
         row->last_code = (int16_t)line->code;
         row->last_stage = word_number(&r->stages, line->column[ATTEMPT_stage]);
-        if (line->column[ATTEMPT_source].n)
-            row->source = word_number(&r->sources, line->column[ATTEMPT_source]);
     }
 }
 
@@ -135,8 +133,11 @@ static void fold_event(struct results *r, const struct attempt_line *line)
 }
 
 /* Rows without a result of their own are lent. False: not all of it are row ranges. */
-static bool lend(struct results *r, struct span ranges)
+static bool lend(struct results *r, const struct attempt_line *line)
 {
+    struct span ranges = line->column[ATTEMPT_message];
+    struct span source = line->column[ATTEMPT_source];
+    uint8_t lender = source.n ? word_number(&r->sources, source) : WORD_UNKNOWN;
     bool good = ranges.n > 0;
     struct row_range range;
     while (row_range_next(&ranges, &range, &good)) {
@@ -144,8 +145,10 @@ static bool lend(struct results *r, struct span ranges)
         uint32_t to = range.to < r->last ? range.to : r->last;
         for (uint64_t row = from; row <= to; row++) {
             uint32_t index = (uint32_t)row - r->first;
-            if ((r->rows[index].marks & ROW_STATE) <= ROW_RETRY)
-                leases_add(&r->leases, r->rows, index);
+            if ((r->rows[index].marks & ROW_STATE) > ROW_RETRY)
+                continue;
+            leases_add(&r->leases, r->rows, index);
+            r->rows[index].source = lender;
         }
     }
     return good;
@@ -155,7 +158,7 @@ static void fold(struct results *r, const struct attempt_line *line)
 {
     if (line->row == 0 && line->outcome == OUTCOME_LEASE) {
         r->end = RUN_NONE;
-        if (!lend(r, line->column[ATTEMPT_message])) {
+        if (!lend(r, line)) {
             r->damaged++;
             r->hidden_leases++;
         }
@@ -207,7 +210,7 @@ static void fold_mended(struct results *r, struct span text)
         return;
     }
     if (line.outcome == OUTCOME_LEASE)
-        lend(r, line.column[ATTEMPT_message]);
+        lend(r, &line);
     enum run_event what = attempt_run_event(&line);
     if (what == RUN_CANCELLED)
         cancel_pending(r, 0);
@@ -227,7 +230,7 @@ static void fold_unknown(struct results *r, struct span text)
         if (attempt_run_event(&line) == RUN_CANCELLED)
             cancel_pending(r, 0);
         if (line.outcome == OUTCOME_LEASE)
-            lend(r, line.column[ATTEMPT_message]);
+            lend(r, &line);
         damage_row(r, line.row);
     }
     leases_damage(&r->leases, r->rows);

@@ -72,13 +72,13 @@ struct row_history {
     bool assumed;
     int64_t first_ms, next_ms; /* Unix; 0: none */
     int64_t last_ms;
-    bool leased;        /* it was lent and has no line since; also with a row that was
-                           cancelled on its way, never with another final one */
+    bool leased;    /* it was lent and has no line since; also with a row that was
+                       cancelled on its way, never with another final one */
     bool damaged;   /* it was lent when a damaged line came, and has no line since: that
                        line may have been its result. Otherwise like leased */
     bool cancelled; /* ERROR by -11 alone: pending again after RUN_RETRY */
-    const char *source; /* name of our address, of the last attempt that had one; "":
-                           none. It lives as long as the results */
+    const char *source; /* name of our address that it was lent to last; "": none. It
+                           lives as long as the results */
 };
 struct row_history results_row(const struct results *r, uint32_t row);
 
