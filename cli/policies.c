@@ -5,13 +5,80 @@
 
 #include "base/mem.h"
 
+/* The families of some addresses. */
+enum { FAMILY_V4 = 1, FAMILY_V6 = 2, FAMILY_BOTH = 3 };
+
+static int family_of(const struct ip *ip)
+{
+    return ip_is_v4(ip) ? FAMILY_V4 : FAMILY_V6;
+}
+
+static int family_of_source(const struct conf *c, int i)
+{
+    struct ip ip;
+    bool good = ip_parse(c->sources[i].values->source.address, &ip);
+    assert(good);
+    return family_of(&ip);
+}
+
+static bool has_both(const struct conf *c)
+{
+    int families = 0;
+    for (int i = 0; i < c->sources_n; i++)
+        families |= family_of_source(c, i);
+    return families == FAMILY_BOTH;
+}
+
+/* In which its hosts can be reached; both while that is not known. */
+static int families_of(const struct mx_set *set)
+{
+    int families = 0;
+    for (int i = 0; set && i < set->hosts_n; i++)
+        for (int k = 0; k < set->hosts[i].addresses_n; k++)
+            families |= family_of(&set->hosts[i].addresses[k]);
+    return families ? families : FAMILY_BOTH;
+}
+
+/* The families, then the numbers of the sections: "3,17". */
+static void put_matched(struct buf *out, int families, const int *rules, int n)
+{
+    buf_add_i64(out, families);
+    for (int i = 0; i < n; i++)
+        buf_printf(out, ",%d", rules[i]);
+}
+
+static int take_matched(const char *text, int *families_out, int *out)
+{
+    char *end;
+    int n = 0;
+    *families_out = (int)strtol(text, &end, 10);
+    while (*end)
+        out[n++] = (int)strtol(end + 1, &end, 10);
+    return n;
+}
+
+static uint32_t number_of(struct policies *p, int families, int n)
+{
+    struct buf key = {0};
+    put_matched(&key, families, p->found, n);
+    bool fresh;
+    const char *kept;
+    uint32_t number = map_put(&p->numbers, buf_span(&key), p->n, &fresh, &kept);
+    if (fresh) {
+        p->matched = mem_resize(p->matched, p->n + 1, sizeof *p->matched);
+        p->matched[p->n++] = kept;
+    }
+    buf_finish(&key);
+    return number;
+}
+
 void policies_init(struct policies *p, const struct conf *conf,
                    const struct relay *relay)
 {
     *p = (struct policies){.conf = conf, .relay = relay, .begun = conf};
     p->found = mem_zero((size_t)conf->rules_n + 1, sizeof *p->found);
-    p->matched = mem_zero(1, sizeof *p->matched);
-    map_put(&p->numbers, SPAN(""), p->n++, NULL, &p->matched[0]); /* none matches */
+    p->mixed = has_both(conf);
+    number_of(p, FAMILY_BOTH, 0); /* number 0: none matches */
 }
 
 void policies_finish(struct policies *p)
@@ -44,38 +111,13 @@ struct span policies_hosts(const struct mx_set *set)
     return (struct span){set->key, strcspn(set->key, ";")};
 }
 
-/* The numbers of the sections as text: "3,17". */
-static void put_matched(struct buf *out, const int *rules, int n)
-{
-    for (int i = 0; i < n; i++)
-        buf_printf(out, i ? ",%d" : "%d", rules[i]);
-}
-
-static int take_matched(const char *text, int *out)
-{
-    int n = 0;
-    for (char *end; *text; text = *end ? end + 1 : end)
-        out[n++] = (int)strtol(text, &end, 10);
-    return n;
-}
-
 uint32_t policies_number(struct policies *p, const char *domain,
                          const struct mx_set *set)
 {
-    if (p->conf->rules_n == 0 || p->relay->host)
-        return 0;
-    struct buf key = {0};
-    put_matched(&key, p->found,
-                conf_match(p->conf, span_of(domain), policies_hosts(set), p->found));
-    bool fresh;
-    const char *kept;
-    uint32_t number = map_put(&p->numbers, buf_span(&key), p->n, &fresh, &kept);
-    if (fresh) {
-        p->matched = mem_resize(p->matched, p->n + 1, sizeof *p->matched);
-        p->matched[p->n++] = kept;
-    }
-    buf_finish(&key);
-    return number;
+    int n = 0;
+    if (!p->relay->host)
+        n = conf_match(p->conf, span_of(domain), policies_hosts(set), p->found);
+    return number_of(p, p->mixed ? families_of(set) : FAMILY_BOTH, n);
 }
 
 static struct destination make_destination(const char *hostname,
@@ -116,11 +158,17 @@ static struct destination make_destination(const char *hostname,
     return d;
 }
 
-static void choose_sources(struct policies *p, const char *pool,
+/* Those of the pool that can reach these hosts; if none can, all: the results say so.
+ */
+static void choose_sources(struct policies *p, const char *pool, int families,
                            struct scheduler_policy *out)
 {
     uint8_t *sources = arena_alloc(&p->chosen, (size_t)p->conf->sources_n + 1);
-    out->sources_n = conf_sources_of(p->conf, pool, sources);
+    int all = conf_sources_of(p->conf, pool, sources), n = 0;
+    for (int i = 0; i < all; i++)
+        if (family_of_source(p->conf, sources[i] - 1) & families)
+            sources[n++] = sources[i];
+    out->sources_n = n ? n : all;
     out->sources = sources;
 }
 
@@ -129,7 +177,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     struct policies *p = arg;
     struct conf_policy policy;
     assert(number < p->n);
-    int n = take_matched(p->matched[number], p->found);
+    int families, n = take_matched(p->matched[number], &families, p->found);
     struct conf_policy at_start;
     conf_policy_of(p->conf, p->found, n, &policy);
     conf_policy_of(p->begun, p->found, n, &at_start);
@@ -149,7 +197,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .unknown_pause_ms = policy.unknown_pause,
     };
     if (!p->port)
-        choose_sources(p, policy.pool, &out->queue);
+        choose_sources(p, policy.pool, families, &out->queue);
     out->destination = make_destination(p->begun->hostname, &policy);
     if (p->port)
         out->destination.port = p->port;
@@ -172,7 +220,7 @@ static void longer(int64_t *longest, const struct conf_durations *list)
 struct engine_policies policies_engine(struct policies *p)
 {
     struct engine_policies e = {.get = get, .arg = p};
-    if (p->conf->rules_n == 0)
+    if (p->conf->rules_n == 0 && !p->mixed)
         return e;
     e.number = number;
     longer(&e.retry_longest_ms, &p->conf->policy.retry_interval);

@@ -1,5 +1,6 @@
 /* From the sections of the settings to the policies of a run. A number stands for a set
- * of sections that match. Scheduler's thread, once the engine runs. */
+ * of sections that match, and, where there are source addresses of both families, for
+ * the families of the hosts. Scheduler's thread, once the engine runs. */
 #ifndef CLI_POLICIES_H
 #define CLI_POLICIES_H
 
@@ -11,7 +12,8 @@ struct policies {
     const struct relay *relay; /* with one the sections are not looked at */
     const struct conf *begun;  /* its hostname, port, tls and relay stay at a reload */
     uint16_t port;             /* of a rehearsal's receivers; 0: that of the settings */
-    struct map numbers;        /* by the sections that match, as bytes */
+    bool mixed;                /* there are sources of both families */
+    struct map numbers;        /* by families and sections, as bytes */
     const char **matched;      /* of each number: those bytes */
     uint32_t n;
     int *found;          /* room for what matches one destination */
