@@ -7,8 +7,8 @@
 
 enum {
     TURN_US = 1000, /* what comes so close together the scheduler hears at once */
-    SAMPLE_US = 10 * 1000,
-    SAMPLE_PART = 64, /* later samples are this part of the time so far apart */
+    LOOK_US = 10 * 1000,
+    LOOK_PART = 64, /* later it looks when so much of the time so far has passed */
     VIEWS_MAX = 64,
     MINUTE_MS = 60 * 1000,
 };
@@ -25,25 +25,15 @@ int64_t forecast_wall_ms(const struct run *r, int64_t us)
 
 /* ---- why ---- */
 
-/* Its number; -1: there are too many. */
-static int reason_of_words(struct forecast *f, const char *words)
+/* The words, kept for as long as the forecast; "" when there are too many. */
+static const char *keep_words(struct forecast *f, const char *words)
 {
     for (int i = 0; i < f->reasons_n; i++)
         if (strcmp(f->reasons[i], words) == 0)
-            return i;
+            return f->reasons[i];
     if (f->reasons_n == FORECAST_REASONS)
-        return -1;
-    f->reasons[f->reasons_n] = mem_strdup(words);
-    return f->reasons_n++;
-}
-
-static int reason(struct forecast *f, unsigned lacks)
-{
-    struct buf words = {0};
-    scheduler_lacks(lacks, &words);
-    int number = reason_of_words(f, buf_cstr(&words));
-    buf_finish(&words);
-    return number;
+        return "";
+    return f->reasons[f->reasons_n++] = mem_strdup(words);
 }
 
 static struct account *account_of(struct run *r, const struct site_view *view)
@@ -53,51 +43,69 @@ static struct account *account_of(struct run *r, const struct site_view *view)
     return group == MAP_NONE ? NULL : &r->accounts[group];
 }
 
+static void count(struct account *a, unsigned lacks, int64_t us)
+{
+    if (!a->lack_us)
+        a->lack_us = mem_zero(LACKS_MAX, sizeof *a->lack_us);
+    a->waited_us += us;
+    for (int i = 0; i < LACKS_MAX; i++)
+        if (lacks & 1u << i)
+            a->lack_us[i] += us;
+}
+
 /* What the scheduler says of whoever waits, for the time since it was last asked. */
 static void sample(struct run *r)
 {
-    if (r->held || r->now_us < r->sample_us)
-        return;
     struct site_view views[VIEWS_MAX];
     struct account *account;
-    int64_t passed = r->now_us - r->sampled_us;
+    int64_t passed = r->now_us - r->looked_us;
     int n = scheduler_slowest(r->scheduler, views, VIEWS_MAX, r->now_us);
     for (int i = 0; i < n; i++)
         if ((account = account_of(r, &views[i])))
             account->views++;
-    for (int i = 0; i < n; i++) {
-        int why = reason(r->out, views[i].lacks);
-        account = account_of(r, &views[i]);
-        if (!account || why < 0)
-            continue;
-        if (!account->why_us)
-            account->why_us = mem_zero(FORECAST_REASONS, sizeof *account->why_us);
-        account->why_us[why] += passed / account->views;
-    }
+    for (int i = 0; i < n; i++)
+        if ((account = account_of(r, &views[i])))
+            count(account, views[i].lacks, passed / account->views);
     for (int i = 0; i < n; i++)
         if ((account = account_of(r, &views[i])))
             account->views = 0;
-    int64_t apart = (r->now_us - FORECAST_BEGIN_US) / SAMPLE_PART;
-    r->sampled_us = r->now_us;
-    r->sample_us = r->now_us + (apart > SAMPLE_US ? apart : SAMPLE_US);
 }
 
-/* The scheduler's longest reason, unless ours are longer: what it cannot see is how its
- * connections spend their time. */
+/* Of what was lacking for half of the time that it waited the strongest, or else what
+ * was lacking for the longest time. */
+static unsigned lack_of(const struct account *a)
+{
+    unsigned often = 0;
+    int longest = 0;
+    for (int i = 0; a->lack_us && i < LACKS_MAX; i++) {
+        if (2 * a->lack_us[i] > a->waited_us)
+            often |= 1u << i;
+        if (a->lack_us[i] > a->lack_us[longest])
+            longest = i;
+    }
+    if (often)
+        return scheduler_strongest(often);
+    return a->lack_us && a->lack_us[longest] > 0 ? 1u << longest : 0;
+}
+
+/* What the scheduler says, unless we know better: it cannot see how its connections
+ * spend their time. */
 static const char *bound_of(struct forecast *f, const struct account *a)
 {
-    const char *words = "";
-    int64_t longest = 0;
-    for (int i = 0; a->why_us && i < f->reasons_n; i++)
-        if (a->why_us[i] > longest) {
-            longest = a->why_us[i];
-            words = f->reasons[i];
-        }
-    if (a->held_us > longest)
+    if (a->held_us > a->waited_us)
         return quiet_words;
     if (2 * a->own_us > a->open_us)
         return own_words;
-    return 2 * a->renewing_us > a->open_us ? renewing_words : words;
+    if (2 * a->renewing_us > a->open_us)
+        return renewing_words;
+    unsigned lack = lack_of(a);
+    if (!lack)
+        return "";
+    struct buf words = {0};
+    scheduler_lacks(lack, &words);
+    const char *kept = keep_words(f, buf_cstr(&words));
+    buf_finish(&words);
+    return kept;
 }
 
 /* ---- names ---- */
@@ -138,8 +146,6 @@ static void turn(struct run *r)
     resolve(r);
     while ((number = scheduler_unresolvable(r->scheduler, &ignored)))
         scheduler_settle(r->scheduler, NO_CONNECTION, number, &no_way, r->now_us);
-    while (scheduler_recall(r->scheduler, &r->order, r->now_us))
-        line_order(r, &r->order);
     while (scheduler_next(r->scheduler, &r->order, r->now_us) != ORDER_NONE)
         line_order(r, &r->order);
 }
@@ -175,7 +181,7 @@ static void go_on(struct run *r)
     scheduler_pause(r->scheduler, false, r->now_us);
     r->held = false;
     r->held_us += r->now_us - r->held_from_us;
-    r->sampled_us = r->now_us;
+    r->looked_us = r->now_us;
 }
 
 static void watch_hours(struct run *r)
@@ -192,13 +198,30 @@ static void watch_hours(struct run *r)
 
 /* ---- the run ---- */
 
-/* INT64_MAX: nothing will ever happen. */
+/* What is looked at seldom, since it costs something for each site and connection. Few
+ * stall here, and none for long. */
+static void look(struct run *r)
+{
+    if (r->now_us < r->look_us)
+        return;
+    if (!r->held)
+        sample(r);
+    while (scheduler_recall(r->scheduler, &r->order, r->now_us))
+        line_order(r, &r->order);
+    int64_t apart = (r->now_us - FORECAST_BEGIN_US) / LOOK_PART;
+    r->looked_us = r->now_us;
+    r->look_us = r->now_us + (apart > LOOK_US ? apart : LOOK_US);
+}
+
 static int64_t next_us(const struct run *r)
 {
     const struct heap_node *first = heap_first(&r->heap);
-    int64_t at = first ? first->key : INT64_MAX;
-    if (!r->held && scheduler_wake(r->scheduler) < at)
-        at = scheduler_wake(r->scheduler);
+    int64_t at = r->look_us;
+    int64_t wake = scheduler_wake(r->scheduler);
+    if (first && first->key < at)
+        at = first->key;
+    if (wake > r->now_us && wake < at) /* else it would look for what stalls */
+        at = wake;
     if (r->hold_change_us < at)
         at = r->hold_change_us;
     if (r->lookups_n && r->lookups[r->lookups_first].done_us < at)
@@ -226,8 +249,8 @@ static void simulate(struct run *r)
         r->hold_change_us = INT64_MAX;
     for (;;) {
         watch_hours(r);
+        look(r);
         turn(r);
-        sample(r);
         if (scheduler_done(r->scheduler))
             return;
         int64_t at = next_us(r);
@@ -245,7 +268,7 @@ static void finish(struct run *r)
     for (uint32_t i = 0; i < r->doors_n; i++)
         free(r->doors[i]);
     for (uint32_t i = 0; i < r->p->groups_n; i++)
-        free(r->accounts[i].why_us);
+        free(r->accounts[i].lack_us);
     scheduler_destroy(r->scheduler);
     mx_set_unref(r->nowhere);
     map_finish(&r->door_of);
@@ -276,7 +299,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     struct run *r = mem_zero(1, sizeof *r);
     r->p = params;
     r->out = f;
-    r->now_us = r->sampled_us = r->sample_us = FORECAST_BEGIN_US;
+    r->now_us = r->looked_us = r->look_us = FORECAST_BEGIN_US;
     r->connections = mem_zero(params->connections_total, sizeof *r->connections);
     r->accounts = mem_zero(params->groups_n, sizeof *r->accounts);
     r->lookups = mem_zero(params->lookups, sizeof *r->lookups);

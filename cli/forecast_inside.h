@@ -8,7 +8,11 @@
 #include "base/map.h"
 #include "cli/forecast.h"
 
-enum { FORECAST_BEGIN_US = 1000 * 1000 }; /* on the false clock */
+enum {
+    FORECAST_BEGIN_US = 1000 * 1000, /* on the false clock */
+    LACKS_MAX = 16,                  /* bits of enum lack */
+};
+_Static_assert(LACK_SOCKETS < 1 << LACKS_MAX, "each lack has its time");
 
 /* What becomes due: a connection, or a gate that some of them wait at. */
 struct due {
@@ -56,7 +60,8 @@ struct account {                          /* of a group */
                                              messages cost */
     int64_t held_us;                      /* by quiet hours, before its last message */
     int views;                            /* in the present sample */
-    int64_t *why_us;                      /* by reason */
+    int64_t waited_us;                    /* while it was looked at */
+    int64_t *lack_us;                     /* of that, by bit of enum lack; or NULL */
 };
 
 struct lookup {
@@ -79,7 +84,7 @@ struct run {
     struct mx_set *nowhere;
     struct rng rng;
     int64_t now_us, own_free_ns;
-    int64_t sampled_us, sample_us; /* the last and the next sample */
+    int64_t looked_us, look_us; /* the last time and the next */
     bool held;
     int64_t held_from_us, held_us, hold_change_us;
     struct order order;

@@ -251,23 +251,35 @@ static void leave_door(struct connection *c)
         link_remove(&c->at_door);
 }
 
+/* What waits for its turn to connect keeps a row, so that it connects for something. */
+static void recall(struct run *r, struct connection *c)
+{
+    uint32_t keep = c->phase < PHASE_OPEN && c->head < c->end ? c->rows[c->head++] : 0;
+    return_rows(r, c);
+    if (keep)
+        add_rows(c, &keep, 1);
+    leave_door(c);
+}
+
 void line_order(struct run *r, const struct order *o)
 {
     struct connection *c = &r->connections[o->connection];
-    if (o->kind == ORDER_OPEN) {
+    switch (o->kind) {
+    case ORDER_OPEN:
         open_connection(r, o);
         return;
-    }
-    if (o->kind == ORDER_MORE) {
+    case ORDER_MORE:
         add_rows(c, o->rows, o->rows_n);
         c->last = c->last || o->last;
-    } else {
-        uint32_t keep =
-            c->phase < PHASE_OPEN && c->head < c->end ? c->rows[c->head++] : 0;
-        return_rows(r, c);
-        if (keep)
-            add_rows(c, &keep, 1);
-        leave_door(c);
+        break;
+    case ORDER_RECALL:
+        recall(r, c);
+        break;
+    case ORDER_STOP:
+        line_hold(r, c);
+        return;
+    case ORDER_NONE:
+        abort();
     }
     if (c->phase == PHASE_OPEN)
         speak(r, c);

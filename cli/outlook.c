@@ -25,13 +25,18 @@ enum {
 
 /* ---- providers ---- */
 
-/* The section whose limits hold for the site, by number plus 1; 0: it is alone. */
-static uint32_t provider_of(struct policies *policies, const struct plan_site *site)
+/* Of each policy the section whose limits hold for it, by number plus 1; 0: each site
+ * is alone. */
+static uint32_t *find_budgets(struct policies *policies)
 {
     struct engine_policies e = policies_engine(policies);
     struct engine_policy policy;
-    e.get(e.arg, site->policy, &policy);
-    return policy.queue.provider;
+    uint32_t *budgets = mem_zero(policies->n, sizeof *budgets);
+    for (uint32_t i = 0; i < policies->n; i++) {
+        e.get(e.arg, i, &policy);
+        budgets[i] = policy.queue.provider;
+    }
+    return budgets;
 }
 
 static int by_rows(const void *a, const void *b)
@@ -42,21 +47,17 @@ static int by_rows(const void *a, const void *b)
     return x->expected < y->expected ? -1 : 1;
 }
 
-/* The provider of each site, by number, in order of the sites; their rows and names. */
+/* The provider of each site, by number; their rows and names. */
 static uint32_t *find_providers(struct outlook *o, const struct plan *plan,
                                 struct policies *policies)
 {
     uint32_t *of_site = mem_zero(plan->sites_n, sizeof *of_site);
-    uint32_t *known = NULL, known_n = 0; /* number plus 1, by budget */
+    uint32_t *budgets = find_budgets(policies);
+    uint32_t *known = mem_zero((size_t)policies->conf->rules_n + 1, sizeof *known);
     o->providers = mem_zero(plan->sites_n, sizeof *o->providers);
     for (uint32_t i = 0; i < plan->sites_n; i++) {
         const struct plan_site *site = &plan->sites[i];
-        uint32_t budget = provider_of(policies, site);
-        if (budget >= known_n) {
-            known = mem_resize(known, budget + 1, sizeof *known);
-            memset(known + known_n, 0, (budget + 1 - known_n) * sizeof *known);
-            known_n = budget + 1;
-        }
+        uint32_t budget = budgets[site->policy];
         if (!budget || !known[budget]) {
             o->providers[o->providers_n++].name =
                 budget ? policies->conf->rules[budget - 1].pattern : site->name;
@@ -68,6 +69,7 @@ static uint32_t *find_providers(struct outlook *o, const struct plan *plan,
         provider->sites++;
     }
     free(known);
+    free(budgets);
     return of_site;
 }
 
@@ -203,9 +205,13 @@ static void print_provider(const struct outlook *o, const struct provider *p)
         local_time(p->expected->end_ms, end);
         duration(p->expected->end_ms - o->begin_ms, takes);
     }
-    printf("%10u  %-19s %10s  %-40s %s", p->rows, end, takes, p->name, bound(p));
+    struct buf name = {0};
+    buf_add_str(&name, p->name);
     if (p->sites > 1)
-        printf(", %u sites", p->sites);
+        buf_printf(&name, " (%u sites)", p->sites);
+    printf("%10u  %-19s %10s  %-40s %s", p->rows, end, takes, buf_cstr(&name),
+           bound(p));
+    buf_finish(&name);
     if (p->expected->sent < p->rows)
         printf(", %u rows too late", p->rows - p->expected->sent);
     putchar('\n');

@@ -285,6 +285,8 @@ enum lack {
 };
 /* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
 void scheduler_lacks(unsigned lacks, struct buf *out);
+/* The strongest of them alone; of none, none. */
+unsigned scheduler_strongest(unsigned lacks);
 
 struct site_view {
     const char *name;

@@ -49,6 +49,14 @@ void scheduler_lacks(unsigned lacks, struct buf *out)
         buf_add_str(out, "sending");
 }
 
+unsigned scheduler_strongest(unsigned lacks)
+{
+    for (size_t i = 0; i < sizeof lack_words / sizeof lack_words[0]; i++)
+        if (lacks & lack_words[i].lack)
+            return lack_words[i].lack;
+    return 0;
+}
+
 static void later(int64_t *until_us, int64_t us, int64_t now_us)
 {
     if (us > now_us && us > *until_us)

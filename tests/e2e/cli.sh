@@ -217,6 +217,10 @@ forecast = plan["forecast"]
 assert forecast["sent"] == 3 and forecast["left"] == 0 and 0 < forecast["seconds"] < 10, plan
 assert [(p["rows"], p["sites"], p["end"]) for p in forecast["providers"]] == [(3, 1, forecast["end"])], plan
 P
+# A message an hour, for a section: its rows wait for each other, and the forecast says so.
+printf 'domain "one.example" { message_rate = "1/h" }\n' | cat hikyaku.conf - >slow.conf
+run 0 check -c slow.conf -l list.tsv -m message.eml --until "$(date -u -d '+90 min' +%FT%TZ)"
+grep -q '  one.example  .* 1 rows too late$' out || die "check: no forecast for a rate: $(cat out)"
 run 0 check -c hikyaku.conf -l list.tsv -m message.eml --start 2099-01-01T00:00:00Z
 grep -q '^forecast  from \(2098-12-31\|2099-01-01\) ' out || die "check --start: $(cat out)"
 same 'what check left behind' "$before" "$(look)"

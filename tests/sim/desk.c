@@ -270,7 +270,8 @@ static void carry_out(struct world *w, const struct order *order)
     promise_order(w, order);
     if (order->kind == ORDER_OPEN) {
         assert(!lane->open);
-        *lane = (struct lane){.open = true, .site = order->site};
+        *lane =
+            (struct lane){.open = true, .site = order->site, .source = order->source};
         w->lanes_open++;
     }
     for (int i = 0; i < order->rows_n; i++) {
@@ -377,6 +378,7 @@ void desk_start(struct world *w)
     struct scheduler_params params = {.list = p->list,
                                       .policy = p->policy,
                                       .connections_total = p->connections_total,
+                                      .sources_n = p->sources_n,
                                       .seed = p->seed,
                                       .now_us = w->now_us,
                                       .epoch_us = 0,

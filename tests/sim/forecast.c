@@ -54,6 +54,7 @@ static void foretell(const struct plan *p, struct forecast_params how,
     how.policy = p->policy;
     how.connections_total = p->connections_total;
     how.lookups = 100;
+    how.sources_n = p->sources_n;
     if (!how.assumed.round_trip_us)
         how.assumed = assumed_of(p);
     forecast_make(out, &how);
@@ -66,7 +67,7 @@ static void foretell(const struct plan *p, struct forecast_params how,
 
 /* ---- against the truth ---- */
 
-static void compare(const char *mix, struct plan *p)
+static void compare(const char *mix, struct plan *p, const char *bound)
 {
     struct world w;
     struct forecast f;
@@ -81,6 +82,7 @@ static void compare(const char *mix, struct plan *p)
            f.groups[f.last].bound, (double)f.end_ms / 1e3, (double)truth_ms / 1e3,
            (double)off / (double)truth_ms);
     expect(f.left == 0, "all is foretold");
+    expect(!bound || strcmp(f.groups[f.last].bound, bound) == 0, bound);
     expect(off <= OFF_PERCENT * truth_ms && off >= -OFF_PERCENT * truth_ms, mix);
     forecast_finish(&f);
     world_finish(&w);
@@ -91,7 +93,8 @@ static void mix_giant(void)
 {
     struct plan p;
     plan_draw_calm(&p, 1, 3, 20000);
-    compare("a giant", &p);
+    p.policy.message_rate = 100 * 3600;
+    compare("a giant with a rate limit", &p, "rate");
 }
 
 static void mix_small(void)
@@ -99,7 +102,7 @@ static void mix_small(void)
     struct plan p;
     plan_draw_calm(&p, 2, 3000, 9000);
     p.connections_total = 60;
-    compare("many small domains", &p);
+    compare("many small domains", &p, NULL);
 }
 
 static void mix_slow(void)
@@ -109,7 +112,7 @@ static void mix_slow(void)
     p.policy.connections = 3;
     for (uint32_t i = 0; i < p.machines_n; i++)
         p.machines[i].mood.delay_ms = 800;
-    compare("few connections to slow receivers", &p);
+    compare("few connections to slow receivers", &p, "all connections in use");
 }
 
 static void mix_reconnecting(void)
@@ -117,7 +120,8 @@ static void mix_reconnecting(void)
     struct plan p;
     plan_draw_calm(&p, 4, 3, 4000);
     p.policy.messages_per_connection = 3;
-    compare("few messages a connection", &p);
+    p.policy.connection_rate = 5 * 3600;
+    compare("few messages a connection, and a rate of those", &p, "connection rate");
 }
 
 static void mix_sources(void)
@@ -126,9 +130,9 @@ static void mix_sources(void)
     struct plan p;
     plan_draw_calm(&p, 5, 8, 20000);
     p.policy.sources = sources;
-    p.policy.sources_n = 2;
-    p.policy.connections = 4;
-    compare("several providers, two sources", &p);
+    p.policy.sources_n = p.sources_n = 2;
+    p.policy.message_rate = 20 * 3600;
+    compare("several providers, two sources", &p, "rate");
 }
 
 /* ---- hours, and what else bounds ---- */

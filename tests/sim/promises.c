@@ -47,8 +47,8 @@ void promise_order(struct world *w, const struct order *order)
         return;
     uint32_t same = 1;
     for (uint32_t i = 0; i < p->connections_total; i++)
-        same +=
-            w->lanes[i].open && (p->policy.provider || w->lanes[i].site == order->site);
+        same += w->lanes[i].open && w->lanes[i].source == order->source &&
+                (p->policy.provider || w->lanes[i].site == order->site);
     promise(same <= p->policy.connections, w, "%s has %u connections at most",
             order->site, p->policy.connections);
     promise(w->lanes_open < p->connections_total, w, "%u connections at most",
@@ -64,8 +64,10 @@ void promise_rate(struct world *w, const struct connection *c, enum passing pass
     if (per_hour == 0)
         return;
     const char *name = policy->provider ? "the provider" : c->order->site;
+    char key[300];
+    snprintf(key, sizeof key, "%u %s", c->order->source, name);
     bool fresh;
-    uint32_t number = map_put(&w->budgets, span_of(name), w->budgets.n, &fresh, NULL);
+    uint32_t number = map_put(&w->budgets, span_of(key), w->budgets.n, &fresh, NULL);
     if (fresh) {
         w->meters = mem_resize(w->meters, (number + 1) * PASSINGS, sizeof *w->meters);
         memset(&w->meters[number * PASSINGS], 0, PASSINGS * sizeof *w->meters);

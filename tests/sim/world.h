@@ -141,6 +141,7 @@ struct plan {
     int64_t intervals_ms[3];
     struct scheduler_policy policy;
     uint32_t connections_total;
+    int sources_n; /* highest number in policy.sources */
     struct smtp_params smtp;
     struct verdict_policy verdict;
     int64_t connect_limit_us;
@@ -296,6 +297,7 @@ struct lane { /* a connection as the scheduler's thread sees it */
     bool open, has_closed, connected;
     struct news closed;
     const char *site;
+    uint8_t source;
     uint32_t lent;
     int64_t progress_us; /* rows came, or went */
 };
