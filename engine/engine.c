@@ -207,7 +207,7 @@ enum engine_state engine_state_now(const struct engine *e)
         return e->state;
     if (e->holds & HOLD_START)
         return ENGINE_SCHEDULED;
-    if (e->holds)
+    if (e->holds & ~(unsigned)HOLD_ROOM)
         return ENGINE_PAUSED;
     return e->network.down ? ENGINE_NETWORK_DOWN : ENGINE_RUNNING;
 }

@@ -10,6 +10,7 @@
 #include "engine/journal.h"
 #include "engine/record.h"
 #include "queue/network.h"
+#include "queue/share.h"
 
 /* What the engine remembers of an open connection: for the log. */
 struct lane {
@@ -35,6 +36,7 @@ enum hold {
     HOLD_START = 1 << 0,
     HOLD_PAUSE = 1 << 1,
     HOLD_QUIET = 1 << 2,
+    HOLD_ROOM = 1 << 3, /* other jobs of the spool give up connections for ours */
 };
 
 /* A reply that stopped a path, or slowed it down: the same one on the connections
@@ -87,8 +89,12 @@ struct engine {
     struct network network;
     int64_t patience_us; /* with it: the lifetime of policy 0 */
     struct control *control;
+    struct share share; /* while sharing: limits, with other jobs of the spool */
+    bool sharing;
+    uint32_t jobs;   /* that divide them, this one included */
+    int64_t room_us; /* until then the others make room */
     uv_signal_t hangup;
-    uv_timer_t clock; /* start, until and quiet hours */
+    uv_timer_t clock; /* start, until, quiet hours, other jobs */
     struct hours quiet;
     const struct destination **destinations; /* of each policy, by number */
     uint32_t destinations_n;

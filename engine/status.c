@@ -56,9 +56,10 @@ void status_json(const struct status *s, struct buf *out)
     buf_add_char(out, ',');
     add_member(out, "reason", s->reason);
     buf_printf(out,
-               ",\"rows\":%llu,\"delivered\":%llu,\"error\":%llu,\"absent\":%llu,"
-               "\"pending\":%llu,\"in_doubt\":%llu,\"assumed\":%llu,\"sites\":[",
-               (unsigned long long)t->rows, (unsigned long long)t->delivered,
+               ",\"jobs\":%u,\"rows\":%llu,\"delivered\":%llu,\"error\":%llu,"
+               "\"absent\":%llu,\"pending\":%llu,\"in_doubt\":%llu,\"assumed\":%llu,"
+               "\"sites\":[",
+               s->jobs, (unsigned long long)t->rows, (unsigned long long)t->delivered,
                (unsigned long long)t->error, (unsigned long long)t->absent,
                (unsigned long long)t->pending, (unsigned long long)t->in_doubt,
                (unsigned long long)t->assumed);
@@ -85,6 +86,10 @@ void status_text(const struct status *s, struct buf *out)
     buf_add_char(out, '\n');
     totals_line(out, &s->totals);
     buf_add_char(out, '\n');
+    if (s->jobs > 1)
+        buf_printf(
+            out, "%u jobs of this spool run: connections and rates are divided by %u\n",
+            s->jobs, s->jobs);
     for (int i = 0; i < s->sites_n; i++) {
         status_site(&s->sites[i], &s->now, out);
         buf_add_char(out, '\n');

@@ -8,10 +8,32 @@
 #include "engine/status.h"
 
 enum {
-    CLOCK_MS = 500,        /* how often start and until are looked at */
+    CLOCK_MS = 500,        /* how often start, until and other jobs are looked at */
+    ROOM_MS = 3000,        /* others see us within CLOCK_MS, and end what they send */
     STATUS_SITES = 100,    /* that `status` lists */
     STATUS_SITES_TEXT = 20 /* for people */
 };
+
+/* What is said of a hold; of several, of the first one here. */
+static const struct said {
+    unsigned hold;
+    const char *note, *reason; /* for the log, for status */
+} holds_said[] = {
+    {HOLD_START, "waits for its start", "waits for its start"},
+    {HOLD_PAUSE, "paused", "by `hikyaku pause`"},
+    {HOLD_QUIET, "paused for quiet hours", "quiet hours"},
+    {HOLD_ROOM, "waits for other jobs to make room",
+     "waits for other jobs to make room"},
+    {0, "goes on", NULL},
+};
+
+static const struct said *said_of(unsigned holds)
+{
+    const struct said *said = holds_said;
+    while (said->hold && !(said->hold & holds))
+        said++;
+    return said;
+}
 
 static void note(struct engine *e, const char *words)
 {
@@ -20,21 +42,70 @@ static void note(struct engine *e, const char *words)
 
 /* ---- stopping and going on ---- */
 
+static void take_part(struct engine *e)
+{
+    struct fault f = {0};
+    if (!share_join(&e->share, e->params->control.fd, &f)) {
+        struct buf words = {0};
+        buf_printf(&words, "other jobs do not see this one: %s", f.words);
+        note(e, buf_cstr(&words));
+        buf_finish(&words);
+    }
+    e->sharing = true;
+    if (share_count(&e->share) > 1)
+        e->room_us = engine_now_us() + ROOM_MS * 1000;
+}
+
+static void divide_limits(struct engine *e, uint32_t jobs)
+{
+    struct buf words = {0};
+    if (jobs == e->jobs)
+        return;
+    e->jobs = jobs;
+    scheduler_share(e->scheduler, jobs, engine_now_us());
+    if (jobs > 1)
+        buf_printf(&words, "%u jobs of this spool run: limits are divided by %u", jobs,
+                   jobs);
+    else
+        buf_add_str(&words, "no other job of this spool runs: limits are whole again");
+    note(e, buf_cstr(&words));
+    buf_finish(&words);
+}
+
+/* A job that stands still leaves its share to the others. When it goes on, they need
+ * time to see it and to end what they have begun: HOLD_ROOM, else 0. */
+static unsigned share_limits(struct engine *e, bool still)
+{
+    const struct engine_params *p = e->params;
+    if (p->rehearsal || !p->control.job)
+        return 0;
+    if (still && e->sharing && e->lanes_open == 0) {
+        share_leave(&e->share);
+        e->sharing = false;
+    }
+    if (!still && !e->sharing)
+        take_part(e);
+    if (e->sharing)
+        divide_limits(e, share_count(&e->share));
+    return !still && engine_now_us() < e->room_us ? HOLD_ROOM : 0;
+}
+
 /* Connections end when the first reason to hold comes, and may be opened again when
  * the last is gone. */
 static void set_holds(struct engine *e, unsigned holds)
 {
+    holds &= ~(unsigned)HOLD_ROOM;
+    holds |= share_limits(e, holds != 0);
     bool was = e->holds != 0, is = holds != 0;
+    const struct said *before = said_of(e->holds), *after = said_of(holds);
     e->holds = holds;
+    if (before != after)
+        note(e, after->note);
     if (was == is)
         return;
     scheduler_pause(e->scheduler, is, engine_now_us());
     if (e->state == ENGINE_RUNNING)
         engine_broadcast(e, is ? TASK_FINISH : TASK_CONTINUE);
-    note(e, holds & HOLD_START   ? "waits for its start"
-            : holds & HOLD_PAUSE ? "paused"
-            : holds              ? "paused for quiet hours"
-                                 : "goes on");
 }
 
 static void wind_up(struct engine *e)
@@ -97,12 +168,8 @@ static struct span reason_of(const struct engine *e)
         return SPAN("cancelled");
     if (e->state == ENGINE_STOPPING)
         return SPAN("ending what is in flight");
-    if (e->holds & HOLD_START)
-        return SPAN("waits for its start");
-    if (e->holds & HOLD_PAUSE)
-        return SPAN("by `hikyaku pause`");
     if (e->holds)
-        return SPAN("quiet hours");
+        return span_of(said_of(e->holds)->reason);
     if (e->network.down)
         return SPAN("nothing connects any more, one probe at a time");
     if (resolver_stats(e->resolver).dead)
@@ -120,6 +187,7 @@ static void tell(struct engine *e, bool json, struct buf *out)
         .job = e->params->control.job,
         .state = engine_state_now(e),
         .reason = reason_of(e),
+        .jobs = e->sharing ? e->jobs : 0,
         .totals = e->totals,
         .sites = sites,
         .now = {now, engine_wall_ms(e, now)},
@@ -226,6 +294,7 @@ void steer_begin(struct engine *e)
 {
     const struct engine_params *p = e->params;
     e->storm = storm_create(&p->storm);
+    e->jobs = 1;
     network_init(&e->network, p->network_silence_us, e->patience_us, e->began_us);
     uv_signal_init(&e->loop, &e->hangup);
     uv_timer_init(&e->loop, &e->clock);
@@ -242,6 +311,8 @@ void steer_end(struct engine *e)
 {
     control_close(e->control);
     e->control = NULL;
+    share_leave(&e->share);
+    e->sharing = false;
     uv_close((uv_handle_t *)&e->clock, NULL);
     uv_unref((uv_handle_t *)&e->hangup); /* closed last, like the other signals */
 }

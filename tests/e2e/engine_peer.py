@@ -1,8 +1,9 @@
 """An SMTP server that is slow, small or late where it is told to be.
 
 engine_peer.py PORT LOG ADDRESS=mood,mood… …   moods: greet:S ehlo:S mail:S dot:S (seconds)
-size:N (SIZE in EHLO). LOG gets a line "taken ADDRESS" for each recipient of a message that was
-answered 250, and "quit N" with the messages of a connection that ended with QUIT."""
+size:N (SIZE in EHLO) count:1 (a line "open N" whenever N connections stand now). LOG gets a line
+"taken ADDRESS" for each recipient of a message that was answered 250, and "quit N" with the
+messages of a connection that ended with QUIT."""
 import socket
 import sys
 import threading
@@ -17,7 +18,21 @@ def note(*words):
         print(*words, file=log, flush=True)
 
 
+class Connections:
+    """Those that stand at one address."""
+
+    def __init__(self, mood):
+        self.n, self.told = 0, "count" in mood
+
+    def add(self, change):
+        with lock:
+            self.n += change
+            if self.told:
+                print("open", self.n, file=log, flush=True)
+
+
 def serve(connection, mood):
+    """True: it ends with QUIT, which waits for its answer."""
     def say(*lines):
         connection.sendall("".join(line + "\r\n" for line in lines).encode())
 
@@ -44,22 +59,29 @@ def serve(connection, mood):
             say("354 go on")
             while (line := lines.readline()) != b".\r\n":
                 if not line:
-                    return
+                    return False
             wait("dot")
             messages += 1
             note("taken", rcpt)
             say("250 taken")
         elif verb == b"QUIT":
             note("quit", messages)
-            say("221 bye")
-            return
+            return True
         else:
             say("500 what")
+    return False
 
 
-def run(connection, mood):
+def run(connection, mood, connections):
+    quits = False
     try:
-        serve(connection, mood)
+        quits = serve(connection, mood)
+    except OSError:
+        pass
+    connections.add(-1)  # before the client knows it
+    try:
+        if quits:
+            connection.sendall(b"221 bye\r\n")
     except OSError:
         pass
     connection.close()
@@ -67,9 +89,11 @@ def run(connection, mood):
 
 def listen(address, mood):
     listener = socket.create_server((address, port), backlog=1000)
+    connections = Connections(mood)
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=run, args=(connection, mood), daemon=True).start()
+        connections.add(1)
+        threading.Thread(target=run, args=(connection, mood, connections), daemon=True).start()
 
 
 for word in sys.argv[3:]:

@@ -224,6 +224,7 @@ static void status_is_json(void **state)
     struct status s = {.job = "news",
                        .state = ENGINE_NETWORK_DOWN,
                        .reason = SPAN("why"),
+                       .jobs = 3,
                        .totals = {10, 4, 3, 2, 1, 5, 6},
                        .sites = sites,
                        .sites_n = 2};
@@ -231,7 +232,8 @@ static void status_is_json(void **state)
     status_json(&s, &out);
     assert_string_equal(
         buf_cstr(&out),
-        "{\"job\":\"news\",\"state\":\"network-down\",\"reason\":\"why\",\"rows\":10,"
+        "{\"job\":\"news\",\"state\":\"network-down\",\"reason\":\"why\",\"jobs\":3,"
+        "\"rows\":10,"
         "\"delivered\":4,\"error\":3,\"absent\":2,\"pending\":1,\"in_doubt\":5,"
         "\"assumed\":6,\"sites\":[{\"name\":\"mx.\\\"a\\\\b\\u0009\",\"waiting\":7,"
         "\"connections\":2,\"reason\":\"window\"},{\"name\":\"b\",\"waiting\":1,"
