@@ -21,6 +21,10 @@ name again 127.0.7.3
 name asks 127.0.7.4
 name odd 127.0.7.5
 name full 127.0.7.6
+cat >>"$work/zone.conf" <<'Z' # a company whose mail is at Google
+    local-data: "company.example. 300 IN MX 10 aspmx.l.google.com."
+    local-data: "aspmx.l.google.com. 300 IN A 127.0.7.7"
+Z
 start_unbound
 
 # transaction REPLY: one whose dot is answered so.
@@ -63,12 +67,17 @@ bye() { printf 'C: QUIT\nS: 221 bye\n'; }
     hello; mail; rcpt; dot; mail; rcpt; dot; mail; rcpt; dot; bye
 } >"$work/full.txt"
 line_of() { grep -n "$1" "$conf" | head -1 | cut -d: -f1; } # of the settings
+{
+    hello; mail; rcpt; dot
+    mail '421-4.7.28 Gmail has detected an unusual rate of email originating from your IP'
+    printf 'S: 421 4.7.28 address.\nX close\n'
+} >"$work/gmail.txt"
 port=$(free_port)
 "$hikyaku" sink --listen 127.0.7.1:"$port" --scenario "$work/later.txt" \
     --scenario "$work/never.txt" --scenario "$work/again.txt" --scenario "$work/asks.txt" \
-    --scenario "$work/odd.txt" --scenario "$work/full.txt" >"$work/sink.out" 2>&1 &
+    --scenario "$work/odd.txt" --scenario "$work/full.txt" --scenario "$work/gmail.txt" >"$work/sink.out" 2>&1 &
 pids="$pids $!"
-until_true grep -qs '127\.0\.7\.6' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
+until_true grep -qs '127\.0\.7\.7' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
 
 {
     echo email
@@ -169,7 +178,29 @@ cp "$work/kept.conf" "$conf"
 wait "$sender" || die "reloaded: $?: $(cat "$work/err")"
 same "quiet" "" "$(cat "$work/err")"
 same "after the reload" "450 error" "$(awk -F '\t' '$2 == 1 { last = $5 " " $8 } END { print last }' "$log")"
+# What comes with the program: Gmail's published way back, known by the MX host and the code. The
+# reply came to a later MAIL and cost no attempt; the path is left alone all the same.
+write_conf "$port" 'connections = 1'
+printf 'email\nuser1@company.example\nuser2@company.example\nuser3@company.example\n' >"$work/list.tsv"
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j gmail --quiet \
+    >"$work/gmail.sum" 2>"$work/err" &
+sender=$!
+pids="$pids $sender"
+log=$XDG_STATE_HOME/hikyaku/gmail/attempts.tsv
+until_true grep -qs 'suspended until .* by rule 4\.7\.28 (receivers.conf:[0-9]*): 4\.7\.28 Gmail' "$log" ||
+    die "not suspended: $(cat "$log")"
+"$hikyaku" status "$XDG_STATE_HOME/hikyaku/gmail" >"$work/status" || die "status: $?"
+grep -q 'rule 4\.7\.28 (receivers.conf:' "$work/status" || die "no reason: $(cat "$work/status")"
+kill -INT "$sender"
+status=0
+wait "$sender" || status=$?
+same "stopped while suspended" 3 "$status"
+same "rows that are left" "rows 3 = delivered 1 + error 0 + absent 0 + pending 2 (in-doubt 0, assumed 0)" \
+    "$(cat "$work/gmail.sum")"
+
 # A relay's replies are its own: rules of receivers do not match them, the others do.
+echo 'email
+user@never.example' >"$work/list.tsv"
 relayed() { # JOB RULE: code, class, last code if it is another, attempts
     write_conf "$port" "relay = '127.0.7.2:$port' relay_tls = none max_attempts = 2"
     sed -i 's/"500ms"/"100ms"/; s/"3s"/"1h"/' "$conf"
