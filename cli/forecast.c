@@ -10,6 +10,7 @@ enum {
     LOOK_US = 10 * 1000,
     LOOK_PART = 64, /* later it looks when so much of the time so far has passed */
     VIEWS_MAX = 64,
+    USED_UP_PERCENT = 90,
     MINUTE_MS = 60 * 1000,
 };
 static const int64_t year_us = INT64_C(365) * 24 * 3600 * 1000 * 1000;
@@ -75,7 +76,7 @@ static void sample(struct run *r)
  * was lacking for the longest time. */
 static unsigned lack_of(const struct account *a)
 {
-    unsigned often = 0;
+    unsigned often = a->used_up;
     int longest = 0;
     for (int i = 0; a->lack_us && i < LACKS_MAX; i++) {
         if (2 * a->lack_us[i] > a->waited_us)
@@ -88,15 +89,32 @@ static unsigned lack_of(const struct account *a)
     return a->lack_us && a->lack_us[longest] > 0 ? 1u << longest : 0;
 }
 
+/* Rates that were used up, but for the beginning and the end: nothing else that is
+ * lacking matters beside them. */
+static void note_rates(struct run *r)
+{
+    for (uint32_t i = 0; i < r->doors_n; i++) {
+        const struct door *door = r->doors[i];
+        const struct forecast_group *group = &r->out->groups[door->group];
+        struct account *a = &r->accounts[door->group];
+        double lasted_us = (double)(group->end_ms - r->p->begin_ms) * 1000;
+        double used_us =
+            (double)door->passed * (double)atomic_load(&door->gate->interval_ns) / 1000;
+        if (group->sent > 0 && gate_limits(door->gate) &&
+            used_us * 100 >= (lasted_us - (double)a->held_us) * USED_UP_PERCENT)
+            a->used_up |= door->lack;
+    }
+}
+
 /* What the scheduler says, unless we know better: it cannot see how its connections
  * spend their time. */
 static const char *bound_of(struct forecast *f, const struct account *a)
 {
     if (a->held_us > a->waited_us)
         return quiet_words;
-    if (2 * a->own_us > a->open_us)
+    if (!a->used_up && 2 * a->own_us > a->open_us)
         return own_words;
-    if (2 * a->renewing_us > a->open_us)
+    if (!a->used_up && 2 * a->renewing_us > a->open_us)
         return renewing_words;
     unsigned lack = lack_of(a);
     if (!lack)
@@ -307,6 +325,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     r->scheduler = scheduler_create(&sp);
     simulate(r);
     f->left = scheduler_stats(r->scheduler).pending;
+    note_rates(r);
     for (uint32_t i = 0; i < params->groups_n; i++)
         f->groups[i].bound = bound_of(f, &r->accounts[i]);
     finish(r);

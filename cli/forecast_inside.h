@@ -24,6 +24,9 @@ struct door { /* connections at a gate, first come, first served */
     struct due due;
     struct gate *gate;
     struct link waiting;
+    uint64_t passed;
+    uint32_t group; /* whose limit it is */
+    enum lack lack; /* what they lack who wait here */
 };
 
 enum phase {
@@ -60,6 +63,7 @@ struct account {                          /* of a group */
                                              messages cost */
     int64_t held_us;                      /* by quiet hours, before its last message */
     int views;                            /* in the present sample */
+    unsigned used_up;                     /* enum lack: rates that were */
     int64_t waited_us;                    /* while it was looked at */
     int64_t *lack_us;                     /* of that, by bit of enum lack; or NULL */
 };

@@ -9,7 +9,8 @@ enum { IDLE_US = 2 * 1000 * 1000, TICK_ROWS = 1 << 16, SPREAD = 20 /* percent */
 
 /* ---- gates ---- */
 
-static struct door *door_of(struct run *r, struct gate *gate)
+static struct door *door_of(struct run *r, struct gate *gate, uint32_t group,
+                            enum lack lack)
 {
     if (!gate)
         return NULL;
@@ -18,12 +19,20 @@ static struct door *door_of(struct run *r, struct gate *gate)
     uint32_t number = map_put(&r->door_of, key, r->doors_n, &fresh, NULL);
     if (fresh) {
         struct door *door = mem_alloc(sizeof *door);
-        *door = (struct door){.due = {.of_door = true}, .gate = gate};
+        *door = (struct door){
+            .due = {.of_door = true}, .gate = gate, .group = group, .lack = lack};
         link_init(&door->waiting);
         r->doors = mem_resize(r->doors, r->doors_n + 1, sizeof(struct door *));
         r->doors[r->doors_n++] = door;
     }
     return r->doors[number];
+}
+
+static bool let_through(struct run *r, struct door *door, int64_t *again_us)
+{
+    bool passed = gate_pass(door->gate, r->now_us, again_us);
+    door->passed += passed;
+    return passed;
 }
 
 /* True: it is through. Else its turn comes. */
@@ -33,7 +42,7 @@ static bool pass(struct run *r, struct connection *c, struct door *door)
     if (!door)
         return true;
     bool first = link_alone(&door->waiting);
-    if (first && gate_pass(door->gate, r->now_us, &again_us))
+    if (first && let_through(r, door, &again_us))
         return true;
     link_insert(&door->waiting, &c->at_door);
     if (first)
@@ -201,7 +210,7 @@ static void door_due(struct run *r, struct door *door)
     while (!link_alone(&door->waiting)) {
         struct connection *c =
             CONTAINER_OF(door->waiting.next, struct connection, at_door);
-        if (!gate_pass(door->gate, r->now_us, &again_us)) {
+        if (!let_through(r, door, &again_us)) {
             heap_set(&r->heap, &door->due.node, again_us);
             return;
         }
@@ -222,16 +231,17 @@ static void open_connection(struct run *r, const struct order *o)
     struct connection *c = &r->connections[o->connection];
     uint32_t domain = recipients_domain(r->p->list, o->rows[0]);
     assert(c->phase == PHASE_NONE && o->rows_n > 0);
+    uint32_t group = r->p->groups[domain];
     *c = (struct connection){
         .phase = PHASE_GATE,
         .number = o->connection,
-        .group = r->p->groups[domain],
+        .group = group,
         .rows = c->rows,
         .cap = c->cap,
         .left = o->messages ? o->messages : UINT32_MAX,
         .last = o->last,
-        .connect_door = door_of(r, o->connect_gate),
-        .mail_door = door_of(r, o->mail_gate),
+        .connect_door = door_of(r, o->connect_gate, group, LACK_CONNECTION_RATE),
+        .mail_door = door_of(r, o->mail_gate, group, LACK_RATE),
         .opened_us = r->now_us,
         .ready_us = r->now_us,
     };

@@ -210,6 +210,22 @@ static void case_own(void)
     plan_free(&p);
 }
 
+/* Twenty connections could do 57 messages a second, and may do 50. */
+static void case_rate(void)
+{
+    struct plan p;
+    struct forecast f;
+    plan_draw_calm(&p, 8, 1, 3000);
+    p.machines[0].latency_us = 87500;
+    p.policy.message_rate = 50 * 3600;
+    plan_make_list(&p);
+    foretell(&p, (struct forecast_params){0}, &f);
+    expect(f.end_ms > 59000 && f.end_ms < 65000, "3000 rows, fifty a second");
+    expect(strcmp(f.groups[0].bound, "rate") == 0, "a rate that is used up");
+    forecast_finish(&f);
+    plan_free(&p);
+}
+
 void forecast_run(void)
 {
     setenv("TZ", "UTC", 1);
@@ -221,4 +237,5 @@ void forecast_run(void)
     case_quiet_hours();
     case_until();
     case_own();
+    case_rate();
 }
