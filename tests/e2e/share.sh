@@ -88,7 +88,10 @@ becomes second connections 2
 becomes first connections 2
 waited first 1
 
-# Who is killed is counted no more.
+most=$(sed -n 's/^open //p' "$work/peer.log" | sort -n | tail -1)
+same "connections at once, by the receiver's record" 4 "$most"
+
+# Who is killed is counted no more (but our receiver sleeps over the end of its connections).
 kill -KILL "$second_pid"
 wait "$second_pid" 2>/dev/null || true
 becomes first connections 4
@@ -103,7 +106,14 @@ status=0
 wait "$first_pid" || status=$?
 same "first: exit status" 3 "$status"
 same "first: standard error" "" "$(cat "$work/first.err")"
-most=$(sed -n 's/^open //p' "$work/peer.log" | sort -n | tail -1)
-same "connections at once, by the receiver's record" 4 "$most"
 same "the file of the spool" "-rw------- 0" "$(stat -c '%A %s' "$spool/.running")"
+
+# Where there can be no such file a job runs all the same, and says so.
+spool=$work/other
+mkdir -p "$spool/.running"
+echo "spool = '$spool'" >>"$conf"
+printf 'email\nuser@slow.example\n' >"$work/list.tsv"
+send alone
+wait "$alone_pid" || die "alone: $?: $(cat "$work/alone.err")"
+notes alone 1 'other jobs do not see this one: cannot lock ".running" of the spool: Is a directory'
 echo "share: two jobs, one sender"
