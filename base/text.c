@@ -63,6 +63,20 @@ void duration_print(struct buf *b, int64_t ms)
     buf_add_str(b, units[u].unit);
 }
 
+void duration_say(struct buf *b, int64_t ms)
+{
+    static const struct {
+        int64_t ms;
+        const char *name;
+    } words[] = {{3600000, "hour"}, {60000, "minute"}, {1000, "second"}};
+    size_t i = 0;
+    while (i < 2 && ms < 2 * words[i].ms)
+        i++;
+    int64_t n = ms / words[i].ms;
+    buf_add_i64(b, n);
+    buf_printf(b, " %s%s", words[i].name, n == 1 ? "" : "s");
+}
+
 bool rate_parse(struct span text, int64_t *per_hour_out)
 {
     int64_t v;

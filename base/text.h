@@ -14,6 +14,10 @@ bool duration_parse(struct span text, int64_t *ms_out);
 /* The shortest of those forms that is exact. */
 void duration_print(struct buf *b, int64_t ms);
 
+/* For people: "40 seconds", "1 minute", "3 hours"; what is below the unit is dropped.
+ */
+void duration_say(struct buf *b, int64_t ms);
+
 /* "5/s", "100/min", "500/h", and "0": no limit; false if it is none or does not fit. */
 bool rate_parse(struct span text, int64_t *per_hour_out);
 /* The shortest of those forms that is exact. */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { DAY_MINUTES = 24 * 60 };
+enum { DAY_MINUTES = 24 * 60, MINUTE_MS = 60 * 1000 };
 
 /* Exactly n digits. */
 static bool digits(struct span *text, size_t n, int *out)
@@ -156,4 +156,24 @@ bool hours_hold(const struct hours *h, int64_t unix_ms)
     int minute = tm.tm_hour * 60 + tm.tm_min;
     int length = (h->to - h->from + DAY_MINUTES) % DAY_MINUTES;
     return (minute - h->from + DAY_MINUTES) % DAY_MINUTES < length;
+}
+
+int64_t hours_change_ms(const struct hours *h, int64_t unix_ms)
+{
+    if (h->from == h->to)
+        return INT64_MAX;
+    bool within = hours_hold(h, unix_ms);
+    int64_t ms = unix_ms - unix_ms % MINUTE_MS;
+    do
+        ms += MINUTE_MS;
+    while (hours_hold(h, ms) == within);
+    return ms;
+}
+
+const char *when_local(int64_t unix_ms, char out[WHEN_LOCAL_MAX])
+{
+    time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    strftime(out, WHEN_LOCAL_MAX, "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
+    return out;
 }

@@ -24,5 +24,12 @@ bool hours_parse(struct span text, struct hours *out);
 void hours_print(const struct hours *h, char out[HOURS_TEXT_MAX]);
 /* Is that time within them, on a local clock? */
 bool hours_hold(const struct hours *h, int64_t unix_ms);
+/* When they begin or end next: the minute of the wall's clock at which it changes.
+ * INT64_MAX: never. */
+int64_t hours_change_ms(const struct hours *h, int64_t unix_ms);
+
+enum { WHEN_LOCAL_MAX = 32 };
+/* "2026-11-22 17:39:16" on a local clock. Returns out. */
+const char *when_local(int64_t unix_ms, char out[WHEN_LOCAL_MAX]);
 
 #endif

@@ -44,7 +44,7 @@ static int say(const char *path, enum control_command command, const char *job)
     struct buf answer = {0};
     struct fault f = {0};
     int status = 0;
-    switch (control_ask(path, command, &answer, &f)) {
+    switch (control_ask(path, command, 0, &answer, &f)) {
     case CONTROL_OK:
         break;
     case CONTROL_REFUSED:

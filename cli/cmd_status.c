@@ -22,9 +22,9 @@ static const char words[] =
     "  -c, --config FILE  settings, for the spool (or HIKYAKU_CONFIG)\n"
     "  -J, --json         one object: job state reason jobs rows delivered error "
     "absent\n"
-    "                     pending in_doubt assumed, and sites with name waiting "
-    "connections\n"
-    "                     reason\n"
+    "                     pending in_doubt assumed until resolving retrying "
+    "next_attempt, and\n"
+    "                     sites with name waiting connections reason\n"
     "  -h, --help         this text\n"
     "\n"
     "States: scheduled running paused network-down stopping stopped finished cancelled "
@@ -119,7 +119,8 @@ static int show(const char *dir, bool json)
     struct buf out = {0};
     struct fault f = {0};
     int status = 0;
-    switch (control_ask(dir, json ? CONTROL_STATUS_JSON : CONTROL_STATUS, &out, &f)) {
+    switch (
+        control_ask(dir, json ? CONTROL_STATUS_JSON : CONTROL_STATUS, 0, &out, &f)) {
     case CONTROL_OK:
         break;
     case CONTROL_NOBODY:

@@ -12,7 +12,8 @@
 #include "cli/cli.h"
 #include "cli/find.h"
 #include "cli/past.h"
-#include "engine/engine.h"
+#include "engine/control.h"
+#include "engine/status.h"
 #include "queue/flight.h"
 #include "queue/job.h"
 #include "report/story.h"
@@ -21,9 +22,9 @@ static const char help[] =
     "Usage: hikyaku why JOB ADDRESS|ROW [OPTION]...\n"
     "Tell the whole story of one recipient from the job's log: every attempt, where "
     "it\n"
-    "went, what was said and what that means, the result, and what it waits for now. "
-    "JOB is\n"
-    "a name under the spool, or a path; it may be running.\n"
+    "went, what was said and what that means, the result, and what it waits for now: "
+    "a running\n"
+    "job is asked that. JOB is a name under the spool, or a path.\n"
     "\n"
     "ADDRESS is found as duplicates are: the domain in any case or script, the local "
     "part\n"
@@ -146,20 +147,6 @@ static void add_time(struct buf *out, int64_t ms)
     buf_add(out, time, sizeof time);
 }
 
-/* "40 seconds", "5 minutes", "3 hours". */
-static void add_span_of_time(struct buf *out, int64_t ms)
-{
-    static const struct {
-        int64_t ms;
-        const char *name;
-    } units[] = {{3600000, "hour"}, {60000, "minute"}, {1000, "second"}};
-    size_t i = 0;
-    while (i < 2 && ms < 2 * units[i].ms)
-        i++;
-    int64_t n = ms / units[i].ms;
-    buf_printf(out, "%" PRId64 " %s%s", n, units[i].name, n == 1 ? "" : "s");
-}
-
 static bool add_head(struct buf *out, const struct past *past, uint32_t row,
                      struct fault *f)
 {
@@ -216,7 +203,7 @@ static void add_due(struct buf *out, const struct story *story,
         buf_add_str(out, "It waits for its next attempt, at ");
         add_time(out, h->next_ms);
         buf_add_str(out, " (in ");
-        add_span_of_time(out, h->next_ms - now_ms);
+        duration_say(out, h->next_ms - now_ms);
         buf_add_str(out, ") or later.\n");
     } else {
         buf_add_str(out, "Its next attempt is due since ");
@@ -249,9 +236,46 @@ static void add_doubt(struct buf *out, const struct row_history *h)
                          "once more at most.\n");
 }
 
+/* What the running job says of the row, in sentences; *lent: a connection has it, which
+ * needs none. False: it does not run, or does not answer. */
+static bool ask_job(const char *dir, uint32_t row, bool *lent, struct buf *out)
+{
+    struct buf answer = {0};
+    struct fault f = {0};
+    bool answered = control_ask(dir, CONTROL_WHY, row, &answer, &f) == CONTROL_OK;
+    const char *end = answered ? strchr(buf_cstr(&answer), '\n') : NULL;
+    if (end) {
+        size_t n = (size_t)(end - answer.p);
+        *lent =
+            span_equal((struct span){answer.p, n}, span_of(status_row_word(ROW_LENT)));
+        buf_add(out, end + 1, answer.n - n - 1);
+    }
+    buf_finish(&answer);
+    return answered;
+}
+
+/* Of a row without a result: of one that is lent the log knows more, of all others the
+ * running job. */
+static void add_wait(struct buf *out, const struct row_history *h,
+                     const struct story *story, enum flight_state flight, bool held,
+                     const char *dir)
+{
+    struct buf said = {0};
+    bool lent = false;
+    bool answered = held && ask_job(dir, story->row, &lent, &said);
+    if (h->leased && story->lent_ms && (lent || !answered))
+        add_lent(out, story, flight, held);
+    else if (lent)
+        buf_add_str(out, "A connection has just taken it.\n");
+    else if (!answered)
+        add_due(out, story, h, held, engine_clock_ms());
+    buf_add_span(out, buf_span(&said));
+    buf_finish(&said);
+}
+
 /* The result, or what it waits for. */
 static void add_end(struct buf *out, const struct past *past, const struct story *story,
-                    enum flight_state flight, bool held)
+                    enum flight_state flight, bool held, const char *dir)
 {
     struct row_history h = results_row(past->results, story->row);
     bool pending = h.outcome == OUTCOME_RETRY || h.outcome == OUTCOME_EVENT;
@@ -264,17 +288,14 @@ static void add_end(struct buf *out, const struct past *past, const struct story
         buf_add_str(out, "It waits for nothing: this is final.\n");
         return;
     }
-    if (h.leased && story->lent_ms)
-        add_lent(out, story, flight, held);
-    else
-        add_due(out, story, &h, held, engine_clock_ms());
+    add_wait(out, &h, story, flight, held, dir);
     if (!held)
         buf_printf(out, "The job is not running: hikyaku resume %s goes on with it.\n",
                    past->conf->job.id);
 }
 
 static bool print_story(const struct question *q, const struct past *past, size_t i,
-                        bool held, struct fault *f)
+                        bool held, const char *dir, struct fault *f)
 {
     struct buf out = {0};
     if (i)
@@ -284,7 +305,7 @@ static bool print_story(const struct question *q, const struct past *past, size_
         buf_add_span(&out, buf_span(&q->stories[i].text));
         if (q->stories[i].text.n == 0)
             buf_add_str(&out, "The log has no line about it.\n");
-        add_end(&out, past, &q->stories[i], q->flights[i], held);
+        add_end(&out, past, &q->stories[i], q->flights[i], held, dir);
         good = fwrite(out.p, 1, out.n, stdout) == out.n ||
                fault_set(f, -20, "cannot write the story");
     }
@@ -322,7 +343,7 @@ static int tell(struct question *q, const struct past *past, const char *dir, bo
                              q->n, q->japanese, &f);
     read_flight(q, past, dir);
     for (size_t i = 0; good && i < q->n; i++)
-        good = print_story(q, past, i, held, &f);
+        good = print_story(q, past, i, held, dir, &f);
     if (good && results_damaged(past->results))
         fprintf(stderr,
                 "hikyaku: why: damaged lines in attempts.tsv, passed over: %" PRIu64

@@ -11,7 +11,6 @@ enum {
     LOOK_PART = 64, /* later it looks when so much of the time so far has passed */
     VIEWS_MAX = 64,
     USED_UP_PERCENT = 90,
-    MINUTE_MS = 60 * 1000,
 };
 static const int64_t year_us = INT64_C(365) * 24 * 3600 * 1000 * 1000;
 
@@ -170,19 +169,12 @@ static void turn(struct run *r)
 
 /* ---- quiet hours ---- */
 
-/* When they begin or end: the minute of the wall's clock at which it changes. */
+/* When they begin or end. */
 static int64_t next_change_us(const struct run *r)
 {
-    const struct hours *quiet = &r->p->quiet;
-    if (quiet->from == quiet->to)
-        return INT64_MAX;
     int64_t now_ms = forecast_wall_ms(r, r->now_us);
-    bool within = hours_hold(quiet, now_ms);
-    int64_t ms = now_ms - now_ms % MINUTE_MS;
-    do
-        ms += MINUTE_MS;
-    while (hours_hold(quiet, ms) == within);
-    return r->now_us + (ms - now_ms) * 1000;
+    int64_t ms = hours_change_ms(&r->p->quiet, now_ms);
+    return ms == INT64_MAX ? ms : r->now_us + (ms - now_ms) * 1000;
 }
 
 static void hold(struct run *r)

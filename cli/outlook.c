@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -176,14 +175,6 @@ void outlook_finish(struct outlook *o)
 
 enum { TIME_MAX = 32 };
 
-static const char *local_time(int64_t unix_ms, char out[TIME_MAX])
-{
-    time_t seconds = (time_t)(unix_ms / 1000);
-    struct tm tm;
-    strftime(out, TIME_MAX, "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
-    return out;
-}
-
 /* Begun seconds count. */
 static const char *duration(int64_t ms, char out[TIME_MAX])
 {
@@ -200,9 +191,9 @@ static const char *bound(const struct provider *p)
 
 static void print_provider(const struct outlook *o, const struct provider *p)
 {
-    char end[TIME_MAX] = "-", takes[TIME_MAX] = "-";
+    char end[WHEN_LOCAL_MAX] = "-", takes[TIME_MAX] = "-";
     if (p->expected->sent == p->rows) {
-        local_time(p->expected->end_ms, end);
+        when_local(p->expected->end_ms, end);
         duration(p->expected->end_ms - o->begin_ms, takes);
     }
     struct buf name = {0};
@@ -220,11 +211,11 @@ static void print_provider(const struct outlook *o, const struct provider *p)
 void outlook_print(const struct outlook *o, const struct blast *b)
 {
     const struct forecast *f = &o->forecast;
-    char begin[TIME_MAX], end[TIME_MAX], takes[TIME_MAX];
+    char begin[WHEN_LOCAL_MAX], end[WHEN_LOCAL_MAX], takes[TIME_MAX];
     if (!o->last)
         return;
     printf("\nforecast  from %s to %s, %s; bounded by %s: %s\n",
-           local_time(o->begin_ms, begin), local_time(f->end_ms, end),
+           when_local(o->begin_ms, begin), when_local(f->end_ms, end),
            duration(f->end_ms - o->begin_ms, takes), o->last->name, bound(o->last));
     printf(
         "          if every message is taken at the first attempt: no greylisting, no "

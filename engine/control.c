@@ -23,13 +23,30 @@ enum {
 
 static const char file[] = "control";
 
-enum control_command control_parse(struct span line)
+static bool parse_row(struct span text, uint32_t *row_out)
+{
+    uint64_t row = 0;
+    for (size_t i = 0; i < text.n && row <= UINT32_MAX; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return false;
+        row = row * 10 + (uint64_t)(text.p[i] - '0');
+    }
+    *row_out = (uint32_t)row;
+    return text.n > 0 && row <= UINT32_MAX;
+}
+
+enum control_command control_parse(struct span line, uint32_t *row_out)
 {
     static const char *const lines[] = {
 #define X(name, text) text,
         CONTROL_COMMANDS(X)
 #undef X
     };
+    const struct span why = SPAN("why ");
+    *row_out = 0;
+    if (line.n > why.n && memcmp(line.p, why.p, why.n) == 0 &&
+        parse_row((struct span){line.p + why.n, line.n - why.n}, row_out))
+        return CONTROL_WHY;
     int i = 0;
     while (i < CONTROL_UNKNOWN && !span_equal(line, span_of(lines[i])))
         i++;
@@ -114,13 +131,14 @@ static void on_written(uv_write_t *write, int status)
 
 static void answer(struct client *client)
 {
+    uint32_t row;
     enum control_command command =
-        control_parse((struct span){client->line, client->n});
+        control_parse((struct span){client->line, client->n}, &row);
     uv_read_stop((uv_stream_t *)&client->pipe);
     if (command == CONTROL_UNKNOWN)
         buf_add_str(&client->answer, "no such command\n");
     else
-        client->control->fn(client->control->arg, command, &client->answer);
+        client->control->fn(client->control->arg, command, row, &client->answer);
     uv_buf_t bytes = uv_buf_init(client->answer.p, (unsigned)client->answer.n);
     client->write.data = client;
     if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &bytes, 1, on_written))
@@ -289,12 +307,13 @@ static enum control_result understand(struct buf *heard, struct buf *answer)
 }
 
 enum control_result control_ask(const char *path, enum control_command command,
-                                struct buf *answer, struct fault *f)
+                                uint32_t row, struct buf *answer, struct fault *f)
 {
     struct buf heard = {0}, line = {0};
     int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int s = directory < 0 ? -1 : connect_to(path, directory);
-    buf_printf(&line, "%s\n", control_line(command));
+    buf_printf(&line, command == CONTROL_WHY ? "%s %u\n" : "%s\n",
+               control_line(command), row);
     enum control_result result = CONTROL_BROKEN;
     if (s < 0 && (errno == ECONNREFUSED || errno == ENOENT))
         result = CONTROL_NOBODY;

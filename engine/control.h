@@ -11,11 +11,12 @@
 #include "base/buf.h"
 #include "base/fault.h"
 
-/* enum's name, the line */
+/* enum's name, the line; behind that of WHY stands a space and a row's number */
 /* clang-format off */
 #define CONTROL_COMMANDS(X) \
     X(STATUS,      "status")      \
     X(STATUS_JSON, "status json") \
+    X(WHY,         "why")         \
     X(PAUSE,       "pause")       \
     X(CONTINUE,    "continue")    \
     X(CANCEL,      "cancel")      \
@@ -29,12 +30,13 @@ enum control_command {
         CONTROL_UNKNOWN
 };
 
-/* A line without its end. */
-enum control_command control_parse(struct span line);
+/* A line without its end. WHY: of which row; any number, the list may have no such. */
+enum control_command control_parse(struct span line, uint32_t *row_out);
 const char *control_line(enum control_command command);
 
-/* Append the answer, "ok\n…" or "no WHY\n". */
-typedef void control_fn(void *arg, enum control_command command, struct buf *answer);
+/* Append the answer, "ok\n…" or "no REASON\n". row: as in control_parse. */
+typedef void control_fn(void *arg, enum control_command command, uint32_t row,
+                        struct buf *answer);
 
 struct control;
 /* path: of the directory that is open as fd. The job's lock is held, so that a socket
@@ -52,8 +54,8 @@ enum control_result {
     CONTROL_BROKEN,  /* -20 in *f */
 };
 /* Say it to the job in the directory, wait for the answer: what stands behind the first
- * line, or the reason. */
+ * line, or the reason. row: of WHY; 0. */
 enum control_result control_ask(const char *path, enum control_command command,
-                                struct buf *answer, struct fault *f);
+                                uint32_t row, struct buf *answer, struct fault *f);
 
 #endif

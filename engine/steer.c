@@ -129,9 +129,7 @@ void steer_cancel(struct engine *e, enum engine_state as, struct span reason)
 void steer_network(struct engine *e, bool down)
 {
     scheduler_network(e->scheduler, down, engine_now_us());
-    note(e, down && e->network.unrouted
-                ? "network-down: no route to any host, one probe at a time"
-            : down ? "network-down: nothing connects any more, one probe at a time"
+    note(e, down ? "network-down: nothing connects any more, one probe at a time"
             : e->network.given_up ? "network-down for too long: tries count again"
                                   : "the network is back");
 }
@@ -162,20 +160,36 @@ static void on_clock(uv_timer_t *timer)
 
 /* ---- status ---- */
 
-static struct span reason_of(const struct engine *e)
+/* Unix time; 0: nobody knows. */
+static int64_t end_of_hold(const struct engine *e)
 {
+    switch (said_of(e->holds)->hold) {
+    case HOLD_START:
+        return e->params->start_ms;
+    case HOLD_QUIET:
+        return hours_change_ms(&e->quiet, engine_clock_ms());
+    default:
+        return 0;
+    }
+}
+
+/* Why the job as a whole does what it does; until_ms, Unix time: then that ends, 0: no
+ * such time. */
+static struct span reason_of(const struct engine *e, int64_t *until_ms)
+{
+    *until_ms = 0;
     if (e->cancelled == ENGINE_STORM)
         return SPAN("error storm");
     if (e->cancelled)
         return SPAN("cancelled");
     if (e->state == ENGINE_STOPPING)
         return SPAN("ending what is in flight");
-    if (e->holds)
+    if (e->holds) {
+        *until_ms = end_of_hold(e);
         return span_of(said_of(e->holds)->reason);
+    }
     if (e->network.down)
-        return e->network.unrouted
-                   ? SPAN("no route to any host, one probe at a time")
-                   : SPAN("nothing connects any more, one probe at a time");
+        return SPAN("nothing connects any more, one probe at a time");
     if (resolver_stats(e->resolver).dead)
         return SPAN("no name server answers");
     if (e->disk_full)
@@ -190,18 +204,38 @@ static void tell(struct engine *e, bool json, struct buf *out)
     struct status s = {
         .job = e->params->control.job,
         .state = engine_state_now(e),
-        .reason = reason_of(e),
         .jobs = e->sharing ? e->jobs : 0,
         .totals = e->totals,
         .sites = sites,
+        .scheduler = scheduler_stats(e->scheduler),
         .now = {now, engine_wall_ms(e, now)},
         .sites_n = scheduler_slowest(e->scheduler, sites,
                                      json ? STATUS_SITES : STATUS_SITES_TEXT, now),
     };
+    s.reason = reason_of(e, &s.until_ms);
     if (json)
         status_json(&s, out);
     else
         status_text(&s, out);
+}
+
+static void tell_why(struct engine *e, uint32_t row, struct buf *out)
+{
+    const struct recipients *list = e->params->list;
+    int64_t now = engine_now_us(), until_ms;
+    if (row < recipients_first(list) || row > recipients_last(list)) {
+        buf_printf(out, "no the job has no row %u\n", row);
+        return;
+    }
+    struct row_view view;
+    struct moment moment = {now, engine_wall_ms(e, now)};
+    scheduler_view_row(e->scheduler, row, &view, now);
+    const struct worker_source *sources = e->params->worker.sources;
+    buf_add_str(out, "ok\n");
+    status_row(&view, view.source ? sources[view.source - 1].name : NULL, &moment, out);
+    struct span reason = reason_of(e, &until_ms);
+    if (view.state != ROW_FINAL)
+        status_whole(engine_state_now(e), reason, until_ms, out);
 }
 
 /* ---- other settings ---- */
@@ -245,11 +279,13 @@ static void on_hangup(uv_signal_t *handle, int number)
 
 /* ---- commands ---- */
 
-static void on_command(void *arg, enum control_command command, struct buf *answer)
+static void on_command(void *arg, enum control_command command, uint32_t row,
+                       struct buf *answer)
 {
     struct engine *e = arg;
     struct fault f = {0};
-    bool steers = command != CONTROL_STATUS && command != CONTROL_STATUS_JSON;
+    bool steers = command != CONTROL_STATUS && command != CONTROL_STATUS_JSON &&
+                  command != CONTROL_WHY;
     if (steers && e->state != ENGINE_RUNNING) {
         buf_add_str(answer, e->cancelled ? "no it is cancelled already\n"
                                          : "no it is stopping already\n");
@@ -257,6 +293,10 @@ static void on_command(void *arg, enum control_command command, struct buf *answ
     }
     if (command == CONTROL_RELOAD && !reload(e, &f)) {
         buf_printf(answer, "no %d LE %s\n", f.code, f.words);
+        return;
+    }
+    if (command == CONTROL_WHY) {
+        tell_why(e, row, answer);
         return;
     }
     buf_add_str(answer, "ok\n");
@@ -274,6 +314,7 @@ static void on_command(void *arg, enum control_command command, struct buf *answ
     case CONTROL_CANCEL:
         steer_cancel(e, ENGINE_CANCELLED, SPAN("cancelled"));
         break;
+    case CONTROL_WHY:
     case CONTROL_RELOAD:
     case CONTROL_UNKNOWN:
         break;

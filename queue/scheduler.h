@@ -19,6 +19,7 @@
 #include "codes/codes.h"
 #include "queue/gate.h"
 #include "queue/recipients.h"
+#include "queue/rows.h"
 #include "resolver/mx.h"
 
 enum {
@@ -106,7 +107,7 @@ void scheduler_destroy(struct scheduler *s);
 uint32_t scheduler_ask(struct scheduler *s);
 /* The answer; takes the reference. With set->code the domain's rows come out of
  * scheduler_unresolvable one by one; code 608 keeps them waiting instead, and nothing
- * counts; so does 710 while the network is down, for the resolver has none either. */
+ * counts. */
 void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set,
                         int64_t now_us);
 /* The next row whose domain could not be resolved: settle it with set's code. Row 0:
@@ -267,6 +268,8 @@ struct scheduler_stats {
     uint64_t pending; /* rows without a final result */
     uint64_t lent, ready, waiting, asking;
     uint32_t connections, sites, domains;
+    int64_t due_us; /* when the first of those that wait is tried again; INT64_MAX: none
+                       waits */
 };
 struct scheduler_stats scheduler_stats(const struct scheduler *s);
 bool scheduler_done(const struct scheduler *s); /* no row is pending */
@@ -299,5 +302,19 @@ struct site_view {
 /* The sites with most rows ready, most first; returns how many (at most max). */
 int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
                       int64_t now_us);
+
+/* Where one row stands. */
+struct row_view {
+    enum row_state state;
+    bool asked;     /* ASKING: its domain's lookup is on its way */
+    int64_t due_us; /* WAITING: its next attempt; ASKING: no name server answers, its
+                       domain is asked again then; 0: no such time */
+    uint8_t source; /* it leaves from this one; 0: from any */
+    struct site_view site; /* of its domain; for WAITING as if it were ready. name NULL:
+                              not known */
+};
+/* A row of the list, that of no domain too. */
+void scheduler_view_row(const struct scheduler *s, uint32_t row, struct row_view *out,
+                        int64_t now_us);
 
 #endif

@@ -18,6 +18,7 @@ struct wheel {
     uint32_t now; /* every row due at or before this tick has been given out */
     uint32_t n;   /* rows in the wheel */
     struct fifo slots[WHEEL_LEVELS][WHEEL_SLOTS];
+    uint32_t first[WHEEL_LEVELS][WHEEL_SLOTS]; /* due tick of the earliest in each */
 };
 
 void wheel_init(struct wheel *w, uint32_t now);
@@ -32,5 +33,7 @@ void wheel_advance(struct wheel *w, struct row *rows, uint32_t now, struct fifo 
 /* A tick not later than the next due one; UINT32_MAX when the wheel is empty. Waking
  * then and asking again finds the row in at most WHEEL_LEVELS steps. */
 uint32_t wheel_next(const struct wheel *w);
+/* The next due tick itself. */
+uint32_t wheel_first(const struct wheel *w);
 
 #endif

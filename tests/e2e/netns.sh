@@ -12,7 +12,6 @@ leave() {
     status=$?
     ip netns del "$near" 2>/dev/null || true
     ip netns del "$far" 2>/dev/null || true
-    set +e
     (exit "$status")
     cleanup
 }

@@ -132,8 +132,10 @@ pids="$pids $sender"
 some() { [ "$(cat "$job/attempts.tsv" 2>/dev/null | grep -c "${tab}$1${tab}")" -ge "$2" ]; }
 until_true some delivered 200 || die "no mail goes out"
 why killed 5000
-says 'row 5000: ' 'The log has no line about it' 'result: pending, after 0 attempts$' 'It was never tried yet: '
-never 'not running'
+says 'row 5000: ' 'The log has no line about it' 'result: pending, after 0 attempts$' \
+    'It waits for its turn at mx.distant.example: .*\.$' \
+    'There [0-9]* rows are on their way or wait, with [0-9]* of [0-9]* connections\.$'
+never 'not running' 'The job is' 'never tried'
 until_true some retry 1 || die "nobody is greylisted"
 why killed slow@greylist.example
 says 'result: pending, after 1 attempt$' "It waits for its next attempt, at $time (in [0-9]* seconds) or later.$"
@@ -200,6 +202,61 @@ never 'n doubt'
 why killed 5000
 says "$time  the job was resumed$" "$time  the run was stopped, this row was pending$" \
     'It was never tried yet.$' 'The job is not running'
+
+# ---- what a running job waits for ----
+# One message a minute; a 450 that stops all mail to its host; then the whole job is paused.
+cat >"$work/waits.conf" <<'C'
+hostname = "sender.test.example"
+workers = 1
+policy { retry_interval = {"10m"}  connections = 2 }
+domain "accept.example" { message_rate = "1/min" }
+reply "450" { domain = "greylist.example"  action = suspend  scope = site  for = "1h" }
+C
+HIKYAKU_CONFIG="$work/waits.conf"
+{
+    printf 'email\tname\n'
+    seq -f "user%g@accept.example${tab}x" 1 3
+    seq -f "user%g@greylist.example${tab}x" 1 3
+} >"$work/waits.tsv"
+job="$XDG_STATE_HOME/hikyaku/waits"
+"$hikyaku" rehearse -l "$work/waits.tsv" -m "$work/message.eml" -j waits -q >"$work/sum" &
+sender=$!
+pids="$pids $sender"
+until_true some delivered 1 || die "no mail goes out"
+until_true some retry 1 || die "nobody is greylisted"
+tells() { "$hikyaku" why "$1" "$2" | grep -q "$3"; }
+until_true tells waits 3 '^It waits for its turn at mx.accept.example: rate until' ||
+    die "no rate: $("$hikyaku" why waits 3)"
+why waits 3
+says "It waits for its turn at mx.accept.example: rate until $time\.\$" \
+    'There 2 rows are on their way or wait, with 0 of [0-9]* connections\.$'
+never 'The job is' 'not running'
+until_true tells waits 5 'suspended until' || die "not suspended: $("$hikyaku" why waits 5)"
+why waits 5
+says "It waits for .*at $time (in [0-9]* [a-z]*) or later\.\$" \
+    "Nor before this ends at mx.greylist.example: suspended until $time: rule .* after 450 4.7.1"
+"$hikyaku" status waits >"$work/status"
+local='20[0-9-]* [0-9:]*'
+grep -q "^  [0-9] rows wait for their next attempt, the first at $local\$" "$work/status" ||
+    die "no next attempt: $(cat "$work/status")"
+grep -q "^  mx.accept.example  .* rate until $local\$" "$work/status" || die "no rate: $(cat "$work/status")"
+"$hikyaku" status waits --json >"$work/status"
+python3 - "$work/status" <<'P'
+import json, re, sys
+s = json.load(open(sys.argv[1]))
+time = r"20[0-9-]*T[0-9:.]*Z"
+assert s["until"] is None and s["resolving"] == 0 and s["retrying"] >= 1, s
+assert re.fullmatch(time, s["next_attempt"]), s
+[site] = [x for x in s["sites"] if x["name"] == "mx.accept.example"]
+assert site["waiting"] == 2 and re.fullmatch("rate until " + time, site["reason"]), s
+P
+"$hikyaku" pause waits
+why waits 3
+says 'It waits for its turn at mx.accept.example: ' 'The job is paused: by `hikyaku pause`\.$'
+"$hikyaku" cancel waits
+wait "$sender" || true
+HIKYAKU_CONFIG="$work/far.conf"
+job="$XDG_STATE_HOME/hikyaku/killed"
 
 # A torn tail is passed over; a damaged line is said.
 head -c 300 /dev/zero | tr '\0' 'x' >>"$job/attempts.tsv"

@@ -82,6 +82,13 @@ static bool quiet(const char *hours, const char *at)
     return hours_hold(&h, utc(at));
 }
 
+static void changes(const char *hours, const char *at, const char *then)
+{
+    struct hours h;
+    assert_true(hours_parse(span_of(hours), &h));
+    assert_int_equal(hours_change_ms(&h, utc(at)), utc(then));
+}
+
 static void hours(void **state)
 {
     (void)state;
@@ -93,7 +100,14 @@ static void hours(void **state)
     assert_false(quiet("09:30-09:31", "2026-11-22T08:31:00.000Z"));
     assert_true(quiet("22:00-07:00", "2026-07-01T20:00:00.000Z")); /* summer */
     assert_false(quiet("", "2026-11-22T21:00:00.000Z"));
-    struct hours h;
+    changes("22:00-07:00", "2026-11-22T20:59:59.999Z", "2026-11-22T21:00:00.000Z");
+    changes("22:00-07:00", "2026-11-22T21:00:00.000Z", "2026-11-23T06:00:00.000Z");
+    changes("22:00-07:00", "2026-11-22T22:30:15.000Z", "2026-11-23T06:00:00.000Z");
+    char local[WHEN_LOCAL_MAX];
+    assert_string_equal(when_local(utc("2026-11-22T08:39:16.999Z"), local),
+                        "2026-11-22 09:39:16");
+    struct hours h = {60, 60};
+    assert_true(hours_change_ms(&h, 0) == INT64_MAX);
     static const char *const bad[] = {"22:00",         "22-07",        "22:00-24:00",
                                       "22:00 - 07:00", "22:00-07:00x", "-",
                                       "7:00-22:00"};

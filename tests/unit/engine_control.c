@@ -19,6 +19,8 @@
 #include "engine/control.h"
 #include "engine/status.h"
 
+#define ROW UINT32_MAX /* that `why` is asked for */
+
 /* ---- a job's side on a thread of its own ---- */
 
 static struct {
@@ -31,9 +33,11 @@ static struct {
     int asked[CONTROL_UNKNOWN];
 } job;
 
-static void on_command(void *arg, enum control_command command, struct buf *answer)
+static void on_command(void *arg, enum control_command command, uint32_t row,
+                       struct buf *answer)
 {
     assert_ptr_equal(arg, &job);
+    assert_int_equal(row, command == CONTROL_WHY ? ROW : 0);
     job.asked[command]++;
     if (command == CONTROL_CANCEL)
         buf_add_str(answer, "no it is stopping already\n");
@@ -91,7 +95,8 @@ static enum control_result ask(enum control_command command, const char *answer)
 {
     struct buf heard = {0};
     struct fault f = {0};
-    enum control_result result = control_ask(job.path, command, &heard, &f);
+    enum control_result result =
+        control_ask(job.path, command, command == CONTROL_WHY ? ROW : 0, &heard, &f);
     assert_string_equal(buf_cstr(&heard), answer);
     buf_finish(&heard);
     return result;
@@ -111,13 +116,32 @@ static int connect_plainly(void)
 static void lines(void **state)
 {
     (void)state;
+    uint32_t row;
     for (int i = 0; i < CONTROL_UNKNOWN; i++)
-        assert_int_equal(control_parse(span_of(control_line((enum control_command)i))),
-                         i);
-    static const char *const others[] = {"",        "Status",        "status ",
-                                         "pause\r", "status json x", "continued"};
+        assert_int_equal(
+            control_parse(span_of(control_line((enum control_command)i)), &row), i);
+    assert_int_equal(control_parse(SPAN("why 17"), &row), CONTROL_WHY);
+    assert_int_equal(row, 17);
+    assert_int_equal(control_parse(SPAN("why 4294967295"), &row), CONTROL_WHY);
+    assert_int_equal(row, UINT32_MAX);
+    static const char *const others[] = {"",
+                                         "Status",
+                                         "status ",
+                                         "pause\r",
+                                         "status json x",
+                                         "continued",
+                                         "why ",
+                                         "why x",
+                                         "why -1",
+                                         "why 1 ",
+                                         "why  1",
+                                         "why 4294967296",
+                                         "Why 17",
+                                         "why17",
+                                         "pause 1",
+                                         "why 99999999999999999999"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        assert_int_equal(control_parse(span_of(others[i])), CONTROL_UNKNOWN);
+        assert_int_equal(control_parse(span_of(others[i]), &row), CONTROL_UNKNOWN);
 }
 
 static void every_command(void **state)
@@ -130,6 +154,7 @@ static void every_command(void **state)
     assert_int_equal(st.st_mode, S_IFSOCK | 0600);
     assert_int_equal(ask(CONTROL_STATUS, "status\nand more\n"), CONTROL_OK);
     assert_int_equal(ask(CONTROL_STATUS_JSON, "status json\nand more\n"), CONTROL_OK);
+    assert_int_equal(ask(CONTROL_WHY, "why\nand more\n"), CONTROL_OK);
     assert_int_equal(ask(CONTROL_PAUSE, "pause\nand more\n"), CONTROL_OK);
     assert_int_equal(ask(CONTROL_CONTINUE, "continue\nand more\n"), CONTROL_OK);
     assert_int_equal(ask(CONTROL_RELOAD, "reload\nand more\n"), CONTROL_OK);
@@ -210,35 +235,121 @@ static void no_directory(void **state)
     (void)state;
     struct buf heard = {0};
     struct fault f = {0};
-    assert_int_equal(control_ask("/nowhere", CONTROL_STATUS, &heard, &f),
+    assert_int_equal(control_ask("/nowhere", CONTROL_STATUS, 0, &heard, &f),
                      CONTROL_NOBODY);
     buf_finish(&heard);
 }
 
-static void status_is_json(void **state)
+static void same_text(struct buf *text, const char *expected)
+{
+    assert_string_equal(buf_cstr(text), expected);
+    buf_finish(text);
+}
+
+/* On the run's clock it is 1,000 s, on the wall's 1970-01-01 12:00 UTC, 21:00 here. */
+static const struct moment noon = {1000000000, 12 * 3600 * 1000};
+
+static void status_is_told(void **state)
 {
     (void)state;
-    struct site_view sites[] = {
-        {.name = "mx.\"a\\b\t", .waiting = 7, .connections = 2, .lacks = LACK_WINDOW},
-        {.name = "b", .waiting = 1, .connections = 0}};
+    struct site_view sites[] = {{.name = "mx.\"a\\b\t",
+                                 .waiting = 7,
+                                 .connections = 2,
+                                 .window = 5,
+                                 .lacks = LACK_PATH | LACK_RATE,
+                                 .until_us = noon.us + 60000000,
+                                 .why = "rule r after 421"},
+                                {.name = "b", .waiting = 1}};
     struct status s = {.job = "news",
                        .state = ENGINE_NETWORK_DOWN,
                        .reason = SPAN("why"),
                        .jobs = 3,
                        .totals = {10, 4, 3, 2, 1, 5, 6},
                        .sites = sites,
-                       .sites_n = 2};
+                       .sites_n = 2,
+                       .now = noon};
     struct buf out = {0};
     status_json(&s, &out);
-    assert_string_equal(
-        buf_cstr(&out),
+    same_text(
+        &out,
         "{\"job\":\"news\",\"state\":\"network-down\",\"reason\":\"why\",\"jobs\":3,"
         "\"rows\":10,"
         "\"delivered\":4,\"error\":3,\"absent\":2,\"pending\":1,\"in_doubt\":5,"
-        "\"assumed\":6,\"sites\":[{\"name\":\"mx.\\\"a\\\\b\\u0009\",\"waiting\":7,"
-        "\"connections\":2,\"reason\":\"window\"},{\"name\":\"b\",\"waiting\":1,"
+        "\"assumed\":6,\"until\":null,\"resolving\":0,\"retrying\":0,"
+        "\"next_attempt\":null,"
+        "\"sites\":[{\"name\":\"mx.\\\"a\\\\b\\u0009\",\"waiting\":7,"
+        "\"connections\":2,\"reason\":\"suspended, rate until "
+        "1970-01-01T12:01:00.000Z: rule r after 421\"},{\"name\":\"b\",\"waiting\":1,"
         "\"connections\":0,\"reason\":\"sending\"}]}\n");
-    buf_finish(&out);
+    s.until_ms = noon.wall_ms + 3600 * 1000;
+    s.scheduler = (struct scheduler_stats){
+        .asking = 2, .waiting = 3, .due_us = noon.us + 1500000};
+    status_json(&s, &out);
+    assert_non_null(
+        strstr(buf_cstr(&out),
+               "\"until\":\"1970-01-01T13:00:00.000Z\",\"resolving\":2,"
+               "\"retrying\":3,\"next_attempt\":\"1970-01-01T12:00:01.500Z\","));
+    buf_reset(&out);
+    sites[0].name = "mx.example";
+    s.sites_n = 1;
+    status_text(&s, &out);
+    same_text(&out,
+              "job news: network-down (why until 1970-01-01 22:00:00)\n"
+              "rows 10 = delivered 4 + error 3 + absent 2 + pending 1 (in-doubt 5, "
+              "assumed 6)\n"
+              "3 jobs of this spool run: connections and rates are divided by 3\n"
+              "  2 rows wait for DNS\n"
+              "  3 rows wait for their next attempt, the first at 1970-01-01 21:00:01\n"
+              "  mx.example                              7 rows  2/5 connections  "
+              "suspended, rate until 1970-01-01 21:01:00: rule r after 421\n");
+}
+
+static void told(const struct row_view *row, const char *source, const char *expected)
+{
+    struct buf out = {0};
+    status_row(row, source, &noon, &out);
+    same_text(&out, expected);
+}
+
+static void a_row_is_told(void **state)
+{
+    (void)state;
+    struct row_view row = {.state = ROW_FINAL};
+    told(&row, NULL, "final\nIt has its result.\n");
+    row.state = ROW_LENT;
+    told(&row, "a", "lent\nIt leaves from source a, as before.\n");
+    row.state = ROW_ASKING;
+    told(&row, NULL, "asking\nIts domain waits to be looked up.\n");
+    row.asked = true;
+    told(&row, NULL, "asking\nIts domain is being looked up.\n");
+    row.due_us = noon.us + 10000000;
+    told(&row, NULL,
+         "asking\nNo name server answers; its domain is looked up again at "
+         "1970-01-01T12:00:10.000Z.\n");
+    row.site = (struct site_view){
+        .name = "mx.example", .waiting = 7, .connections = 2, .window = 5};
+    row.state = ROW_READY;
+    told(&row, NULL,
+         "ready\nIt waits for its turn at mx.example: sending.\n"
+         "There 7 rows are on their way or wait, with 2 of 5 connections.\n");
+    row.state = ROW_WAITING;
+    told(&row, NULL,
+         "waiting\nIt waits for its next attempt, at 1970-01-01T12:00:10.000Z (in 10 "
+         "seconds) or later.\n");
+    row.site.lacks = LACK_PATH;
+    row.site.why = "rule r after 421";
+    row.site.until_us = noon.us + 60000000;
+    told(&row, NULL,
+         "waiting\nIt waits for its next attempt, at 1970-01-01T12:00:10.000Z (in 10 "
+         "seconds) or later.\n"
+         "Nor before this ends at mx.example: suspended until "
+         "1970-01-01T12:01:00.000Z: rule r after 421.\n"
+         "There 7 rows are on their way or wait, with 2 of 5 connections.\n");
+    struct buf out = {0};
+    status_whole(ENGINE_RUNNING, (struct span){0}, 0, &out);
+    assert_int_equal(out.n, 0);
+    status_whole(ENGINE_PAUSED, SPAN("quiet hours"), noon.wall_ms, &out);
+    same_text(&out, "The job is paused: quiet hours until 1970-01-01T12:00:00.000Z.\n");
 }
 
 int main(void)
@@ -247,7 +358,8 @@ int main(void)
         cmocka_unit_test(lines),          cmocka_unit_test(every_command),
         cmocka_unit_test(nonsense),       cmocka_unit_test(a_dead_ones),
         cmocka_unit_test(a_long_path),    cmocka_unit_test(no_directory),
-        cmocka_unit_test(status_is_json),
+        cmocka_unit_test(status_is_told), cmocka_unit_test(a_row_is_told),
     };
+    setenv("TZ", "JST-9", 1);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -562,6 +562,85 @@ static void our_own_waiting_is_not_lifetime(void **state)
     finish(&w);
 }
 
+/* ---- what a row waits for ---- */
+
+static struct row_view view_row(struct world *w, uint32_t row)
+{
+    struct row_view out;
+    scheduler_view_row(w->s, row, &out, w->now);
+    return out;
+}
+
+static void a_row_tells_what_it_waits_for(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 6, 1, (struct scheduler_policy){.connections = 1, .message_rate = 60});
+    assert_int_equal(view_row(&w, 1).state, ROW_ASKING);
+    assert_false(view_row(&w, 1).asked);
+    assert_null(view_row(&w, 1).site.name);
+    assert_int_equal(scheduler_ask(w.s), 0);
+    assert_true(view_row(&w, 1).asked);
+    struct mx_set mute = {.code = 608};
+    mute.words = mute.site = mute.key = (char *)(uintptr_t) "no";
+    scheduler_resolved(w.s, 0, mx_set_copy(&mute), w.now);
+    assert_int_equal(view_row(&w, 1).due_us, w.now + UNREACHABLE_RESOLVER_US);
+    w.now += UNREACHABLE_RESOLVER_US;
+    take_orders(&w); /* one is lent, at one a minute */
+    assert_int_equal(view_row(&w, 1).state, ROW_LENT);
+    struct row_view second = view_row(&w, 2);
+    assert_int_equal(second.state, ROW_READY);
+    assert_string_equal(second.site.name, "mx.d0");
+    assert_int_equal(second.site.waiting, 6);
+    settle_all(&w, later);
+    end_lane(&w, 0, CLOSED_CLEAN);
+    take_orders(&w);
+    second = view_row(&w, 2);
+    assert_int_equal(second.site.lacks & LACK_RATE, LACK_RATE);
+    assert_in_range(second.site.until_us, w.now + 1, w.now + 2 * minute_us);
+    struct row_view first = view_row(&w, 1);
+    assert_int_equal(first.state, ROW_WAITING);
+    assert_in_range(first.due_us, w.now + interval_us, w.now + interval_us + SECOND_US);
+    assert_int_equal(first.site.until_us, 0);
+    assert_int_equal(scheduler_stats(w.s).due_us, first.due_us);
+    w.now += 2 * minute_us;
+    take_orders(&w);
+    settle_all(&w, good);
+    assert_int_equal(view_row(&w, 2).state, ROW_FINAL);
+    finish(&w);
+}
+
+/* A retry is bound to its source: that one's suspension is what it waits for. */
+static void a_row_tells_of_its_own_source(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(
+        &w, 9, 1,
+        (struct scheduler_policy){.connections = 1, .sources = three, .sources_n = 3});
+    take_orders(&w);
+    uint8_t source = w.lanes[0].source;
+    uint32_t row = w.lanes[0].rows[0];
+    settle(&w, 0, later);
+    struct suspension pause = {
+        .reach = REACH_SOURCE, .for_us = 2 * interval_us, .why = "listed"};
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    take_orders(&w);
+    struct row_view bound = view_row(&w, row);
+    assert_int_equal(bound.state, ROW_WAITING);
+    assert_int_equal(bound.source, source);
+    assert_int_equal(bound.site.lacks, LACK_PATH);
+    assert_int_equal(bound.site.until_us, w.now + 2 * interval_us);
+    assert_string_equal(bound.site.why, "listed");
+    w.now += interval_us;
+    take_orders(&w);
+    settle_all(&w, good);
+    bound = view_row(&w, row);
+    assert_int_equal(bound.state, ROW_READY);
+    assert_true(bound.site.lacks & LACK_PATH);
+    finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +659,8 @@ int main(void)
         cmocka_unit_test(a_server_that_closes_after_three_gets_three),
         cmocka_unit_test(a_receiver_says_when_to_come_back),
         cmocka_unit_test(our_own_waiting_is_not_lifetime),
+        cmocka_unit_test(a_row_tells_what_it_waits_for),
+        cmocka_unit_test(a_row_tells_of_its_own_source),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,12 @@ static void test_every_row_at_its_tick(void **state)
         while (left) {
             uint32_t next = wheel_next(&w);
             assert_true(next > now);
+            uint32_t first = UINT32_MAX;
+            for (uint32_t i = 1; i <= ROWS; i++)
+                if (due[i] != UINT32_MAX && rows[i].due < first)
+                    first = rows[i].due;
+            assert_int_equal(wheel_first(&w), first);
+            assert_true(next <= first);
             /* Sometimes early, sometimes late: waking is no promise. */
             uint32_t to = rng_below(&rng, 4) ? next : now + 1 + rng_below(&rng, 5000);
             struct fifo out = {0};
@@ -46,6 +52,7 @@ static void test_every_row_at_its_tick(void **state)
             assert_int_equal(w.n, left);
         }
         assert_true(wheel_next(&w) == UINT32_MAX);
+        assert_true(wheel_first(&w) == UINT32_MAX);
     }
 }
 
