@@ -384,6 +384,29 @@ static void add_durations(struct buf *out, const struct setting *s)
     duration_print(out, s->most);
 }
 
+static void add_list(struct buf *out, const struct setting *s)
+{
+    int most = (int)s->most;
+    if (s->kind == KIND_SERVERS) {
+        buf_printf(out, "a list of at most %d, each address, address:port or [v6]:port",
+                   most);
+    } else if (s->kind == KIND_MX_HOSTS) {
+        buf_printf(out, "a list of at most %d patterns of host names, with * and ?",
+                   most);
+    } else if (s->kind == KIND_DOMAINS) {
+        buf_printf(out, "a list of at most %d, each a domain, or *. and a domain",
+                   most);
+    } else if (s->kind == KIND_NETWORKS) {
+        buf_printf(out, "a list of at most %d, each address, address/length, ", most);
+        add_words(out, network_words, NETWORK_WORDS, " or ");
+    } else if (s->kind == KIND_NAMES) {
+        buf_printf(out, "a list of 1 to %d names", most);
+    } else {
+        buf_printf(out, "a list of 1 to %d, each ", DURATIONS_MAX);
+        add_durations(out, s);
+    }
+}
+
 void value_range(struct buf *out, const struct setting *s)
 {
     switch (s->kind) {
@@ -437,28 +460,12 @@ void value_range(struct buf *out, const struct setting *s)
         add_words(out, choices[s->kind], choice_count(s->kind), " or ");
         break;
     case KIND_SERVERS:
-        buf_printf(out, "a list of at most %d, each address, address:port or [v6]:port",
-                   (int)s->most);
-        break;
-    case KIND_MX_HOSTS:
-        buf_printf(out, "a list of at most %d patterns of host names, with * and ?",
-                   (int)s->most);
-        break;
-    case KIND_DOMAINS:
-        buf_printf(out, "a list of at most %d, each a domain, or *. and a domain",
-                   (int)s->most);
-        break;
     case KIND_NETWORKS:
-        buf_printf(out, "a list of at most %d, each address, address/length, ",
-                   (int)s->most);
-        add_words(out, network_words, NETWORK_WORDS, " or ");
-        break;
+    case KIND_MX_HOSTS:
+    case KIND_DOMAINS:
     case KIND_NAMES:
-        buf_printf(out, "a list of 1 to %d names", (int)s->most);
-        break;
     case KIND_DURATIONS:
-        buf_printf(out, "a list of 1 to %d, each ", DURATIONS_MAX);
-        add_durations(out, s);
+        add_list(out, s);
         break;
     case KIND_COUNT:
         assert(s->kind < KIND_COUNT);

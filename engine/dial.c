@@ -145,6 +145,9 @@ void dial_connected(struct connection *c)
     int64_t now = connection_now_us();
     c->connect_us = (int32_t)(now - c->connect_began_us);
     c->connect_began_us = 0;
+    struct event e = {
+        .kind = EVENT_CONNECTED, .connection = c->number, .target = c->target};
+    report_add(&c->worker->report, &e, NULL);
     c->params = c->task->destination->smtp;
     if (source_of(c))
         c->params.helo_name = source_of(c)->helo_name;

@@ -168,6 +168,7 @@ static void carry_out(struct engine *e, const struct order *order)
         lane->targets = task_from_order(&without_rows, NULL);
         lane->site = order->site;
         lane->source = order->source;
+        lane->opened_us = engine_now_us();
         lane->worker = e->next_sender;
         e->next_sender = (e->next_sender + 1) % e->senders_n;
         e->lanes_open++;

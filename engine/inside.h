@@ -15,9 +15,9 @@
 /* What the engine remembers of an open connection: for the log. */
 struct lane {
     int worker;
+    int64_t opened_us;
     const char *site;
     uint8_t source; /* 0: none was chosen */
-    bool connected; /* a host of the site was heard on it */
     bool left;      /* a rule wants a new one: its end is no bad news */
     struct event
         *closed; /* it is over, but rows are still on their way back; or NULL */
@@ -87,7 +87,9 @@ struct engine {
     unsigned reacted_at;
     struct storm *storm;
     struct network network;
-    int64_t patience_us; /* with it: the lifetime of policy 0 */
+    bool reached;         /* a host was connected to: */
+    struct ip reached_at; /* the last one */
+    int64_t patience_us;  /* with it: the lifetime of policy 0 */
     struct control *control;
     struct share share; /* while sharing: limits, with other jobs of the spool */
     bool sharing;

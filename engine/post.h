@@ -57,9 +57,10 @@ struct task *task_from_order(const struct order *order, struct flight *flight);
 struct task *task_create(enum task_kind kind);
 
 enum event_kind {
-    EVENT_SETTLED,  /* a row's attempt has its verdict */
-    EVENT_RETURNED, /* a row was not begun */
-    EVENT_CLOSED,   /* the connection is over */
+    EVENT_CONNECTED, /* TCP stands */
+    EVENT_SETTLED,   /* a row's attempt has its verdict */
+    EVENT_RETURNED,  /* a row was not begun */
+    EVENT_CLOSED,    /* the connection is over */
     EVENT_EPILOGUE, /* trouble that is no row's, with QUIT, RSET or our own sockets: for
                        the log */
 };
@@ -79,11 +80,12 @@ struct event {
     uint32_t size; /* with texts and padding */
     uint32_t connection;
     struct lent lent; /* SETTLED, RETURNED */
-    int target; /* SETTLED, EPILOGUE: index of the connection's target; -1: none */
+    int target; /* CONNECTED, SETTLED, EPILOGUE: index of the connection's target; -1:
+                   none */
     enum close_kind closed; /* CLOSED */
     bool group;             /* CLOSED: the site deserves pipelining = group */
     bool reused;            /* SETTLED: not the first on its connection */
-    struct verdict verdict; /* SETTLED, EPILOGUE */
+    struct verdict verdict; /* SETTLED, EPILOGUE, CLOSED_FAILED and _OURS */
     int32_t dns_us, connect_us;
     struct smtp_timings timings;
     uint16_t text_n[EVENT_TEXTS];

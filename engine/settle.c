@@ -4,32 +4,13 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "engine/inside.h"
+#include "engine/stream.h"
 
 enum {
     UNRESOLVABLE_A_TURN =
         LEASE_MAX, /* rows of dead domains, before the loop breathes */
     NOT_CONNECTED = 601,
-    REPLY_FIRST = 200, /* codes that are replies */
-    REPLY_LAST = 599,
-    NO_TLS = 602,
-    LOST_WAITING = 62, /* 62x and 66x: the other side ended it */
-    LOST_SENDING = 66,
 };
-
-static bool is_reply(const struct verdict *v)
-{
-    return v->code >= REPLY_FIRST && v->code <= REPLY_LAST && !v->assumed;
-}
-
-/* Did the other side say anything just now? What timed out, or was decided here, tells
- * nothing of the network: when it is down, connections that stood time out for hours.
- */
-static bool was_heard(const struct verdict *v)
-{
-    int kind = v->code / 10;
-    return is_reply(v) || v->code == NO_TLS || kind == LOST_WAITING ||
-           kind == LOST_SENDING;
-}
 
 static struct record_where where_of(struct engine *e, uint32_t row)
 {
@@ -97,7 +78,8 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                               .worked = ending->worked,
                               .in_doubt = v->in_doubt,
                               .about_us = v->about_us,
-                              .absent = v->outcome == OUTCOME_ABSENT && is_reply(v),
+                              .absent =
+                                  v->outcome == OUTCOME_ABSENT && verdict_is_reply(v),
                               .wait_us = ending->wait_us};
     struct decision d = scheduler_settle(e->scheduler, connection, row, &what, now);
     if (d.notice)
@@ -140,7 +122,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
  * others, greylisting above all, say nothing. */
 static void watch_storm(struct engine *e, const char *site, const struct verdict *v)
 {
-    if (!is_reply(v) || (v->outcome == OUTCOME_RETRY && !v->about_us) ||
+    if (!verdict_is_reply(v) || (v->outcome == OUTCOME_RETRY && !v->about_us) ||
         e->state != ENGINE_RUNNING)
         return;
     bool bad = v->about_us || v->outcome == OUTCOME_ABSENT;
@@ -152,38 +134,68 @@ static void watch_storm(struct engine *e, const char *site, const struct verdict
     buf_finish(&reason);
 }
 
-/* No host of the site could be connected to. True: that is our network's fault. */
-static bool watch_failure(struct engine *e, const struct lane *lane)
+/* Our own table has no route to any of its hosts; nor to the one that was reached last,
+ * else ours are as they should be. IPv6 is no witness: many machines have none. */
+static bool is_unrouted(const struct engine *e, const struct lane *lane)
 {
-    int64_t now = engine_now_us();
-    if (network_give_up(&e->network, now))
-        steer_network(e, false);
-    if (network_failed(&e->network, span_of(lane->site), now))
-        steer_network(e, true);
-    return e->network.down;
+    bool any = false;
+    for (int i = 0; i < lane->targets->targets_n; i++) {
+        const struct ip *address = &lane->targets->targets[i].address;
+        if (!ip_is_v4(address))
+            continue;
+        if (stream_routed(address))
+            return false;
+        any = true;
+    }
+    return any && !(e->reached && stream_routed(&e->reached_at));
 }
 
-static void watch_success(struct engine *e, struct lane *lane)
+/* What a connection failed with, or a row on it, tells of the network. */
+static void watch_network(struct engine *e, const struct lane *lane,
+                          const struct event *event)
 {
     int64_t now = engine_now_us();
-    bool back = lane->connected
-                    ? network_heard(&e->network, now)
-                    : network_connected(&e->network, span_of(lane->site), now);
-    lane->connected = true;
-    if (back)
+    if (verdict_heard(&event->verdict)) {
+        if (network_heard(&e->network, now))
+            steer_network(e, false);
+        return;
+    }
+    if (!verdict_silent(&event->verdict))
+        return;
+    if (network_give_up(&e->network, now))
         steer_network(e, false);
+    bool known = event->verdict.code == NOT_CONNECTED &&
+                 network_failed(&e->network, span_of(lane->site), now);
+    if (known || (is_unrouted(e, lane) && network_unrouted(&e->network, now)))
+        steer_network(e, true);
+}
+
+/* Silence that our network is to blame for is nobody's attempt. A row whose dot has
+ * left is in doubt all the same. */
+static bool is_excused(const struct engine *e, const struct lane *lane,
+                       const struct verdict *v)
+{
+    return verdict_silent(v) && !v->in_doubt &&
+           network_excuses(&e->network, lane->opened_us);
 }
 
 /* ---- events of connections ---- */
 
+static void on_connected(struct engine *e, const struct event *event)
+{
+    const struct lane *lane = &e->lanes[event->connection];
+    e->reached = true;
+    e->reached_at = lane->targets->targets[event->target].address;
+    if (network_connected(&e->network, span_of(lane->site), engine_now_us()))
+        steer_network(e, false);
+}
+
 static void on_settled(struct engine *e, const struct event *event)
 {
-    struct lane *lane = &e->lanes[event->connection];
+    const struct lane *lane = &e->lanes[event->connection];
     struct verdict v = event->verdict;
-    if (was_heard(&v))
-        watch_success(e, lane);
-    else if (v.code == NOT_CONNECTED && watch_failure(e, lane))
-        v.counted = false;
+    watch_network(e, lane, event);
+    v.counted = v.counted && !is_excused(e, lane, &v);
     struct record_where where = where_of(e, event->lent.row);
     char address[IP_TEXT_MAX];
     where_target(e, &where, event->connection, event->target, address);
@@ -220,10 +232,9 @@ static void close_lane(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
     enum close_kind how = event->closed;
-    if (how == CLOSED_FAILED && was_heard(&event->verdict))
-        watch_success(e, lane);
-    else if (how == CLOSED_FAILED && event->verdict.code == NOT_CONNECTED &&
-             watch_failure(e, lane))
+    if (how == CLOSED_FAILED)
+        watch_network(e, lane, event);
+    if (how == CLOSED_FAILED && is_excused(e, lane, &event->verdict))
         how = CLOSED_NETWORK;
     if (how == CLOSED_LOST && lane->left)
         how = CLOSED_CLEAN;
@@ -250,7 +261,7 @@ static void close_lane(struct engine *e, const struct event *event)
     }
     free(lane->targets);
     lane->targets = NULL;
-    lane->connected = lane->left = false;
+    lane->left = false;
     e->lanes_open--;
 }
 
@@ -287,6 +298,9 @@ void settle_report(void *owner, struct mail *mail)
     struct report *report = CONTAINER_OF(mail, struct report, mail);
     for (const struct event *event = NULL; (event = report_next(report, event));)
         switch (event->kind) {
+        case EVENT_CONNECTED:
+            on_connected(e, event);
+            break;
         case EVENT_SETTLED:
             on_settled(e, event);
             break;

@@ -129,7 +129,9 @@ void steer_cancel(struct engine *e, enum engine_state as, struct span reason)
 void steer_network(struct engine *e, bool down)
 {
     scheduler_network(e->scheduler, down, engine_now_us());
-    note(e, down ? "network-down: nothing connects any more, one probe at a time"
+    note(e, down && e->network.unrouted
+                ? "network-down: no route to any host, one probe at a time"
+            : down ? "network-down: nothing connects any more, one probe at a time"
             : e->network.given_up ? "network-down for too long: tries count again"
                                   : "the network is back");
 }
@@ -189,7 +191,9 @@ static struct span reason_of(const struct engine *e, int64_t *until_ms)
         return span_of(said_of(e->holds)->reason);
     }
     if (e->network.down)
-        return SPAN("nothing connects any more, one probe at a time");
+        return e->network.unrouted
+                   ? SPAN("no route to any host, one probe at a time")
+                   : SPAN("nothing connects any more, one probe at a time");
     if (resolver_stats(e->resolver).dead)
         return SPAN("no name server answers");
     if (e->disk_full)

@@ -11,6 +11,7 @@ void network_init(struct network *n, int64_t silence_us, int64_t patience_us,
     *n = (struct network){.silence_us = silence_us,
                           .patience_us = patience_us,
                           .heard_us = now_us,
+                          .back_us = INT64_MIN,
                           .spell = 1};
 }
 
@@ -30,6 +31,8 @@ bool network_heard(struct network *n, int64_t now_us)
 {
     bool was_down = n->down;
     n->heard_us = now_us;
+    if (was_down)
+        n->back_us = now_us;
     n->down = n->given_up = false;
     if (n->witnesses) {
         n->witnesses = 0;
@@ -64,8 +67,23 @@ bool network_failed(struct network *n, struct span site, int64_t now_us)
         now_us - n->heard_us < n->silence_us)
         return false;
     n->down = true;
+    n->unrouted = false;
     n->down_us = now_us;
     return true;
+}
+
+bool network_unrouted(struct network *n, int64_t now_us)
+{
+    if (n->down || n->given_up)
+        return false;
+    n->down = n->unrouted = true;
+    n->down_us = now_us;
+    return true;
+}
+
+bool network_excuses(const struct network *n, int64_t opened_us)
+{
+    return n->down || opened_us < n->back_us;
 }
 
 bool network_give_up(struct network *n, int64_t now_us)

@@ -275,7 +275,7 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
             s->asking--;
             make_ready(s, d->site, index, false, now_us);
         }
-    } else if (set->code == 608) {
+    } else if (set->code == 608 || (set->code == 710 && s->network_down)) {
         d->state = DOMAIN_PAUSED;
         d->expires_us = now_us + UNREACHABLE_RESOLVER_US;
         enqueue(s, &s->paused, domain);

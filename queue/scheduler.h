@@ -107,7 +107,7 @@ void scheduler_destroy(struct scheduler *s);
 uint32_t scheduler_ask(struct scheduler *s);
 /* The answer; takes the reference. With set->code the domain's rows come out of
  * scheduler_unresolvable one by one; code 608 keeps them waiting instead, and nothing
- * counts. */
+ * counts; so does 710 while the network is down, for the resolver has none either. */
 void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set,
                         int64_t now_us);
 /* The next row whose domain could not be resolved: settle it with set's code. Row 0:

@@ -310,3 +310,24 @@ struct verdict verdict_of_code(int code, const char *stage, bool remote)
         v.class = remote ? CLASS_BE : CLASS_LE;
     return v;
 }
+
+bool verdict_is_reply(const struct verdict *v)
+{
+    return v->code >= 200 && v->code < 600 && !v->assumed;
+}
+
+bool verdict_heard(const struct verdict *v)
+{
+    enum { NO_TLS = 602, LOST_WAITING = 62, LOST_SENDING = 66 };
+    int kind = v->code / 10;
+    return verdict_is_reply(v) || v->code == NO_TLS || kind == LOST_WAITING ||
+           kind == LOST_SENDING;
+}
+
+bool verdict_silent(const struct verdict *v)
+{
+    enum { NOT_CONNECTED = 601, SESSION_TIMEOUT = 610, WAITING = 64, SENDING = 68 };
+    int kind = v->code / 10;
+    return v->code == NOT_CONNECTED || v->code == SESSION_TIMEOUT || kind == WAITING ||
+           kind == SENDING;
+}

@@ -62,4 +62,12 @@ void verdict_treat_as(struct verdict *v, int code);
  * class and status from the table. stage picks the row ("connect", "dns", "addr" …). */
 struct verdict verdict_of_code(int code, const char *stage, bool remote);
 
+/* The other side's reply, not what we make of silence. */
+bool verdict_is_reply(const struct verdict *v);
+/* Did the other side say anything just now, or end the connection? */
+bool verdict_heard(const struct verdict *v);
+/* Nobody could be connected to, or nothing came in time: when our network is down that
+ * is what connections which stood end with, for hours. */
+bool verdict_silent(const struct verdict *v);
+
 #endif

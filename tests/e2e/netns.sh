@@ -12,6 +12,7 @@ leave() {
     status=$?
     ip netns del "$near" 2>/dev/null || true
     ip netns del "$far" 2>/dev/null || true
+    set +e
     (exit "$status")
     cleanup
 }

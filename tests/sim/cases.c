@@ -210,6 +210,37 @@ static void case_network(void)
     finish(&w, &p);
 }
 
+/* Our own routes lead nowhere, which is known at once: from the start, or while some
+ * places are busy and the others slow to answer. Whatever the connections that stood
+ * then wait for, in vain, nobody pays: only a dot that has left costs an attempt. */
+static void case_no_route(int64_t cut_from_us)
+{
+    struct plan p;
+    struct world w;
+    uint32_t doubts = 0;
+    plan_draw_calm(&p, 60, 12, 1200);
+    p.policy.messages_per_connection = 1;
+    for (int i = 0; i < 12; i++) {
+        p.machines[i].mood.delay_ms = i < 6 ? 1000 : 30000;
+        p.machines[i].later_mood = p.machines[i].mood;
+        p.places[i].good = false;
+    }
+    p.cut_is_known = true;
+    p.cut_from_us = cut_from_us;
+    p.cut_until_us = cut_from_us + 2 * HOUR_US;
+    run(&w, &p);
+    for (uint32_t row = 1; row <= p.rows; row++) {
+        const struct story *s = &w.stories[row];
+        promise(s->outcome == OUTCOME_DELIVERED, &w, "row %u is delivered", row);
+        promise(s->attempts <= 1u + s->flagged, &w, "row %u pays for our routes", row);
+        doubts += s->flagged;
+    }
+    promise((doubts > 0) == (cut_from_us > 0), &w, "%u rows in doubt", doubts);
+    promise(w.now_us <= p.cut_until_us + HOUR_US, &w,
+            "a route that has come back is used");
+    finish(&w, &p);
+}
+
 /* ---- no limit is exceeded ---- */
 
 /* A few places with one budget, or one each; some addresses are unknown, some of the
@@ -266,6 +297,8 @@ void cases_run(void)
     for (uint64_t seed = 1; seed <= 200; seed++)
         case_rates(seed);
     case_network();
+    case_no_route(0);
+    case_no_route(45 * SECOND_US);
     case_neighbours();
     case_dead(DOOR_REFUSED, 48, 601);
     case_dead(DOOR_DROPPED, 46, 601);

@@ -397,6 +397,7 @@ void connection_writable(struct connection *c)
 static void connected(struct connection *c, struct machine *m)
 {
     c->connect_began_us = 0;
+    desk_report(c->w, &(struct news){.kind = NEWS_CONNECTED, .connection = c->number});
     c->params = c->w->plan->smtp;
     if (c->order->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
@@ -469,8 +470,13 @@ static void try_target(struct connection *c)
         c->door = DOOR_OPEN;
     if ((int)rng_below(&m->rng, 100) < m->refuse_percent)
         c->door = DOOR_REFUSED;
-    if (w->now_us >= w->plan->cut_from_us && w->now_us < w->plan->cut_until_us)
+    if (world_is_cut(w, w->now_us)) {
         c->door = DOOR_DROPPED;
+        if (w->plan->cut_is_known) {
+            connect_failed(c, false);
+            return;
+        }
+    }
     c->connect_at_us = w->now_us + (c->door == DOOR_DROPPED ? w->plan->connect_limit_us
                                                             : 2 * m->latency_us);
     set_timer(c);

@@ -91,24 +91,30 @@ static void steer_network(struct world *w, bool down)
         w->stood_us += w->now_us - w->down_us;
 }
 
-/* No host of the site could be connected to. True: that is our network's fault. */
-static bool watch_failure(struct world *w, const struct lane *lane)
+static void watch_network(struct world *w, const struct lane *lane,
+                          const struct news *news)
 {
+    if (verdict_heard(&news->verdict)) {
+        if (network_heard(&w->network, w->now_us))
+            steer_network(w, false);
+        return;
+    }
+    if (!verdict_silent(&news->verdict))
+        return;
     if (network_give_up(&w->network, w->now_us))
         steer_network(w, false);
-    if (network_failed(&w->network, span_of(lane->site), w->now_us))
+    bool known = news->verdict.code == NOT_CONNECTED &&
+                 network_failed(&w->network, span_of(lane->site), w->now_us);
+    bool unrouted = w->plan->cut_is_known && world_is_cut(w, w->now_us);
+    if (known || (unrouted && network_unrouted(&w->network, w->now_us)))
         steer_network(w, true);
-    return w->network.down;
 }
 
-static void watch_success(struct world *w, struct lane *lane)
+static bool is_excused(const struct world *w, const struct lane *lane,
+                       const struct verdict *v)
 {
-    bool back = lane->connected
-                    ? network_heard(&w->network, w->now_us)
-                    : network_connected(&w->network, span_of(lane->site), w->now_us);
-    lane->connected = true;
-    if (back)
-        steer_network(w, false);
+    return verdict_silent(v) && !v->in_doubt &&
+           network_excuses(&w->network, lane->opened_us);
 }
 
 static void close_lane(struct world *w, const struct news *news)
@@ -117,9 +123,9 @@ static void close_lane(struct world *w, const struct news *news)
     world_log(w, "closed %u %d%s", news->connection, (int)news->closed,
               news->group ? " group" : "");
     enum close_kind how = news->closed;
-    if (how == CLOSED_FAILED && news->verdict.code != NOT_CONNECTED)
-        watch_success(w, lane);
-    else if (how == CLOSED_FAILED && watch_failure(w, lane))
+    if (how == CLOSED_FAILED)
+        watch_network(w, lane, news);
+    if (how == CLOSED_FAILED && is_excused(w, lane, &news->verdict))
         how = CLOSED_NETWORK;
     if (how == CLOSED_OURS)
         w->short_until_us = w->now_us + FEWER_US;
@@ -136,13 +142,18 @@ static void close_lane(struct world *w, const struct news *news)
     w->lanes_open--;
 }
 
-static void on_settled(struct world *w, struct lane *lane, const struct news *news)
+static void on_connected(struct world *w, const struct lane *lane)
+{
+    if (network_connected(&w->network, span_of(lane->site), w->now_us))
+        steer_network(w, false);
+}
+
+static void on_settled(struct world *w, const struct lane *lane,
+                       const struct news *news)
 {
     struct verdict v = news->verdict;
-    if (v.code != NOT_CONNECTED)
-        watch_success(w, lane);
-    else if (watch_failure(w, lane))
-        v.counted = false;
+    watch_network(w, lane, news);
+    v.counted = v.counted && !is_excused(w, lane, &v);
     settle(w, news->connection, news->row, &v, news->worked);
 }
 
@@ -151,6 +162,9 @@ static void on_news(struct world *w, const struct news *news)
     struct lane *lane = &w->lanes[news->connection];
     lane->progress_us = w->now_us;
     switch (news->kind) {
+    case NEWS_CONNECTED:
+        on_connected(w, lane);
+        break;
     case NEWS_SETTLED:
         lane->lent--;
         on_settled(w, lane, news);
@@ -270,8 +284,10 @@ static void carry_out(struct world *w, const struct order *order)
     promise_order(w, order);
     if (order->kind == ORDER_OPEN) {
         assert(!lane->open);
-        *lane =
-            (struct lane){.open = true, .site = order->site, .source = order->source};
+        *lane = (struct lane){.open = true,
+                              .site = order->site,
+                              .source = order->source,
+                              .opened_us = w->now_us};
         w->lanes_open++;
     }
     for (int i = 0; i < order->rows_n; i++) {
@@ -506,7 +522,9 @@ static bool run_over(const struct world *w)
 {
     if (w->killed)
         return true;
-    return w->lanes_open == 0 && (scheduler_done(w->scheduler) || w->stopping);
+    /* Word that it gets no more rows may still be on its way to one that is gone. */
+    return w->lanes_open == 0 && w->tasks_first == w->tasks_n &&
+           (scheduler_done(w->scheduler) || w->stopping);
 }
 
 /* One life of the process. */

@@ -137,11 +137,20 @@ static void watch_manners(const struct world *w, const struct wire *wire,
 
 /* ---- the far side ---- */
 
-static void say(struct wire *wire, int64_t now_us, enum segment_kind kind,
+/* When a segment that leaves now is there: what a cut network swallows is sent again
+ * some time after it has come back. */
+static int64_t arrival(struct world *w, struct wire *wire)
+{
+    int64_t at = w->now_us + wire->machine->latency_us;
+    if (world_is_cut(w, w->now_us) || world_is_cut(w, at))
+        at = w->plan->cut_until_us + rng_below(&wire->rng, 100) * SECOND_US;
+    return at;
+}
+
+static void say(struct world *w, struct wire *wire, enum segment_kind kind,
                 const char *data, size_t n)
 {
-    int64_t at = now_us + wire->machine->latency_us;
-    flow_push(&wire->down, at, kind, data, n);
+    flow_push(&wire->down, arrival(w, wire), kind, data, n);
 }
 
 static void stop_serving(struct wire *wire)
@@ -162,7 +171,7 @@ static void strike(struct world *w, struct wire *wire)
     switch (fault) {
     case FAULT_RESET:
     case FAULT_CLOSE:
-        say(wire, w->now_us, fault == FAULT_CLOSE ? SEGMENT_FIN : SEGMENT_RST, NULL, 0);
+        say(w, wire, fault == FAULT_CLOSE ? SEGMENT_FIN : SEGMENT_RST, NULL, 0);
         stop_serving(wire);
         break;
     case FAULT_GONE:
@@ -183,7 +192,7 @@ static void strike(struct world *w, struct wire *wire)
     case FAULT_GARBAGE:
         for (size_t i = 0; i < sizeof noise; i++)
             noise[i] = (char)rng_below(&wire->rng, 256);
-        say(wire, w->now_us, SEGMENT_DATA, noise, 1 + rng_below(&wire->rng, 39));
+        say(w, wire, SEGMENT_DATA, noise, 1 + rng_below(&wire->rng, 39));
         break;
     case FAULT_LOSE:
         wire->loses = true;
@@ -211,7 +220,7 @@ static bool shift(struct world *w, struct wire *wire, struct span out)
         return false;
     size_t n = (size_t)(end + 1 - out.p);
     for (int i = 0; i < (wire->doubles ? 2 : 0) && !wire->mute; i++)
-        say(wire, w->now_us, SEGMENT_DATA, out.p, n);
+        say(w, wire, SEGMENT_DATA, out.p, n);
     /* When a 421 slips into the place of a lost 250, nobody can know. */
     wire->misleads = wire->misleads || wire->loses;
     if (wire->loses && wire->taken_row)
@@ -242,7 +251,7 @@ static void pull(struct world *w, struct wire *wire)
             wire->down.last_us = w->now_us;
         wire->down.last_us += wire->machine->slow_us;
         if (n && !wire->mute)
-            say(wire, w->now_us, SEGMENT_DATA, out.p, n);
+            say(w, wire, SEGMENT_DATA, out.p, n);
         wire->said += n;
         sink_server_sent(wire->server, n);
         if (strikes)
@@ -250,7 +259,7 @@ static void pull(struct world *w, struct wire *wire)
     }
     if (wire->server && !wire->frozen && sink_server_over(wire->server)) {
         if (!wire->mute)
-            say(wire, w->now_us, wire->inbox.n ? SEGMENT_RST : SEGMENT_FIN, NULL, 0);
+            say(w, wire, wire->inbox.n ? SEGMENT_RST : SEGMENT_FIN, NULL, 0);
         stop_serving(wire);
     }
 }
@@ -263,8 +272,7 @@ static void acknowledge(struct world *w, struct wire *wire)
     if (wire->gone || to == wire->told)
         return;
     wire->told = to;
-    flow_push(&wire->acks, w->now_us + wire->machine->latency_us, SEGMENT_DATA, NULL,
-              to);
+    flow_push(&wire->acks, arrival(w, wire), SEGMENT_DATA, NULL, to);
 }
 
 /* The server reads what lies in its inbox. */
@@ -307,7 +315,7 @@ static void arrive(struct world *w, struct wire *wire)
     }
     if (!wire->server) {
         buf_reset(&wire->inbox);
-        say(wire, w->now_us, SEGMENT_RST, NULL, 0);
+        say(w, wire, SEGMENT_RST, NULL, 0);
         return;
     }
     wire->arrived += s.n;
@@ -329,8 +337,7 @@ static void transmit(struct world *w, struct wire *wire)
         n = n < m->window - flying ? n : (size_t)(m->window - flying);
         n = n < wire->unsent.n - at ? n : wire->unsent.n - at;
         watch_leaving(w, wire, wire->unsent.p + at, n);
-        flow_push(&wire->up, w->now_us + m->latency_us, SEGMENT_DATA,
-                  wire->unsent.p + at, n);
+        flow_push(&wire->up, arrival(w, wire), SEGMENT_DATA, wire->unsent.p + at, n);
         wire->transmitted += n;
         at += n;
     }
@@ -340,7 +347,7 @@ static void transmit(struct world *w, struct wire *wire)
     }
     if (wire->fin_due && !wire->unsent.n) {
         wire->fin_due = false;
-        flow_push(&wire->up, w->now_us + m->latency_us, SEGMENT_FIN, NULL, 0);
+        flow_push(&wire->up, arrival(w, wire), SEGMENT_FIN, NULL, 0);
     }
     bool owed = wire->transmitted > wire->acknowledged && wire->connection;
     if (!owed)
@@ -434,7 +441,7 @@ void wire_close(struct world *w, struct wire *wire, bool linger)
     if (wire->unsent.n && linger && !wire->cut_off)
         wire->fin_due = true;
     else if (!wire->cut_off)
-        flow_push(&wire->up, w->now_us + wire->machine->latency_us,
+        flow_push(&wire->up, arrival(w, wire),
                   wire->unsent.n ? SEGMENT_RST : SEGMENT_FIN, NULL, 0);
     if (!wire->fin_due)
         wire->cut_off = true;

@@ -138,6 +138,7 @@ struct plan {
     struct recipients *list;
     int64_t dead_from_us, dead_until_us; /* no name server answers anything */
     int64_t cut_from_us, cut_until_us;   /* our own network leads nowhere */
+    bool cut_is_known;                   /* to our own table of routes */
     int64_t intervals_ms[3];
     struct scheduler_policy policy;
     uint32_t connections_total;
@@ -280,7 +281,7 @@ void connection_lost(struct connection *c, bool timed_out, const char *words);
 void connection_writable(struct connection *c);
 void connection_timer(struct connection *c);
 
-enum news_kind { NEWS_SETTLED, NEWS_RETURNED, NEWS_CLOSED };
+enum news_kind { NEWS_CONNECTED, NEWS_SETTLED, NEWS_RETURNED, NEWS_CLOSED };
 
 struct news {
     int64_t at_us;
@@ -294,11 +295,12 @@ struct news {
 void desk_report(struct world *w, const struct news *news);
 
 struct lane { /* a connection as the scheduler's thread sees it */
-    bool open, has_closed, connected;
+    bool open, has_closed;
     struct news closed;
     const char *site;
     uint8_t source;
     uint32_t lent;
+    int64_t opened_us;
     int64_t progress_us; /* rows came, or went */
 };
 
@@ -349,6 +351,7 @@ struct world {
     uint32_t wire_generations;
 
     struct network network;
+    bool reached;              /* a host was connected to in this run */
     int64_t down_us, stood_us; /* since when; and how long before that */
     struct lane *lanes;
     uint32_t lanes_open;
@@ -389,6 +392,12 @@ void desk_tasks(struct world *w);
 void desk_news(struct world *w);
 void desk_answer(struct world *w, uint32_t domain);
 void desk_stop(struct world *w);
+
+/* Our own network leads nowhere at this time. */
+static inline bool world_is_cut(const struct world *w, int64_t at_us)
+{
+    return at_us >= w->plan->cut_from_us && at_us < w->plan->cut_until_us;
+}
 
 /* A line of this world's log. */
 void world_log(struct world *w, const char *format, ...)

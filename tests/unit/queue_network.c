@@ -129,6 +129,30 @@ static void patience(void **state)
     assert_true(fails("c"));
 }
 
+/* Our own table of routes needs no witness and no time; patience has its end. */
+static void unrouted(void **state)
+{
+    (void)state;
+    assert_true(network_unrouted(&n, now));
+    assert_true(n.down && n.unrouted);
+    assert_true(network_excuses(&n, now));
+    assert_false(network_unrouted(&n, now));
+    now += SECOND;
+    assert_true(network_heard(&n, now));
+    assert_true(network_excuses(&n, now - 1)); /* it stood meanwhile */
+    assert_false(network_excuses(&n, now));
+    assert_true(network_unrouted(&n, now));
+    now += PATIENCE * (int64_t)SECOND;
+    assert_true(network_give_up(&n, now));
+    assert_false(network_unrouted(&n, now));
+    three_connect();
+    now += 60 * SECOND;
+    assert_false(fails("a"));
+    assert_false(fails("b"));
+    assert_true(fails("c"));
+    assert_false(n.unrouted);
+}
+
 /* What is known stays, and is judged by the new settings. */
 static void other_settings(void **state)
 {
@@ -156,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(witnesses, begin, finish),
         cmocka_unit_test_setup_teardown(dead_hosts, begin, finish),
         cmocka_unit_test_setup_teardown(patience, begin, finish),
+        cmocka_unit_test_setup_teardown(unrouted, begin, finish),
         cmocka_unit_test_setup_teardown(other_settings, begin, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -661,6 +661,34 @@ static void test_network_down_beside(void **state)
     free(w);
 }
 
+/* The resolver has no network either: what it cannot find out is asked again, and is
+ * nobody's attempt. */
+static void test_network_down_names(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    begin(w, 1, (struct scheduler_policy){.lifetime_ms = 80000, .connections = 2});
+    struct mx_set none = {.code = 710,
+                          .words = (char *)(uintptr_t) "SERVFAIL",
+                          .site = (char *)(uintptr_t) "",
+                          .key = (char *)(uintptr_t) ""};
+    const struct mx_set *set;
+    uint32_t domain = scheduler_ask(w->s);
+    scheduler_network(w->s, true, w->now);
+    scheduler_resolved(w->s, domain, mx_set_copy(&none), w->now);
+    assert_int_equal(scheduler_unresolvable(w->s, &set), 0);
+    while (scheduler_ask(w->s) != RECIPIENTS_NO_DOMAIN)
+        ;
+    w->now += UNREACHABLE_RESOLVER_US;
+    scheduler_advance(w->s, w->now);
+    assert_int_equal(scheduler_ask(w->s), domain);
+    scheduler_network(w->s, false, w->now);
+    scheduler_resolved(w->s, domain, mx_set_copy(&none), w->now);
+    assert_int_not_equal(scheduler_unresolvable(w->s, &set), 0);
+    finish(w);
+    free(w);
+}
+
 static void test_the_end_that_was_set(void **state)
 {
     (void)state;
@@ -851,6 +879,7 @@ int main(void)
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_network_down),
         cmocka_unit_test(test_network_down_beside),
+        cmocka_unit_test(test_network_down_names),
         cmocka_unit_test(test_the_end_that_was_set),
         cmocka_unit_test(test_a_site_has_one_policy),
         cmocka_unit_test(test_rows_wait_by_their_domains_policy),

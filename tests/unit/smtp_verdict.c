@@ -333,6 +333,35 @@ static void codes_without_a_dialogue(void **state)
     }
 }
 
+/* Silence and what was decided here tell nothing of the network. */
+static void who_was_heard(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        const char *stage;
+        bool heard;
+    } heard[] = {
+        {250, "wait-end", true},          {421, "wait-mail", true},
+        {554, "wait-opening", true},      {602, "session", true},
+        {620, "wait-opening", true},      {664, "send-data", true},
+        {601, "connect", false},          {601, "connect-timeout", false},
+        {610, "session", false},          {640, "wait-opening", false},
+        {645, "wait-end", false},         {684, "send-data", false},
+        {609, "socket", false},           {730, "dns", false},
+        {250, "wait-end-assumed", false},
+    };
+    for (size_t i = 0; i < sizeof heard / sizeof heard[0]; i++) {
+        struct verdict v = verdict_of_code(heard[i].code, heard[i].stage, true);
+        v.assumed = strcmp(heard[i].stage, "wait-end-assumed") == 0;
+        if (verdict_heard(&v) != heard[i].heard)
+            fail_msg("%d %s", heard[i].code, heard[i].stage);
+        bool silent = i >= 6 && i < 12;
+        if (verdict_silent(&v) != silent)
+            fail_msg("%d %s", heard[i].code, heard[i].stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +375,7 @@ int main(void)
         cmocka_unit_test(carriers_that_filter),
         cmocka_unit_test(doubt_is_the_settings_to_decide),
         cmocka_unit_test(codes_without_a_dialogue),
+        cmocka_unit_test(who_was_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
