@@ -233,6 +233,22 @@ int blast_open_list(struct blast *b, const char *path)
     return b->list ? -1 : complain(&f);
 }
 
+static int check_shared(const struct blast *b)
+{
+    struct buf place = {0};
+    struct fault f = {0};
+    int status = -1;
+    if (!template_is_common(b->template) && conf_shares_messages(b->conf, &place)) {
+        fault_set(&f, -7,
+                  "%s: recipients_per_message: %s is not the same for all recipients: "
+                  "it must have a To of its own, and no placeholder",
+                  buf_cstr(&place), b->options->message);
+        status = complain(&f);
+    }
+    buf_finish(&place);
+    return status;
+}
+
 int blast_compile(struct blast *b)
 {
     struct fault f = {0};
@@ -249,8 +265,9 @@ int blast_compile(struct blast *b)
     b->template = template_compile(buf_span(&b->message), &params, &f);
     if (!b->template)
         return complain(&f);
-    if (b->from.n)
-        return -1;
+    int status = check_shared(b);
+    if (status >= 0 || b->from.n)
+        return status;
     if (address_parse(span_of(template_from(b->template)), &b->from) == ADDRESS_OK)
         return -1;
     fault_set(&f, -21, "%s: From: is no envelope sender (%s); use --from",

@@ -149,6 +149,7 @@ static struct destination make_destination(const char *hostname,
         .tls_verify = p->tls == CONF_TLS_VERIFY,
         .connect_limit_us = p->timeout.connect * 1000,
         .port = (uint16_t)p->port,
+        .recipients = (int)p->recipients_per_message,
     };
     /* timeout { } has a key for each stage of the dialogue. */
 #define X(name, waiting, sending, key, ...)                                            \
@@ -190,6 +191,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .max_attempts = (uint32_t)policy.max_attempts,
         .connections = (uint32_t)policy.connections,
         .messages_per_connection = (uint32_t)policy.messages_per_connection,
+        .recipients = (uint32_t)policy.recipients_per_message,
         .provider = (uint32_t)(conf_budget(p->conf, p->found, n) + 1),
         .message_rate = policy.message_rate,
         .connection_rate = policy.connection_rate,

@@ -233,6 +233,10 @@ int conf_sources_of(const struct conf *c, const char *pool, uint8_t *out);
 /* Have both the same sections source and pool? */
 bool conf_same_sources(const struct conf *a, const struct conf *b);
 
+/* Does policy { } or a section let several recipients share a message? Then "FILE:LINE"
+ * of the first that does in *place. */
+bool conf_shares_messages(const struct conf *c, struct buf *place);
+
 /* Where a key of it stands, "FILE:LINE"; its title if it is not given. */
 void conf_reply_place(struct buf *out, const struct conf_reply *r, const char *key);
 /* The keys that it gives, as in a file; and what it does: "suspend for 10m, text …". */

@@ -102,6 +102,23 @@ void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n
     }
 }
 
+static bool shares(const struct conf *values, struct buf *place)
+{
+    const struct place *at = &values->given[SETTING_POLICY_recipients_per_message];
+    if (!at->line || values->policy.recipients_per_message == 1)
+        return false;
+    buf_printf(place, "%s:%d", at->file, at->line);
+    return true;
+}
+
+bool conf_shares_messages(const struct conf *c, struct buf *place)
+{
+    bool found = shares(c, place);
+    for (int i = 0; i < c->rules_n && !found; i++)
+        found = shares(c->rules[i].values, place);
+    return found;
+}
+
 bool conf_same_rules(const struct conf *a, const struct conf *b)
 {
     if (a->rules_n != b->rules_n)

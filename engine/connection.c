@@ -17,8 +17,8 @@ int64_t connection_now_us(void)
 /* ---- reports ---- */
 
 /* recipient: whose result it is, or NULL. */
-static struct verdict judge(const struct connection *c, const struct smtp_result *r,
-                            const struct address *recipient)
+struct verdict connection_judge(const struct connection *c, const struct smtp_result *r,
+                                const struct address *recipient)
 {
     struct verdict_policy policy = c->task->destination->verdict;
     if (recipient)
@@ -26,7 +26,7 @@ static struct verdict judge(const struct connection *c, const struct smtp_result
     return verdict_of_result(r, true, &policy);
 }
 
-static void report_returned(struct connection *c, struct lent lent)
+void connection_returned(struct connection *c, struct lent lent)
 {
     flight_set(c->worker->params->flight, lent.entry, FLIGHT_OTHER);
     struct event e = {.kind = EVENT_RETURNED, .connection = c->number, .lent = lent};
@@ -36,10 +36,10 @@ static void report_returned(struct connection *c, struct lent lent)
 static void return_rows(struct connection *c)
 {
     while (!lent_empty(&c->rows)) /* the last first: they go to the front of the FIFO */
-        report_returned(c, lent_take_last(&c->rows));
+        connection_returned(c, lent_take_last(&c->rows));
 }
 
-static struct span host_words(const struct smtp_result *r)
+struct span connection_words(const struct smtp_result *r)
 {
     return (struct span){r->reply.text, r->reply.text_n};
 }
@@ -49,10 +49,10 @@ static int last_target(const struct connection *c)
     return c->target < c->task->targets_n ? c->target : c->task->targets_n - 1;
 }
 
-/* A result of the row in `slot`, or, with slot NULL, of the row that was to go first.
- */
-void connection_settled(struct connection *c, const struct slot *slot, struct lent lent,
-                        const struct verdict *verdict, struct span words)
+/* A result of the slot's i-th row, or, with slot NULL, of one that has none. */
+void connection_settled(struct connection *c, const struct slot *slot, int i,
+                        struct lent lent, const struct verdict *verdict,
+                        struct span words)
 {
     /* What is not known to be taken stays as it stood: its dot may have left. */
     if (!verdict->in_doubt && !verdict->assumed)
@@ -73,8 +73,8 @@ void connection_settled(struct connection *c, const struct slot *slot, struct le
     if (slot) {
         e.timings = slot->transaction.timings;
         e.reused = slot->transaction.reused;
-        texts.text[EVENT_EMAIL] =
-            (struct span){slot->fields.address.text, slot->fields.address.n};
+        texts.text[EVENT_EMAIL] = (struct span){slot->rows[i].fields.address.text,
+                                                slot->rows[i].fields.address.n};
         texts.text[EVENT_MESSAGE_ID] = span_of(slot->rendering.message_id);
     } else {
         memset(&e.timings, 0xff, sizeof e.timings);
@@ -85,8 +85,8 @@ void connection_settled(struct connection *c, const struct slot *slot, struct le
         e.connect_us = c->connect_us;
         if (c->session) {
             const struct smtp_timings *opening = smtp_session_timings(c->session);
-            for (int i = 0; i < SMTP_MAIL; i++) /* all that comes before MAIL */
-                e.timings.us[i] = opening->us[i];
+            for (int stage = 0; stage < SMTP_MAIL; stage++) /* before MAIL */
+                e.timings.us[stage] = opening->us[stage];
         }
     }
     report_add(&c->worker->report, &e, &texts);
@@ -120,8 +120,8 @@ void connection_end_session(struct connection *c)
         struct event e = {.kind = EVENT_EPILOGUE,
                           .connection = c->number,
                           .target = c->target,
-                          .verdict = judge(c, epilogue, NULL)};
-        struct event_texts texts = {.text[EVENT_WORDS] = host_words(epilogue)};
+                          .verdict = connection_judge(c, epilogue, NULL)};
+        struct event_texts texts = {.text[EVENT_WORDS] = connection_words(epilogue)};
         report_add(&c->worker->report, &e, &texts);
     }
     c->group = c->group || smtp_session_wants_group(c->session);
@@ -194,7 +194,7 @@ static void break_off_idle(struct connection *c, int64_t now)
 {
     c->finish_until_us = INT64_MAX;
     for (int i = 0; i < SLOTS; i++)
-        if (c->slots[i].lent.row && c->slots[i].marked)
+        if (c->slots[i].rows_n && c->slots[i].marked)
             return;
     break_off(c, now);
 }
@@ -227,103 +227,6 @@ static void on_timer(uv_timer_t *timer)
         return;
     }
     connection_set_timer(c, now);
-}
-
-/* ---- rows ---- */
-
-static struct slot *free_slot(struct connection *c)
-{
-    for (int i = 0; i < SLOTS; i++)
-        if (c->slots[i].lent.row == 0)
-            return &c->slots[i];
-    assert(false); /* the session holds at most two transactions */
-    return NULL;
-}
-
-/* False: the row was settled with its own code, nothing was sent. */
-static bool prepare_row(struct connection *c, struct slot *slot, struct lent lent)
-{
-    struct fault f = {0};
-    int code;
-    if (slot_prepare(slot, c->worker->params, lent, &code, &f))
-        return true;
-    struct verdict v = verdict_of_code(code, code == 800 ? "addr" : "queue", false);
-    connection_settled(c, code == 800 ? slot : NULL, lent, &v, span_of(f.words));
-    return false;
-}
-
-/* A 5xx to MAIL is about us, and another host may see us otherwise: once the next one
- * within the attempt (codes rule 8). */
-static bool moves_on(const struct connection *c, const struct smtp_result *r,
-                     const struct verdict *v)
-{
-    return v->next_host && r->how == SMTP_HOW_REPLY && r->stage == SMTP_MAIL &&
-           !c->moved && !c->finishing && dial_has_next(c);
-}
-
-static void settle(struct connection *c)
-{
-    for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
-        struct slot *slot = CONTAINER_OF(t, struct slot, transaction);
-        const struct smtp_result *r = &slot->recipient.result;
-        struct verdict v = judge(c, r, &slot->fields.address);
-        if (c->broken_off && r->how == SMTP_HOW_LOST && !r->dot_left) {
-            report_returned(c, slot->lent);
-            slot->lent.row = 0;
-            continue;
-        }
-        if (moves_on(c, r, &v)) {
-            c->moving = true;
-            lent_put_first(&c->rows, slot->lent);
-            if (c->left != UINT32_MAX)
-                c->left++;
-            slot->lent.row = 0;
-            smtp_session_stop(c->session, connection_now_us());
-            continue;
-        }
-        if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
-            r->how == SMTP_HOW_GARBAGE ||
-            (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
-            c->trouble = true;
-        connection_settled(c, slot, slot->lent, &v, host_words(r));
-        slot->lent.row = 0;
-    }
-}
-
-/* May MAIL be said now? Under a rate it is submitted only when it leaves at once: its
- * turn is spent then, and not while it would wait behind a body. */
-static bool mail_may_leave(struct connection *c, int64_t now)
-{
-    struct gate *gate = c->task->mail_gate;
-    return !gate || !gate_limits(gate) ||
-           (smtp_session_idle(c->session) && gate_pass(gate, now, &c->again_us));
-}
-
-static void begin_rows(struct connection *c, int64_t now)
-{
-    bool passed = false; /* the gate, for a MAIL that was not said yet */
-    c->again_us = INT64_MAX;
-    while (smtp_session_ready(c->session) && c->left > 0 && !lent_empty(&c->rows) &&
-           (passed || mail_may_leave(c, now))) {
-        passed = true;
-        struct slot *slot = free_slot(c);
-        if (!prepare_row(c, slot, lent_take_first(&c->rows)))
-            continue;
-        if (c->left != UINT32_MAX)
-            c->left--;
-        smtp_session_submit(c->session, &slot->transaction, now);
-        settle(c); /* larger than the server takes: decided already */
-        passed = slot->lent.row == 0;
-    }
-    bool empty = lent_empty(&c->rows);
-    if ((empty && c->last) || c->left == 0)
-        smtp_session_finish(c->session, now);
-    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].lent.row == 0 &&
-                c->slots[1].lent.row == 0;
-    if (!idle)
-        c->idle_until_us = INT64_MAX;
-    else if (c->idle_until_us == INT64_MAX)
-        c->idle_until_us = now + IDLE_US;
 }
 
 /* ---- bytes ---- */
@@ -367,7 +270,7 @@ static void session_over(struct connection *c)
                                        : CLOSED_CLEAN);
         return;
     }
-    struct verdict v = judge(c, fate, NULL);
+    struct verdict v = connection_judge(c, fate, NULL);
     char words[REPLY_TEXT_MAX + 1]; /* the fate goes with its session */
     memcpy(words, fate->reply.text, sizeof words);
     dial_failed(c, &v, (struct span){words, fate->reply.text_n});
@@ -381,20 +284,6 @@ void connection_begin_tls(struct connection *c)
                              c->task->destination->tls_verify, c->task->source));
 }
 
-/* A body that was asked for is about to be written: from now on its dot may have left.
- */
-static void mark_bodies(struct connection *c)
-{
-    for (int i = 0; i < SLOTS; i++) {
-        struct slot *slot = &c->slots[i];
-        if (slot->lent.row && !slot->marked &&
-            slot->transaction.timings.us[SMTP_DATA] >= 0) {
-            slot->marked = true;
-            flight_set(c->worker->params->flight, slot->lent.entry, FLIGHT_DOT);
-        }
-    }
-}
-
 /* Everything that follows from what the session has read or was told. The only place
  * where a session ends. */
 static void drive(struct connection *c)
@@ -404,16 +293,16 @@ static void drive(struct connection *c)
     do {
         signals = smtp_session_take(c->session);
         if (signals & SMTP_SETTLED)
-            settle(c);
+            messages_settle(c);
         if (signals & SMTP_OVER) {
             session_over(c);
             return;
         }
         if (signals & SMTP_WANTS_TLS)
             connection_begin_tls(c);
-        begin_rows(c, now);
+        messages_begin(c, now);
     } while (signals);
-    mark_bodies(c);
+    messages_mark(c);
     bool written = stream_write(&c->stream, c->session, now);
     stream_want(&c->stream, written ? UV_READABLE : UV_READABLE | UV_WRITABLE);
     connection_set_timer(c, now);

@@ -14,7 +14,7 @@ static void fail(struct connection *c, const struct verdict *verdict, struct spa
         return;
     }
     if (!lent_empty(&c->rows))
-        connection_settled(c, NULL, lent_take_first(&c->rows), verdict, words);
+        connection_settled(c, NULL, 0, lent_take_first(&c->rows), verdict, words);
     connection_close(c, CLOSED_FAILED, verdict, words);
 }
 

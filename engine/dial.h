@@ -1,6 +1,6 @@
-/* Inside a connection: the state that its two files share. connection.c carries the
- * session and its rows, dial.c gets from one target to the next until MAIL can be said.
- * Nobody else includes this. Worker's thread only. */
+/* Inside a connection: the state that its three files share. connection.c carries the
+ * session, messages.c its rows, dial.c gets from one target to the next until MAIL can
+ * be said. Nobody else includes this. Worker's thread only. */
 #ifndef ENGINE_DIAL_H
 #define ENGINE_DIAL_H
 
@@ -57,12 +57,25 @@ void dial_failed(struct connection *c, const struct verdict *verdict,
 void dial_refused(struct connection *c, bool timed_out, const char *words); /* by TCP */
 void dial_connected(struct connection *c); /* TCP stands: begin the session */
 
-/* connection.c */
-int64_t connection_now_us(void);
-/* A result of the row in `slot`, or, with slot NULL, of the row that was to go first.
+/* messages.c */
+/* What can be begun now is; or the session finishes, or idles. */
+void messages_begin(struct connection *c, int64_t now);
+void messages_settle(struct connection *c); /* all that the session has decided */
+/* A body that was asked for is about to be written: from now on its dot may have left.
  */
-void connection_settled(struct connection *c, const struct slot *slot, struct lent lent,
-                        const struct verdict *verdict, struct span words);
+void messages_mark(struct connection *c);
+
+/* connection.c */
+/* recipient: whose result it is, or NULL. */
+struct verdict connection_judge(const struct connection *c, const struct smtp_result *r,
+                                const struct address *recipient);
+struct span connection_words(const struct smtp_result *r); /* the server's, or ours */
+void connection_returned(struct connection *c, struct lent lent); /* not begun */
+int64_t connection_now_us(void);
+/* A result of the slot's i-th row, or, with slot NULL, of one that has none. */
+void connection_settled(struct connection *c, const struct slot *slot, int i,
+                        struct lent lent, const struct verdict *verdict,
+                        struct span words);
 void connection_begin_tls(struct connection *c);
 void connection_end_session(struct connection *c);
 /* why and words: what a CLOSED_FAILED or _OURS failed with; else NULL and nothing. */

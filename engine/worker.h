@@ -18,6 +18,7 @@ struct destination {
     bool tls_verify;               /* the certificate must be the host's */
     int64_t connect_limit_us;      /* for one address */
     uint16_t port;
+    int recipients; /* of one message, at least 1 */
 };
 
 /* An address to send from. Number n of struct order and struct task is sources[n - 1].

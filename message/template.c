@@ -227,6 +227,14 @@ const char *template_from(const struct template *t)
     return t->from;
 }
 
+bool template_is_common(const struct template *t)
+{
+    for (int i = 0; i < t->steps_n; i++)
+        if (t->steps[i].kind != STEP_LITERAL && t->steps[i].kind != STEP_MESSAGE_ID)
+            return false;
+    return true;
+}
+
 size_t template_size(const struct template *t)
 {
     return t->size;

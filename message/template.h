@@ -40,6 +40,9 @@ void template_free(struct template *t); /* NULL is allowed */
 /* The address in From: (its first mailbox), which is the envelope sender without
  * --from. */
 const char *template_from(const struct template *t);
+/* Is it the same message for all rows, but for its Message-ID? No placeholder stands in
+ * it, and a To of its own does. Row 0 renders it with one Message-ID for all. */
+bool template_is_common(const struct template *t);
 /* Bytes of a rendering whose fields are empty, for plans. */
 size_t template_size(const struct template *t);
 
@@ -55,7 +58,8 @@ struct rendering {
 };
 
 struct template_row {
-    uint32_t row;              /* 1 …: with the secret it makes the Message-ID */
+    uint32_t row;              /* 1 …: with the secret it makes the Message-ID; 0: see
+                                  template_is_common */
     const struct span *fields; /* one for each column, bytes of the list (UTF-8) */
     const char *to;            /* the finished recipient address, for To: */
 };

@@ -61,13 +61,19 @@ static void forgive_waiting(const struct scheduler *s, struct row *r, int64_t no
         r->first_s += (uint32_t)waited_s;
 }
 
-/* Rows from the site's FIFOs into the order. On a path with a rate it is one: the token
- * was taken for it. */
+static uint32_t rows_a_message(const struct scheduler *s, const struct site *site)
+{
+    uint32_t n = policy_of(s, site)->recipients;
+    return n ? n : 1;
+}
+
+/* Rows from the site's FIFOs into the order. On a path with a rate it is one message's:
+ * the token was taken for it. */
 static void lend(struct scheduler *s, struct site *site, struct connection_record *c,
                  uint32_t n, struct order *out, int64_t now_us)
 {
     if (gate_limits(&c->path->lending))
-        n = c->lease = 1;
+        n = c->lease = rows_a_message(s, site);
     n = min_u32(n, min_u32(site_ready(site, c->source), min_u32(c->left, LEASE_MAX)));
     out->site = site->name;
     out->group = site->group;
@@ -110,7 +116,7 @@ static void open_connection(struct scheduler *s, struct site *site, uint8_t sour
         .site = site,
         .path = path,
         .source = source,
-        .left = limit ? limit : UINT32_MAX,
+        .left = limit ? limit * rows_a_message(s, site) : UINT32_MAX,
         .lease = LEASE_FIRST,
         .progress_us = now_us,
     };

@@ -43,6 +43,7 @@ struct scheduler_policy {
     uint32_t max_attempts;            /* 0: as many as the lifetime allows */
     uint32_t connections;             /* of one source to one provider */
     uint32_t messages_per_connection; /* 0: no limit */
+    uint32_t recipients;              /* rows that may share a message; 0: one */
     /* Whose limits are these: destinations with the same number, from 1, share one
      * budget; 0: each site has its own. */
     uint32_t provider;

@@ -100,6 +100,7 @@ static void defaults_read_back(void **state)
                                          "    unknown_pause = '1h'\n"
                                          "    messages_per_connection = 100\n"
                                          "    pool = ''\n"
+                                         "    recipients_per_message = 1\n"
                                          "    port = 25\n"
                                          "    pipelining = 'auto'\n"
                                          "    tls = 'may'\n"

@@ -1,0 +1,68 @@
+#!/bin/sh
+# Several recipients share a message where a section allows it: of one domain only, and each
+# has its own result.
+. "$(dirname "$0")/lib.sh"
+wants python3
+conf=$work/hikyaku.conf
+cat >"$work/zone.conf" <<'Z'
+    local-data: "many.example. 300 IN MX 10 mx.example."
+    local-data: "other.example. 300 IN MX 10 mx.example."
+    local-data: "one.example. 300 IN MX 10 mx1.example."
+    local-data: "mx.example. 300 IN A 127.0.6.1"
+    local-data: "mx1.example. 300 IN A 127.0.6.2"
+Z
+start_unbound
+port=$(free_port)
+start_sink 127.0.6.1:"$port"=picky 127.0.6.2:"$port"
+write_conf "$port" 'messages_per_connection = 0'
+cat >>"$conf" <<'C'
+mx 'mx.example' { recipients_per_message = 20 connections = 1 message_rate = "50/s" }
+C
+{
+    echo email
+    seq -f 'user%g@many.example' 1 400
+    for i in $(seq 1 30); do echo "a$i@many.example"; echo "a$i@other.example"; done
+    seq -f 'user%g@one.example' 1 30
+} >"$work/list.tsv"
+
+# A message that differs from row to row cannot be shared, and nothing is left behind.
+printf 'From: News <news@sender.test.example>\nTo: readers: ;\nSubject: Hi\n\nHi {{email}}\n' >"$work/own.eml"
+status=0
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/own.eml" -j own 2>"$work/err" || status=$?
+same "exit status" 78 "$status"
+same "complaint" "hikyaku: -7 LE $conf:11: recipients_per_message: $work/own.eml is not the same for all recipients: it must have a To of its own, and no placeholder" \
+    "$(cat "$work/err")"
+[ ! -e "$XDG_STATE_HOME/hikyaku/own" ] || die "a job is left"
+
+printf 'From: News <news@sender.test.example>\nTo: readers: ;\nSubject: Hi\n\nHi all\n' >"$work/message.eml"
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j job --quiet --trace=smtp \
+    >"$work/sum" 2>"$work/err" || die "$?: $(cat "$work/err")"
+stop_sink
+"$hikyaku" results -c "$conf" job >"$work/results.tsv"
+python3 "$here/check_job.py" "$XDG_STATE_HOME/hikyaku/job" "$work/results.tsv" "$(cat "$work/sum")" \
+    "$work/record.tsv" shared
+python3 - "$work" <<'P'
+import collections, email, glob, sys
+work = sys.argv[1]
+rows = [l.rstrip("\n").split("\t") for l in open(work + "/record.tsv")]
+ids = collections.Counter(r[3] for r in rows)
+kept = len(glob.glob(work + "/mail/*.eml"))
+shared = [r for r in rows if r[1].endswith(("@many.example", "@other.example"))]
+single = [r for r in rows if r[1].endswith("@one.example")]
+assert len({r[3] for r in shared}) == 1, "one Message-ID for all"
+assert len({r[3] for r in single}) == len(single) == 30, "and one for each where they are alone"
+messages = kept - len(single)
+assert messages >= len(shared) / 20 and messages < 60, (kept, messages)
+# No message is for two domains: what stands between a MAIL and the next on its connection.
+domains = collections.defaultdict(set)
+for line in open(work + "/err"):
+    connection, _, words = line.rstrip().partition(" C: ")
+    if words.startswith("MAIL"):
+        domains[connection].clear()
+    elif words.startswith("RCPT"):
+        domains[connection].add(words.split("@")[1])
+        assert len(domains[connection]) == 1, words
+print(f"{len(shared)} recipients in {messages} messages")
+refused = sum(l.split("\t")[2] == "550" for l in open(work + "/results.tsv"))
+assert 1 <= refused <= 60, refused
+P
