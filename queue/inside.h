@@ -83,6 +83,7 @@ struct scheduler {
 static inline void wake_site(struct scheduler *s, struct site *site)
 {
     link_append(&s->work, &site->work);
+    site->blocked = false;
 }
 
 /* The tick at or behind this time. */

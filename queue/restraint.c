@@ -52,6 +52,7 @@ void restraint_block(struct scheduler *s, struct site *site, int64_t until_us)
 {
     struct provider *p = site->provider;
     link_append(&p->blocked, &site->work);
+    site->blocked = true;
     if (until_us != INT64_MAX && (p->alarm.at == 0 || until_us < p->alarm.key))
         heap_set(&s->alarms, &p->alarm, until_us);
 }
@@ -83,15 +84,17 @@ void restraint_advance(struct scheduler *s, int64_t now_us)
 
 /* ---- closing ---- */
 
-/* Connections of this path (NULL: any), site (likewise) and source (0: any) end with
- * what they have begun. keep: as many of them may stay. */
+enum { ANY_SOURCE = -1 };
+
+/* Connections of this path (NULL: any), site (likewise) and source end with what they
+ * have begun. keep: as many of them may stay. */
 static void stop_connections(struct scheduler *s, const struct path *path,
-                             const struct site *site, uint8_t source, uint32_t keep)
+                             const struct site *site, int source, uint32_t keep)
 {
     for (uint32_t i = 0; i < s->connections_used; i++) {
         struct connection_record *c = &s->connections[i];
         if (!c->site || (path && c->path != path) || (site && c->site != site) ||
-            (source && c->source != source))
+            (source != ANY_SOURCE && c->source != source))
             continue;
         if (keep > 0) {
             keep--;
@@ -109,7 +112,8 @@ static void close_site(struct site *site, int64_t until_us, const char *why)
     char *copy = mem_strdup(why);
     free(site->why);
     site->why = copy;
-    site->closed_until_us = until_us;
+    if (until_us > site->closed_until_us)
+        site->closed_until_us = until_us;
 }
 
 void scheduler_suspend(struct scheduler *s, uint32_t connection,
@@ -123,21 +127,21 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
         if (what->slow) {
             path_slow(path, until_us, what->why);
             path_limit(path, &s->policies[c->site->provider->policy], s->jobs);
-            stop_connections(s, path, NULL, 0, path->allowed);
+            stop_connections(s, path, NULL, ANY_SOURCE, path->allowed);
         } else {
             path_close(path, until_us, what->connections, what->why);
-            stop_connections(s, path, NULL, 0, 0);
+            stop_connections(s, path, NULL, ANY_SOURCE, 0);
         }
         break;
     case REACH_SITE:
         close_site(c->site, until_us, what->why);
-        stop_connections(s, NULL, c->site, 0, 0);
+        stop_connections(s, NULL, c->site, ANY_SOURCE, 0);
         break;
     case REACH_SOURCE:
         if (until_us > s->source_until_us[c->source])
             s->source_until_us[c->source] = until_us;
         path_close(path, until_us, what->connections, what->why); /* tells why */
-        stop_connections(s, c->source ? NULL : path, NULL, c->source, 0);
+        stop_connections(s, NULL, NULL, c->source, 0);
         break;
     }
     restraint_unblock(s, c->site->provider); /* their reasons are others now */
@@ -178,7 +182,7 @@ static void note_answer(struct scheduler *s, struct connection_record *c, bool a
     p->braked_until_us = now_us + policy->unknown_pause_ms * 1000;
     for (int i = 0; i <= s->params.sources_n; i++)
         if (p->paths[i])
-            stop_connections(s, p->paths[i], NULL, 0, 0);
+            stop_connections(s, p->paths[i], NULL, ANY_SOURCE, 0);
     d->notice = NOTICE_UNKNOWN;
     d->notice_us = p->braked_until_us;
 }
@@ -212,7 +216,7 @@ static void limit_all(struct scheduler *s)
             path_limit(p->paths[k], policy, s->jobs);
             uint32_t most = path_connections(p->paths[k], policy, s->jobs);
             if (p->paths[k]->connections > most)
-                stop_connections(s, p->paths[k], NULL, 0, most);
+                stop_connections(s, p->paths[k], NULL, ANY_SOURCE, most);
         }
         restraint_unblock(s, p);
         if (site->ready && link_alone(&site->work))

@@ -71,7 +71,7 @@ static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
     if (r->source && !has_source(policy_of(s, site), r->source))
         r->source = 0; /* the settings have changed */
     site_push(site, s->rows, index, first, s->params.sources_n);
-    if (link_alone(&site->work))
+    if (link_alone(&site->work) || site->blocked) /* its source may be another one */
         wake_site(s, site);
 }
 

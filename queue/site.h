@@ -41,6 +41,7 @@ struct site {
     int64_t closed_until_us; /* after a failed round */
     bool troubled;           /* there was bad news */
     bool proven;             /* a connection has worked since the last failed round */
+    bool blocked;            /* in its provider's ring: for what was ready then */
     bool group;              /* pipelining = group */
     char *why;               /* it was closed by a rule; NULL */
     uint32_t enough;         /* messages a connection before it closes; 0: not known */
