@@ -463,7 +463,7 @@ static void try_target(struct connection *c)
         return;
     }
     m->tried++;
-    promise_rate(w, c, PASSING_CONNECT);
+    record_connect(w, c);
     c->connect_began_us = w->now_us;
     c->door = w->now_us < m->door_until_us ? m->door : DOOR_OPEN;
     if (c->door == DOOR_SPEECHLESS)

@@ -45,6 +45,11 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
         scheduler_settle(w->scheduler, connection, row, &what, w->now_us);
     story->lent = false;
     story->due_us = d.next_us;
+    if (connection != NO_CONNECTION) {
+        record_settled(w, &w->lanes[connection], v, &d);
+        if (v->counted)
+            story->source = w->lanes[connection].source;
+    }
     if (!v->counted && !d.final) {
         promise(!v->in_doubt, w, "row %u: nobody's attempt leaves no doubt", row);
         return;
@@ -131,6 +136,7 @@ static void close_lane(struct world *w, const struct news *news)
         w->short_until_us = w->now_us + FEWER_US;
     bool round =
         scheduler_closed(w->scheduler, news->connection, how, news->group, w->now_us);
+    record_closed(w, lane, round);
     if (round) {
         struct verdict v = news->verdict;
         v.outcome = OUTCOME_RETRY;
@@ -281,15 +287,15 @@ void desk_tasks(struct world *w)
 static void carry_out(struct world *w, const struct order *order)
 {
     struct lane *lane = &w->lanes[order->connection];
-    promise_order(w, order);
     if (order->kind == ORDER_OPEN) {
         assert(!lane->open);
         *lane = (struct lane){.open = true,
                               .site = order->site,
                               .source = order->source,
                               .opened_us = w->now_us};
-        w->lanes_open++;
     }
+    promise_order(w, order);
+    w->lanes_open += order->kind == ORDER_OPEN;
     for (int i = 0; i < order->rows_n; i++) {
         struct story *story = &w->stories[order->rows[i]];
         story->lent = true;
@@ -327,6 +333,7 @@ static void ask(struct world *w)
     while (w->lookups < LOOKUPS_MAX &&
            (domain = scheduler_ask(w->scheduler)) != RECIPIENTS_NO_DOMAIN) {
         w->lookups++;
+        w->record.asked[domain] = true;
         int64_t took = 1000 + rng_below(&w->rng, 400 * 1000);
         events_add(&w->events, w->now_us + took, EVENT_ANSWER, domain, 0);
     }
@@ -339,6 +346,7 @@ void desk_answer(struct world *w, uint32_t domain)
     struct mx_set *set = plan_resolve(w->plan, number, w->now_us, 1000);
     world_log(w, "name %u %d %s", number, set->code, set->key);
     w->lookups--;
+    w->record.asked[domain] = set->code != 0;
     scheduler_resolved(w->scheduler, domain, set, w->now_us);
     desk_turn(w);
 }
@@ -364,7 +372,8 @@ void desk_turn(struct world *w)
         carry_out(w, &w->order);
     while (scheduler_next(w->scheduler, &w->order, now) != ORDER_NONE)
         carry_out(w, &w->order);
-    if (w->taken % IDLE_CHECK_EVERY == 0)
+    record_told(w);
+    if (w->taken % IDLE_CHECK_EVERY == 0 && w->lookups < LOOKUPS_MAX)
         promise_idle(w);
     int64_t wake = scheduler_wake(w->scheduler);
     if (wake < w->wake_us || w->wake_us <= now) {
@@ -383,88 +392,53 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
                              .attempts = story->attempts,
                              .first_us = story->first_us,
                              .due_us = story->due_us,
+                             .source = story->source,
                              .doubted = story->flagged};
+}
+
+static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
+                          struct scheduler_policy *out, bool *fresh)
+{
+    struct world *w = arg;
+    const struct plan *p = w->plan;
+    const char *name = recipients_domain_name(p->list, domain);
+    uint32_t wanted = p->places[p->names[strtoul(name + 1, NULL, 10)].place].policy;
+    /* Some go by the name, some by the hosts. */
+    if (wanted % 2 == 0 && (!set || set->code))
+        wanted = 0;
+    for (uint32_t i = 0; i < w->policies_n; i++)
+        if (w->policies[i] == wanted)
+            return i;
+    *fresh = true;
+    *out = *plan_policy(p, wanted);
+    w->policies[w->policies_n] = wanted;
+    return w->policies_n++;
 }
 
 void desk_start(struct world *w)
 {
     struct plan *p = w->plan;
-    w->stopping = w->finishing = w->killed = false;
+    w->stopping = w->finishing = w->killed = w->paused = false;
+    w->policies[0] = 0;
+    w->policies_n = 1;
     w->wake_us = NEVER;
     struct scheduler_params params = {.list = p->list,
                                       .policy = p->policy,
-                                      .connections_total = p->connections_total,
+                                      .policy_of = policy_of,
+                                      .policy_arg = w,
                                       .sources_n = p->sources_n,
+                                      .refusals_max = p->refusals_max,
+                                      .connections_total = p->connections_total,
                                       .seed = p->seed,
                                       .now_us = w->now_us,
                                       .epoch_us = 0,
                                       .past = past_of,
                                       .past_arg = w};
+    record_begin(w);
     w->scheduler = scheduler_create(&params);
     network_init(&w->network, MINUTE_US, p->policy.lifetime_ms * 1000, w->now_us);
+    hand_begin(w);
     desk_turn(w);
-}
-
-/* The process dies. Its kernel closes what was open, and flight says what each row was
- * doing (cli/replay.c). */
-static void die(struct world *w)
-{
-    for (uint32_t i = 0; i < w->plan->connections_total; i++)
-        if (w->connections[i]) {
-            struct wire *wire = w->connections[i]->wire;
-            connection_free(w->connections[i]);
-            if (wire)
-                wire_close(w, wire, true);
-        }
-    while (w->tasks_first < w->tasks_n)
-        free(w->tasks[w->tasks_first++].order);
-    w->tasks_first = w->tasks_n = w->news_first = w->news_n = 0;
-    memset(w->lanes, 0, w->plan->connections_total * sizeof *w->lanes);
-    w->lanes_open = 0;
-    for (uint32_t row = 1; row <= w->plan->rows; row++) {
-        struct story *story = &w->stories[row];
-        if (!story->lent)
-            continue;
-        story->lent = false;
-        story->due_us = w->now_us;
-        if (story->flight != FLIGHT_DOT && story->flight != FLIGHT_TAKEN)
-            continue;
-        bool taken = story->flight == FLIGHT_TAKEN;
-        bool again = !taken && !story->flagged;
-        promise(!taken || story->accepted, w, "row %u: 250 was read for it", row);
-        story->attempts++;
-        story->last_code = taken ? 250 : 625;
-        story->outcome = taken   ? OUTCOME_DELIVERED
-                         : again ? OUTCOME_RETRY
-                                 : OUTCOME_ERROR;
-        story->flagged = story->flagged || !taken;
-        if (!story->first_us)
-            story->first_us = w->now_us;
-        if (!again) {
-            story->finals++;
-            w->pending--;
-        }
-    }
-}
-
-enum way { WAY_FINISH, WAY_ABORT, WAY_KILL };
-
-void desk_stop(struct world *w)
-{
-    enum way way = rng_below(&w->rng, 3);
-    world_log(w, "stop %d", (int)way);
-    if (way == WAY_KILL) {
-        w->killed = true;
-        die(w);
-        return;
-    }
-    scheduler_stop(w->scheduler);
-    w->stopping = true;
-    w->finishing = true;
-    for (uint32_t i = 0; i < w->plan->connections_total; i++)
-        if (w->connections[i])
-            (way == WAY_FINISH ? connection_finish
-                               : connection_abort)(w->connections[i]);
 }
 
 /* ---- the run ---- */
@@ -498,6 +472,9 @@ static void happen(struct world *w, const struct event *e)
         if (e->at_us == w->wake_us)
             desk_turn(w);
         break;
+    case EVENT_HAND:
+        hand_turn(w, e);
+        break;
     case EVENT_STOP:
         break;
     }
@@ -509,6 +486,10 @@ static void forget_run(struct world *w)
     scheduler_destroy(w->scheduler);
     w->scheduler = NULL;
     network_finish(&w->network);
+    record_finish(w);
+    while (w->tasks_first < w->tasks_n) /* to connections that are over */
+        free(w->tasks[w->tasks_first++].order);
+    w->tasks_first = w->tasks_n = 0;
     struct events old = w->events;
     w->events = (struct events){.numbers = old.numbers};
     for (struct event e; events_take(&old, &e);)
@@ -538,7 +519,7 @@ static void live(struct world *w)
         w->now_us = e.at_us;
         happen(w, &e);
         if (++w->taken == w->stop_at && !w->stopping)
-            desk_stop(w);
+            hand_stop(w);
     }
     promise(w->killed || w->stopping || w->pending == 0, w, "the run is over too soon");
     forget_run(w);
@@ -566,6 +547,7 @@ void world_run(struct world *w, struct plan *p)
     w->lanes = mem_zero(p->connections_total, sizeof *w->lanes);
     w->connections = mem_zero(p->connections_total, sizeof(struct connection *));
     w->pending = p->rows;
+    w->hands_left = p->hands;
     for (int i = 0; i < p->stops && w->pending; i++) {
         w->stop_at = w->taken + 1 + rng_below(&w->rng, 20 * p->rows);
         live(w);
@@ -593,8 +575,6 @@ void world_finish(struct world *w)
     free(w->lanes);
     free(w->tasks);
     free(w->news);
-    free(w->meters);
-    map_finish(&w->budgets);
     free(w->stories);
     buf_finish(&w->line);
 }

@@ -81,12 +81,14 @@ static void watch_leaving(struct world *w, struct wire *wire, const char *p, siz
     for (size_t i = 0; i < n; i++) {
         if (wire->line_n < sizeof wire->line - 1)
             wire->line[wire->line_n++] = p[i];
+        /* Its first byte counts: the others may have to wait for a small window. */
+        if (wire->connection && wire->line_n == 1 && p[i] == 'M' && !wire->header)
+            record_mail(w, wire);
         if (p[i] != '\n')
             continue;
         wire->line[wire->line_n] = '\0';
         wire->line_n = 0;
-        if (wire->connection && strncmp(wire->line, "MAIL FROM:", 10) == 0)
-            promise_rate(w, wire->connection, PASSING_MAIL);
+        wire->header = strncmp(wire->line, "From: ", 6) == 0;
         if (strncmp(wire->line, "Message-ID: <", 13) == 0)
             wire->line_row = (uint32_t)strtoul(wire->line + 13, NULL, 10);
         if (strcmp(wire->line, ".\r\n") == 0 && wire->line_row) {
@@ -390,7 +392,8 @@ struct wire *wire_open(struct world *w, struct machine *m, struct connection *c)
     wire->rng.state = rng_next(&m->rng);
     wire->connection = c;
     wire->thaw_us = wire->give_up_us = wire->wake_us = NEVER;
-    wire->mood = w->now_us >= m->turn_us ? m->later_mood : m->mood;
+    bool later = m->burst_us ? w->now_us / m->burst_us % 2 : w->now_us >= m->turn_us;
+    wire->mood = later ? m->later_mood : m->mood;
     if ((int)rng_below(&wire->rng, 100) < m->fault_percent) {
         do
             wire->fault = rng_below(&wire->rng, FAULT_COUNT);

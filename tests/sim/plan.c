@@ -267,6 +267,93 @@ void plan_draw(struct plan *p, uint64_t seed)
     draw(p, &r);
 }
 
+/* ---- limits ---- */
+
+static int64_t draw_rate(struct rng *r)
+{
+    static const int64_t an_hour[] = {60, 240, 1800, 3600, 7200, 36000, 100000};
+    return chance(r, 50) ? 0 : an_hour[rng_below(r, 7)];
+}
+
+static void draw_limits_of(struct plan *p, uint32_t number, struct rng *r)
+{
+    struct scheduler_policy *policy = number ? &p->others[number - 1] : &p->policy;
+    *policy = p->policy;
+    policy->provider = rng_below(r, PROVIDERS_MAX + 1);
+    policy->connections = (uint32_t)between(r, 1, chance(r, 50) ? 4 : 20);
+    policy->messages_per_connection = chance(r, 50) ? (uint32_t)between(r, 1, 30) : 0;
+    policy->message_rate = draw_rate(r);
+    policy->connection_rate = draw_rate(r);
+    policy->unknown_percent = chance(r, 40) ? (uint32_t)between(r, 2, 40) : 0;
+    policy->unknown_pause_ms = between(r, 1, 120) * 60000;
+    for (uint32_t i = 0; i < number && policy->provider; i++) { /* one budget */
+        const struct scheduler_policy *other = plan_policy(p, i);
+        if (other->provider == policy->provider)
+            *policy = *other;
+    }
+    policy->sources = p->sources[number];
+    policy->sources_n = 0;
+    for (int i = 1; i <= p->sources_n; i++)
+        if (chance(r, 70))
+            p->sources[number][policy->sources_n++] = (uint8_t)i;
+}
+
+/* In turn it refuses us, breaks off, or is as calm as before. */
+static void sour(struct machine *m, struct rng *r)
+{
+    m->later_mood = m->mood;
+    m->burst_us = between(r, 1, 120) * MINUTE_US;
+    switch (rng_below(r, 5)) {
+    case 0:
+        m->mood.greeting = "421 4.7.0 [TSS04] temporarily deferred";
+        break;
+    case 1:
+        m->mood.refuse_percent = (int)between(r, 30, 100);
+        m->mood.refuse_reply = "550 5.7.1 blocked";
+        break;
+    case 2:
+        m->mood.close_after = (int)between(r, 1, 10);
+        m->mood.close_reply = "421 4.7.0 too many messages";
+        break;
+    case 3:
+        m->mood.auth = true; /* 530 to MAIL */
+        break;
+    default: /* at all times, as some do it without a word */
+        m->mood.close_after = m->later_mood.close_after = (int)between(r, 2, 10);
+    }
+}
+
+void plan_draw_limited(struct plan *p, uint64_t seed)
+{
+    struct rng r = {seed ^ 0x11111};
+    *p = (struct plan){.seed = seed, .limited = true};
+    p->places_n = (uint32_t)between(&r, 1, chance(&r, 40) ? 6 : 40);
+    p->names_n = p->places_n + (uint32_t)between(&r, 0, p->places_n);
+    p->rows = (uint32_t)between(&r, 20, 900);
+    draw(p, &r);
+    p->sources_n = (int)between(&r, 0, SOURCES_MAX);
+    p->others_n = (uint32_t)between(&r, 0, OTHERS_MAX);
+    for (uint32_t i = 0; i <= p->others_n; i++)
+        draw_limits_of(p, i, &r);
+    for (uint32_t i = 0; i < p->places_n; i++) {
+        struct place *place = &p->places[i];
+        place->policy = rng_below(&r, p->others_n + 1);
+        if (!chance(&r, 25))
+            continue;
+        place->good = false;
+        for (uint32_t k = 0; k < place->machines_n; k++)
+            sour(&p->machines[place->first + k], &r);
+    }
+    p->refusals_max = chance(&r, 60) ? (uint32_t)between(&r, 2, 20) : 0;
+    p->hands = chance(&r, 70) ? (int)between(&r, 1, 40) : 0;
+    p->hands_us = chance(&r, 50) ? MINUTE_US : 20 * MINUTE_US;
+}
+
+const struct scheduler_policy *plan_policy(const struct plan *p, uint32_t number)
+{
+    return number ? &p->others[number - 1] : &p->policy;
+}
+
 void plan_draw_day(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows)
 {
     static const int64_t half_hour_ms = 30 * 60 * 1000;

@@ -1,5 +1,6 @@
 /* test_sim [-v] SEED …           these worlds, -v: with their logs
  * test_sim --seeds FROM N        so many worlds
+ * test_sim --limited FROM N      so many with limits, sources and what receivers tell
  * test_sim --seeds-file FILE     worlds that once broke a promise
  * test_sim --cases               the worlds that ask one question
  * test_sim --forecast          forecasts of worlds, and what became of them
@@ -17,10 +18,12 @@ static struct world run(struct plan *p)
     return w;
 }
 
-static struct world run_seed(uint64_t seed, bool trace)
+typedef void draw_fn(struct plan *p, uint64_t seed);
+
+static struct world run_seed(draw_fn *draw, uint64_t seed, bool trace)
 {
     struct plan p;
-    plan_draw(&p, seed);
+    draw(&p, seed);
     p.trace = trace;
     plan_make_list(&p);
     struct world w = run(&p);
@@ -29,11 +32,11 @@ static struct world run_seed(uint64_t seed, bool trace)
     return w;
 }
 
-static void mixed(uint64_t seed, bool trace)
+static void mixed(draw_fn *draw, uint64_t seed, bool trace)
 {
-    struct world w = run_seed(seed, trace);
+    struct world w = run_seed(draw, seed, trace);
     if (seed % 8 == 0) {
-        struct world again = run_seed(seed, false);
+        struct world again = run_seed(draw, seed, false);
         if (again.hash != w.hash) {
             fprintf(stderr, "seed %" PRIu64 ": the same seed, another log\n", seed);
             exit(1);
@@ -58,7 +61,7 @@ static int seeds_of(const char *path)
     char line[200];
     while (fgets(line, sizeof line, f))
         if (line[0] >= '0' && line[0] <= '9')
-            mixed(strtoull(line, NULL, 10), false);
+            mixed(plan_draw, strtoull(line, NULL, 10), false);
     fclose(f);
     return 0;
 }
@@ -80,13 +83,17 @@ int main(int argc, char **argv)
     }
     if (argc == 3 && strcmp(argv[1], "--seeds-file") == 0)
         return seeds_of(argv[2]);
-    if (argc == 4 && strcmp(argv[1], "--seeds") == 0) {
+    bool limited = argc > 1 && strcmp(argv[1], "--limited") == 0;
+    if (argc == 4 && (limited || strcmp(argv[1], "--seeds") == 0)) {
         uint64_t from = strtoull(argv[2], NULL, 10), n = strtoull(argv[3], NULL, 10);
         for (uint64_t seed = from; seed < from + n; seed++)
-            mixed(seed, false);
+            mixed(limited ? plan_draw_limited : plan_draw, seed, false);
         return 0;
     }
-    for (int i = 1 + trace; i < argc; i++)
-        mixed(strtoull(argv[i], NULL, 10), trace);
+    int i = 1 + trace;
+    limited = i < argc && strcmp(argv[i], "--limited") == 0;
+    for (i += limited; i < argc; i++)
+        mixed(limited ? plan_draw_limited : plan_draw, strtoull(argv[i], NULL, 10),
+              trace);
     return 0;
 }

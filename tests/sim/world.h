@@ -7,6 +7,8 @@
  *     net.c         TCP as a sender sees it: windows, acknowledgements, resets
  *     connection.c  what engine/connection.c does with libuv
  *     desk.c        what engine/engine.c and settle.c do around the scheduler
+ *     hand.c        rules and operators: suspensions, pauses, other jobs, the end
+ *     record.c      what came to whom, as receivers count it, and who may have what
  *     promises.c    what must hold, in each moment and at the end
  *     cases.c       worlds that ask one question
  *     forecast.c    worlds whose end was foretold */
@@ -20,6 +22,7 @@
 #include "base/map.h"
 #include "base/rng.h"
 #include "queue/flight.h"
+#include "queue/gate.h"
 #include "queue/network.h"
 #include "queue/scheduler.h"
 #include "sink/server.h"
@@ -43,6 +46,7 @@ enum event_kind {
     EVENT_ANSWER,     /* of DNS */
     EVENT_WAKE,       /* the scheduler's timer */
     EVENT_STOP,       /* somebody ends the run */
+    EVENT_HAND,       /* a rule or an operator steps in */
 };
 
 struct event {
@@ -91,7 +95,8 @@ struct machine { /* what stands behind one address */
     struct rng rng;
     struct mood mood, later_mood; /* the second from turn_us on */
     int64_t turn_us;
-    enum door door; /* until door_until_us; then it works */
+    int64_t burst_us; /* the first and the second for so long in turn; 0: no turns */
+    enum door door;   /* until door_until_us; then it works */
     int64_t door_until_us;
     int refuse_percent; /* of connections */
     int64_t latency_us; /* one way */
@@ -110,8 +115,11 @@ enum { SITE_MACHINES_MAX = 4 };
 
 struct place { /* an MX set and its machines */
     uint32_t first, machines_n;
-    bool good; /* whatever comes is taken at once: what it gets may be measured */
+    uint32_t policy; /* number of its settings */
+    bool good;       /* whatever comes is taken at once: what it gets may be measured */
 };
+
+enum { OTHERS_MAX = 3, SOURCES_MAX = 4, PROVIDERS_MAX = 2 };
 
 enum name_kind {
     NAME_GOOD,
@@ -140,9 +148,16 @@ struct plan {
     int64_t cut_from_us, cut_until_us;   /* our own network leads nowhere */
     bool cut_is_known;                   /* to our own table of routes */
     int64_t intervals_ms[3];
-    struct scheduler_policy policy;
+    struct scheduler_policy policy;             /* number 0 */
+    struct scheduler_policy others[OTHERS_MAX]; /* from 1; lives of rows are the same */
+    uint8_t sources[OTHERS_MAX + 1][SOURCES_MAX];
+    uint32_t others_n;
+    int sources_n; /* highest number in the policies' sources */
+    uint32_t refusals_max;
+    int hands;        /* so often a rule or an operator steps in … */
+    int64_t hands_us; /* … after so long at most */
+    bool limited;     /* drawn by plan_draw_limited */
     uint32_t connections_total;
-    int sources_n; /* highest number in policy.sources */
     struct smtp_params smtp;
     struct verdict_policy verdict;
     int64_t connect_limit_us;
@@ -157,6 +172,9 @@ struct plan {
 
 /* Random worlds; changes to a plan are made between draw and make_list. */
 void plan_draw(struct plan *p, uint64_t seed);
+/* The same, smaller, with providers, sources, limits and what receivers make of us. */
+void plan_draw_limited(struct plan *p, uint64_t seed);
+const struct scheduler_policy *plan_policy(const struct plan *p, uint32_t number);
 /* A day of usual settings, with as many rows. */
 void plan_draw_day(struct plan *p, uint64_t seed, uint32_t places, uint32_t rows);
 /* Calm places, one machine and one name each. */
@@ -215,8 +233,10 @@ struct wire {
     int64_t wake_us; /* earliest event of it in the heap */
     char line[32];   /* what leaves, as far as the line goes */
     size_t line_n;
+    bool header;        /* it is a Message-ID, and no MAIL, that comes next */
     uint32_t line_row;  /* of the message that leaves */
     uint32_t taken_row; /* of the last one that was taken */
+    uint32_t mails;     /* that began to leave */
     bool misleads;      /* a reply was lost, what follows stands in its place */
 };
 
@@ -263,6 +283,7 @@ struct connection {
     int64_t session_began_us;
     struct row_queue rows;
     uint32_t left, begun;
+    uint32_t late; /* MAILs that left after it was told to end */
     bool last, finishing, broken_off, trouble, group, moving, moved;
     struct slot slots[SLOTS];
     int64_t wake_us;
@@ -294,10 +315,15 @@ struct news {
 
 void desk_report(struct world *w, const struct news *news);
 
+struct seen_site;
+struct seen_path;
+
 struct lane { /* a connection as the scheduler's thread sees it */
-    bool open, has_closed;
+    bool open, has_closed, told_to_stop;
     struct news closed;
     const char *site;
+    struct seen_site *seen;
+    struct seen_path *path;
     uint8_t source;
     uint32_t lent;
     int64_t opened_us;
@@ -316,6 +342,7 @@ struct story {
     bool misled;     /* its server took it and lost the 250 for it */
     uint8_t outcome; /* of the last attempt, enum outcome */
     uint8_t flight;  /* enum flight_state */
+    uint8_t source;  /* of the last attempt; 0: any may come */
     uint16_t accepted;
     uint16_t dots; /* left our machine */
     uint16_t attempts;
@@ -326,10 +353,48 @@ struct story {
 
 enum passing { PASSING_CONNECT, PASSING_MAIL, PASSINGS };
 
-/* What came to those who share a budget, as a bucket that leaks by the rate. */
+/* A bucket that leaks: what has come, as the time that it takes by the rate. */
 struct meter {
-    double level;
-    int64_t at_us;
+    int64_t level_us, at_us;
+};
+
+/* A provider as one source sees it. */
+struct seen_path {
+    struct meter came[PASSINGS]; /* to the receivers */
+    struct gate lent[PASSINGS];  /* what the scheduler lent or opened */
+    uint32_t lanes, untold;      /* connections; not told to end, for record_told */
+    uint32_t allowed, good;      /* connections on its way back; UINT32_MAX: all */
+    int64_t closed_until_us;
+    uint32_t slow; /* the rates are halved so often, for sure until */
+    int64_t slow_until_us;
+    bool was_slow; /* and may be for longer than is sure */
+};
+
+struct seen_provider {
+    const struct scheduler_policy *policy;
+    int64_t braked_until_us;
+    struct seen_path paths[SOURCES_MAX + 1];
+};
+
+struct seen_site {
+    const char *name; /* the scheduler's own: no other site has it */
+    const struct scheduler_policy *policy;
+    struct seen_provider *provider;
+    int64_t closed_until_us, ruled_until_us; /* at all; by a rule */
+    uint32_t ready[SOURCES_MAX + 1];         /* for sure, by source; for record_waits */
+};
+
+/* One life of the process as its receivers saw it. */
+struct record {
+    struct map site_numbers; /* by the name's address */
+    struct seen_site **sites;
+    uint32_t sites_n;
+    struct seen_provider *shared[PROVIDERS_MAX + 1];
+    struct seen_site **of_domain; /* NULL: nothing was lent of it yet */
+    bool *asked;                  /* by domain: its hosts are not known now */
+    int64_t source_until_us[SOURCES_MAX + 1];
+    uint32_t jobs;
+    bool restrained; /* just now: record_told looks */
 };
 
 struct world {
@@ -369,8 +434,11 @@ struct world {
     uint64_t taken; /* events */
     uint64_t stop_at;
 
-    struct map budgets; /* name → its number, meters[number * PASSINGS + passing] */
-    struct meter *meters;
+    struct record record;
+    uint32_t policies[OTHERS_MAX + 1]; /* the scheduler's number → the plan's */
+    uint32_t policies_n;
+    int hands_left;
+    bool paused;
     struct story *stories; /* from 1 */
     uint64_t pending;
     uint64_t attempts, delivered, errors, doubts, twice;
@@ -391,7 +459,6 @@ void desk_start(struct world *w);
 void desk_tasks(struct world *w);
 void desk_news(struct world *w);
 void desk_answer(struct world *w, uint32_t domain);
-void desk_stop(struct world *w);
 
 /* Our own network leads nowhere at this time. */
 static inline bool world_is_cut(const struct world *w, int64_t at_us)
@@ -409,10 +476,39 @@ void world_log(struct world *w, const char *format, ...)
 void promise(bool holds, const struct world *w, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void promise_order(struct world *w, const struct order *order);
-/* Something has just left for those whose budget it is. */
-void promise_rate(struct world *w, const struct connection *c, enum passing passing);
 void promise_idle(struct world *w); /* no row waits while its path could take it */
 void promise_end(struct world *w);
 uint32_t row_name(const struct world *w, uint32_t row); /* its number in the plan */
+
+/* ---- the record ---- */
+
+void record_begin(struct world *w);
+void record_finish(struct world *w);
+/* What is lent, opened, settled, closed and restrained, as it happens; each promises
+ * that it may be. */
+void record_order(struct world *w, const struct order *order);
+void record_settled(struct world *w, const struct lane *lane, const struct verdict *v,
+                    const struct decision *d);
+void record_closed(struct world *w, const struct lane *lane, bool round);
+void record_suspended(struct world *w, const struct lane *lane,
+                      const struct suspension *what);
+void record_shared(struct world *w, uint32_t jobs);
+/* A connection is begun, a MAIL begins to leave: what receivers see. */
+void record_connect(struct world *w, const struct connection *c);
+void record_mail(struct world *w, struct wire *wire);
+/* After the desk's turn: who must not go on was told so. */
+void record_told(struct world *w);
+/* Which rows are ready, for sure. */
+void record_ready(struct world *w);
+/* A site with rows that no connection has: what is said to keep them does, and nothing
+ * is kept that could go. */
+void record_waits(struct world *w, const struct site_view *view);
+
+/* ---- rules and operators ---- */
+
+void hand_begin(struct world *w);
+void hand_turn(struct world *w, const struct event *e);
+/* Ends the run: politely, at once, or by the death of the process. */
+void hand_stop(struct world *w);
 
 #endif

@@ -1,0 +1,409 @@
+/* What came to whom, kept as receivers keep it: a provider as one source sees it. And
+ * what they have told us since, so that it is known at each moment who may have what.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "world.h"
+
+enum {
+    TICK_US = 200 * 1000,  /* what the retry wheel may be late by */
+    GOOD_A_CONNECTION = 5, /* before one more, as receivers publish it */
+    SLOWEST = 4,
+};
+
+/* ---- who they are ---- */
+
+static uint32_t share(const struct world *w, uint32_t of)
+{
+    return of > w->record.jobs ? of / w->record.jobs : 1;
+}
+
+static int64_t rate_of(const struct world *w, const struct scheduler_policy *policy,
+                       enum passing passing)
+{
+    int64_t rate =
+        passing == PASSING_MAIL ? policy->message_rate : policy->connection_rate;
+    return rate && rate < w->record.jobs ? 1 : rate / w->record.jobs;
+}
+
+static void limit_provider(const struct world *w, struct seen_provider *p)
+{
+    for (int i = 0; i <= SOURCES_MAX; i++)
+        for (int k = 0; k < PASSINGS; k++)
+            gate_limit(&p->paths[i].lent[k], rate_of(w, p->policy, (enum passing)k));
+}
+
+static struct seen_provider *new_provider(const struct world *w,
+                                          const struct scheduler_policy *policy)
+{
+    struct seen_provider *p = mem_zero(1, sizeof *p);
+    p->policy = policy;
+    for (int i = 0; i <= SOURCES_MAX; i++)
+        p->paths[i].allowed = UINT32_MAX;
+    limit_provider(w, p);
+    return p;
+}
+
+static struct seen_site *site_of(struct world *w, const char *name, uint32_t policy)
+{
+    struct record *r = &w->record;
+    bool fresh;
+    uint32_t number =
+        map_put(&r->site_numbers, (struct span){(char *)&name, sizeof name}, r->sites_n,
+                &fresh, NULL);
+    if (!fresh)
+        return r->sites[number];
+    const struct scheduler_policy *settings = plan_policy(w->plan, w->policies[policy]);
+    struct seen_site *site = mem_zero(1, sizeof *site);
+    site->name = name;
+    site->policy = settings;
+    uint32_t shared = settings->provider;
+    if (shared && !r->shared[shared])
+        r->shared[shared] = new_provider(w, settings);
+    site->provider = shared ? r->shared[shared] : new_provider(w, settings);
+    r->sites = mem_resize(r->sites, number + 1, sizeof(struct seen_site *));
+    r->sites[r->sites_n++] = site;
+    return site;
+}
+
+void record_begin(struct world *w)
+{
+    uint32_t domains = recipients_domains(w->plan->list);
+    w->record = (struct record){.jobs = 1};
+    w->record.of_domain = mem_zero(domains, sizeof(struct seen_site *));
+    w->record.asked = mem_alloc(domains);
+    memset(w->record.asked, 1, domains);
+}
+
+void record_finish(struct world *w)
+{
+    struct record *r = &w->record;
+    for (uint32_t i = 0; i < r->sites_n; i++) {
+        if (!r->sites[i]->policy->provider)
+            free(r->sites[i]->provider);
+        free(r->sites[i]);
+    }
+    for (int i = 0; i <= PROVIDERS_MAX; i++)
+        free(r->shared[i]);
+    map_finish(&r->site_numbers);
+    free(r->sites);
+    free(r->of_domain);
+    free(r->asked);
+    *r = (struct record){0};
+}
+
+/* ---- who may have what ---- */
+
+static uint32_t may_have(const struct world *w, const struct seen_site *site,
+                         const struct seen_path *path)
+{
+    uint32_t whole = share(w, site->policy->connections);
+    return path->allowed < whole ? path->allowed : whole;
+}
+
+/* What keeps a path from one more connection with a row, as enum lack. */
+static unsigned path_lacks(const struct world *w, const struct seen_site *site,
+                           uint8_t source)
+{
+    const struct seen_path *path = &site->provider->paths[source];
+    unsigned lacks = 0;
+    if (w->now_us < path->closed_until_us ||
+        w->now_us < w->record.source_until_us[source])
+        lacks |= LACK_PATH;
+    if (path->lanes >= may_have(w, site, path))
+        lacks |= LACK_CONNECTIONS;
+    if (gate_opens_us(&path->lent[PASSING_MAIL]) > w->now_us ||
+        (path->was_slow && site->policy->message_rate))
+        lacks |= LACK_RATE;
+    if (gate_opens_us(&path->lent[PASSING_CONNECT]) > w->now_us ||
+        (path->was_slow && site->policy->connection_rate))
+        lacks |= LACK_CONNECTION_RATE;
+    return lacks;
+}
+
+static unsigned site_lacks(const struct world *w, const struct seen_site *site,
+                           const struct site_view *view)
+{
+    const struct scheduler_policy *policy = site->policy;
+    uint32_t sources = policy->sources_n ? (uint32_t)policy->sources_n : 1;
+    unsigned lacks = 0;
+    if (w->now_us < site->provider->braked_until_us)
+        lacks |= LACK_BRAKE;
+    if (w->now_us < site->closed_until_us)
+        lacks |= LACK_ROUND;
+    if (w->now_us < site->ruled_until_us)
+        lacks |= LACK_PATH;
+    if (w->lanes_open == w->plan->connections_total || w->now_us <= w->short_until_us ||
+        w->network.down)
+        lacks |= LACK_SOCKETS;
+    if (view->connections >= view->window)
+        lacks |= LACK_WINDOW | LACK_PROOF;
+    if (view->connections >= policy->connections * sources)
+        lacks |= LACK_CONNECTIONS;
+    return lacks;
+}
+
+/* ---- what is lent ---- */
+
+static void pace(struct world *w, struct seen_path *path, enum passing passing)
+{
+    int64_t again;
+    bool passes = gate_pass(&path->lent[passing], w->now_us, &again);
+    promise(passes || path->was_slow, w, "%s no quicker than its rate",
+            passing == PASSING_MAIL ? "rows are lent" : "connections are opened");
+}
+
+static void record_opened(struct world *w, const struct order *order,
+                          struct seen_site *site)
+{
+    struct lane *lane = &w->lanes[order->connection];
+    struct seen_path *path = &site->provider->paths[order->source];
+    lane->seen = site;
+    lane->path = path;
+    lane->source = order->source;
+    uint32_t limit = site->policy->messages_per_connection;
+    promise(!limit || (order->messages && order->messages <= limit), w,
+            "%s: %u messages a connection, not %u", order->site, limit,
+            order->messages);
+    promise(path->lanes < may_have(w, site, path), w,
+            "%s from source %u: %u connections at most", order->site, order->source,
+            may_have(w, site, path));
+    path->lanes++;
+    pace(w, path, PASSING_CONNECT);
+}
+
+static void promise_source(const struct world *w, const struct lane *lane, uint32_t row)
+{
+    const struct scheduler_policy *policy = lane->seen->policy;
+    uint8_t source = w->stories[row].source;
+    bool has = false;
+    for (int i = 0; i < policy->sources_n; i++)
+        has = has || policy->sources[i] == source;
+    promise(!has || source == lane->source, w,
+            "row %u comes from source %u again, not from %u", row, source,
+            lane->source);
+}
+
+void record_order(struct world *w, const struct order *order)
+{
+    struct lane *lane = &w->lanes[order->connection];
+    if (order->kind == ORDER_STOP)
+        lane->told_to_stop = true;
+    if (order->kind == ORDER_OPEN)
+        record_opened(w, order, site_of(w, order->site, order->policy));
+    if (order->rows_n == 0)
+        return;
+    const struct seen_site *site = lane->seen;
+    promise(!lane->told_to_stop, w, "connection %u was told to end, and gets rows",
+            order->connection);
+    promise(!(path_lacks(w, site, lane->source) & LACK_PATH) &&
+                w->now_us >= site->closed_until_us &&
+                w->now_us >= site->provider->braked_until_us,
+            w, "%s is left alone", order->site);
+    if (gate_limits(&lane->path->lent[PASSING_MAIL])) {
+        promise(order->rows_n == 1, w, "rows under a rate are lent one by one");
+        pace(w, lane->path, PASSING_MAIL);
+    }
+    for (int i = 0; i < order->rows_n; i++) {
+        uint32_t row = order->rows[i];
+        promise_source(w, lane, row);
+        w->record.of_domain[recipients_domain(w->plan->list, row)] = lane->seen;
+    }
+}
+
+/* ---- what they tell of us ---- */
+
+static void close_path(struct world *w, struct seen_path *path, int64_t until_us,
+                       uint32_t connections)
+{
+    if (until_us > path->closed_until_us)
+        path->closed_until_us = until_us;
+    if (connections)
+        path->allowed = connections;
+    path->good = 0;
+    w->record.restrained = true;
+}
+
+void record_settled(struct world *w, const struct lane *lane, const struct verdict *v,
+                    const struct decision *d)
+{
+    struct seen_path *path = lane->path;
+    if (v->outcome == OUTCOME_DELIVERED && path->allowed != UINT32_MAX &&
+        ++path->good >= GOOD_A_CONNECTION * path->allowed) {
+        path->good = 0;
+        path->allowed++;
+        if (path->allowed >= share(w, lane->seen->policy->connections))
+            path->allowed = UINT32_MAX;
+    }
+    if (d->notice == NOTICE_REFUSALS)
+        close_path(w, path, d->notice_us, 1);
+    if (d->notice == NOTICE_UNKNOWN)
+        lane->seen->provider->braked_until_us = d->notice_us;
+    w->record.restrained = w->record.restrained || d->notice;
+}
+
+void record_closed(struct world *w, const struct lane *lane, bool round)
+{
+    lane->path->lanes--;
+    int64_t until_us = w->now_us + w->plan->policy.retry_interval_ms[0] * 1000;
+    if (round && until_us > lane->seen->closed_until_us)
+        lane->seen->closed_until_us = until_us;
+}
+
+void record_suspended(struct world *w, const struct lane *lane,
+                      const struct suspension *what)
+{
+    struct seen_path *path = lane->path;
+    int64_t until_us = w->now_us + what->for_us;
+    if (what->slow) {
+        path->slow = w->now_us >= path->slow_until_us ? 1
+                     : path->slow < SLOWEST           ? path->slow + 1
+                                                      : SLOWEST;
+        path->slow_until_us = until_us;
+        path->was_slow = true;
+        path->good = 0;
+        path->allowed = path->lanes > 1 ? path->lanes / 2 : 1;
+    } else if (what->reach == REACH_SITE) {
+        struct seen_site *site = lane->seen;
+        if (until_us > site->ruled_until_us)
+            site->ruled_until_us = until_us;
+        if (until_us > site->closed_until_us)
+            site->closed_until_us = until_us;
+    } else {
+        close_path(w, path, until_us, what->connections);
+        int64_t *source_until_us = &w->record.source_until_us[lane->source];
+        if (what->reach == REACH_SOURCE && until_us > *source_until_us)
+            *source_until_us = until_us;
+    }
+    w->record.restrained = true;
+}
+
+void record_shared(struct world *w, uint32_t jobs)
+{
+    struct record *r = &w->record;
+    r->jobs = jobs;
+    for (uint32_t i = 0; i < r->sites_n; i++)
+        limit_provider(w, r->sites[i]->provider);
+    r->restrained = true;
+}
+
+void record_told(struct world *w)
+{
+    if (!w->record.restrained)
+        return;
+    w->record.restrained = false;
+    for (uint32_t i = 0; i < w->plan->connections_total; i++)
+        if (w->lanes[i].open)
+            w->lanes[i].path->untold = 0;
+    for (uint32_t i = 0; i < w->plan->connections_total; i++) {
+        const struct lane *lane = &w->lanes[i];
+        if (!lane->open || lane->told_to_stop)
+            continue;
+        const struct seen_site *site = lane->seen;
+        promise(!(path_lacks(w, site, lane->source) & LACK_PATH) &&
+                    w->now_us >= site->ruled_until_us &&
+                    w->now_us >= site->provider->braked_until_us,
+                w, "connection %u to %s is told to end", i, lane->site);
+        lane->path->untold++;
+        promise(lane->path->untold <= may_have(w, site, lane->path), w,
+                "%s: of %u connections those over %u are told to end", lane->site,
+                lane->path->untold, may_have(w, site, lane->path));
+    }
+}
+
+/* ---- what comes to them ---- */
+
+static void came(struct world *w, const struct lane *lane, enum passing passing)
+{
+    struct seen_path *path = lane->path;
+    int64_t rate = rate_of(w, lane->seen->policy, passing);
+    if (rate == 0)
+        return;
+    int64_t interval_us = HOUR_US / rate;
+    if (w->now_us < path->slow_until_us)
+        interval_us <<= path->slow;
+    struct meter *m = &path->came[passing];
+    int64_t left = m->level_us - (w->now_us - m->at_us);
+    *m = (struct meter){(left > 0 ? left : 0) + interval_us, w->now_us};
+    promise(m->level_us <= (interval_us > SECOND_US ? interval_us : SECOND_US), w,
+            "%s gets no more than %" PRId64 " %s an hour from source %u", lane->site,
+            rate, passing == PASSING_MAIL ? "messages" : "connections", lane->source);
+}
+
+void record_connect(struct world *w, const struct connection *c)
+{
+    const struct lane *lane = &w->lanes[c->number];
+    uint32_t same = 1;
+    for (uint32_t i = 0; i < w->plan->connections_total; i++) {
+        const struct connection *other = w->connections[i];
+        same += other && other != c && w->lanes[i].path == lane->path &&
+                (other->wire || other->connect_began_us);
+    }
+    promise(same <= lane->seen->policy->connections, w,
+            "%s has %u connections from source %u at most", lane->site,
+            lane->seen->policy->connections, lane->source);
+    promise(!c->finishing, w, "who was told to end connects no more");
+    came(w, lane, PASSING_CONNECT);
+}
+
+void record_mail(struct world *w, struct wire *wire)
+{
+    struct connection *c = wire->connection;
+    const struct lane *lane = &w->lanes[c->number];
+    wire->mails++;
+    promise(!c->order->messages || wire->mails <= c->order->messages, w,
+            "%s gets %u messages on a connection at most", lane->site,
+            c->order->messages);
+    c->late += c->finishing;
+    promise(c->late <= 1, w,
+            "%s: at most what is on the wire, after it was told to end", lane->site);
+    came(w, lane, PASSING_MAIL);
+}
+
+/* ---- what waits ---- */
+
+void record_ready(struct world *w)
+{
+    const struct recipients *list = w->plan->list;
+    for (uint32_t i = 0; i < w->record.sites_n; i++)
+        memset(w->record.sites[i]->ready, 0, sizeof w->record.sites[i]->ready);
+    for (uint32_t row = 1; row <= w->plan->rows; row++) {
+        const struct story *story = &w->stories[row];
+        uint32_t domain = recipients_domain(list, row);
+        struct seen_site *site = w->record.of_domain[domain];
+        if (story->finals || story->lent || w->record.asked[domain] || !site ||
+            w->now_us < story->due_us + TICK_US ||
+            w->now_us < site->closed_until_us + TICK_US)
+            continue;
+        bool bound = false;
+        for (int i = 0; i < site->policy->sources_n; i++)
+            bound = bound || site->policy->sources[i] == story->source;
+        site->ready[bound ? story->source : 0]++;
+    }
+}
+
+void record_waits(struct world *w, const struct site_view *view)
+{
+    static const uint8_t none = 0;
+    uint32_t number = map_get(&w->record.site_numbers,
+                              (struct span){(char *)&view->name, sizeof view->name});
+    if (number == MAP_NONE)
+        return; /* nothing was ever lent there */
+    const struct seen_site *site = w->record.sites[number];
+    const struct scheduler_policy *policy = site->policy;
+    const uint8_t *sources = policy->sources_n ? policy->sources : &none;
+    unsigned all = site_lacks(w, site, view), whole = all;
+    for (int i = 0; i == 0 || i < policy->sources_n; i++) {
+        uint8_t source = sources[i];
+        unsigned lacks = path_lacks(w, site, source);
+        uint32_t ready = site->ready[0] + (source ? site->ready[source] : 0);
+        promise(whole || lacks || !ready, w,
+                "%s: %u rows wait, and source %u could send them (%x)", view->name,
+                ready, source, view->lacks);
+        all |= lacks;
+    }
+    promise(!(view->lacks & ~all), w, "%s lacks %x, and says %x", view->name, all,
+            view->lacks);
+}
