@@ -9,24 +9,32 @@ enum { NS_A_US = 1000 };
 #define AHEAD_NS (SECOND_NS / 2)
 #define LATE_NS  (SECOND_NS / 50)
 
+static void limit(struct gate *g, int64_t interval_ns, int64_t ahead_ns)
+{
+    atomic_store(&g->interval_ns, interval_ns);
+    atomic_store(&g->ahead_ns, ahead_ns > interval_ns ? ahead_ns - interval_ns : 0);
+}
+
+/* Rounded up: never quicker than was asked for. */
+static int64_t interval_of(int64_t per_hour)
+{
+    return per_hour ? (HOUR_NS + per_hour - 1) / per_hour : 0;
+}
+
 void gate_limit(struct gate *g, int64_t per_hour)
 {
-    /* Rounded up: never quicker than was asked for. */
-    int64_t interval = per_hour ? (HOUR_NS + per_hour - 1) / per_hour : 0;
-    if (interval >= SECOND_NS)
-        interval += LATE_NS;
-    atomic_store(&g->interval_ns, interval);
+    int64_t interval = interval_of(per_hour);
+    limit(g, interval >= SECOND_NS ? interval + LATE_NS : interval, AHEAD_NS);
+}
+
+void gate_limit_loosely(struct gate *g, int64_t per_hour)
+{
+    limit(g, interval_of(per_hour), 2 * SECOND_NS);
 }
 
 bool gate_limits(const struct gate *g)
 {
     return atomic_load(&g->interval_ns) != 0;
-}
-
-static int64_t opens_ns(int64_t full_ns, int64_t interval_ns)
-{
-    int64_t ahead = interval_ns < AHEAD_NS ? AHEAD_NS - interval_ns : 0;
-    return full_ns - ahead;
 }
 
 bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
@@ -37,7 +45,7 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
     int64_t now = now_us * NS_A_US;
     int64_t full = atomic_load(&g->full_ns);
     for (;;) {
-        int64_t opens = opens_ns(full, interval);
+        int64_t opens = full - atomic_load(&g->ahead_ns);
         if (full != 0 && now < opens) {
             *again_us = (opens + NS_A_US - 1) / NS_A_US;
             return false;
@@ -54,5 +62,5 @@ int64_t gate_opens_us(const struct gate *g)
     int64_t full = atomic_load(&g->full_ns);
     if (interval == 0 || full == 0)
         return INT64_MIN;
-    return (opens_ns(full, interval) + NS_A_US - 1) / NS_A_US;
+    return (full - atomic_load(&g->ahead_ns) + NS_A_US - 1) / NS_A_US;
 }

@@ -16,10 +16,14 @@
 struct gate {                    /* all zero: no limit */
     _Atomic int64_t full_ns;     /* when all that has passed is worked off */
     _Atomic int64_t interval_ns; /* from one to the next; 0: no limit */
+    _Atomic int64_t ahead_ns;    /* of its time one may pass, after a rest */
 };
 
 /* From now on; per_hour 0: no limit. */
 void gate_limit(struct gate *g, int64_t per_hour);
+/* The same for who only prepares what then passes a gate: two seconds' worth may be on
+ * its way there. */
+void gate_limit_loosely(struct gate *g, int64_t per_hour);
 /* Is there a limit? */
 bool gate_limits(const struct gate *g);
 /* May one pass now? Then it has. False: *again_us is when to ask again. */

@@ -37,9 +37,9 @@ void path_limit(struct path *path, const struct scheduler_policy *policy, uint32
     int64_t mails = share_of(policy->message_rate, jobs, path->slow);
     int64_t connects = share_of(policy->connection_rate, jobs, path->slow);
     gate_limit(&path->mails, mails);
-    gate_limit(&path->lending, mails);
+    gate_limit_loosely(&path->lending, mails);
     gate_limit(&path->connects, connects);
-    gate_limit(&path->opening, connects);
+    gate_limit_loosely(&path->opening, connects);
 }
 
 static uint32_t whole(const struct scheduler_policy *policy, uint32_t jobs)

@@ -23,7 +23,7 @@ enum {
 
 struct path {
     struct gate connects, mails;  /* which the workers pass */
-    struct gate opening, lending; /* the scheduler's own pace by the same limits */
+    struct gate opening, lending; /* the scheduler's own pace: a little ahead of them */
     uint32_t connections;         /* open or being opened */
     uint32_t allowed; /* of them, while it recovers; UINT32_MAX: what the policy says */
     uint32_t good;    /* brought through since `allowed` last moved */
