@@ -135,10 +135,14 @@ static void answer(struct client *client)
     enum control_command command =
         control_parse((struct span){client->line, client->n}, &row);
     uv_read_stop((uv_stream_t *)&client->pipe);
+    struct buf said = {0};
     if (command == CONTROL_UNKNOWN)
         buf_add_str(&client->answer, "no such command\n");
+    else if (client->control->fn(client->control->arg, command, row, &said))
+        buf_printf(&client->answer, "ok %zu\n%s", said.n, buf_cstr(&said));
     else
-        client->control->fn(client->control->arg, command, row, &client->answer);
+        buf_printf(&client->answer, "no %s\n", buf_cstr(&said));
+    buf_finish(&said);
     uv_buf_t bytes = uv_buf_init(client->answer.p, (unsigned)client->answer.n);
     client->write.data = client;
     if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &bytes, 1, on_written))
@@ -297,11 +301,13 @@ static enum control_result understand(struct buf *heard, struct buf *answer)
     if (!end)
         return CONTROL_NOBODY; /* it ended while we asked */
     struct span line = {heard->p, (size_t)(end - heard->p)};
-    if (span_equal(line, SPAN("ok"))) {
-        buf_add(answer, end + 1, heard->n - line.n - 1);
+    size_t at = line.n < 3 ? line.n : 3, n = heard->n - line.n - 1;
+    if (span_starts_nocase(line, SPAN("ok "))) {
+        if (strtoull(line.p + at, NULL, 10) != n)
+            return CONTROL_NOBODY;
+        buf_add(answer, end + 1, n);
         return CONTROL_OK;
     }
-    size_t at = line.n < 3 ? line.n : 3;
     buf_add(answer, line.p + at, line.n - at);
     return CONTROL_REFUSED;
 }

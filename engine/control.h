@@ -1,6 +1,7 @@
 /* The socket `control` in the directory of a running job: who runs the job as the same
  * user may ask how it goes, and steer it. One line a connection, a word or two; the
- * answer is "ok" or "no WHY" on the first line, then what was asked for, then the end.
+ * answer is "ok N" on the first line, then N bytes of what was asked for, or "no WHY".
+ * One that ends sooner was cut by the job's end.
  *
  * The server belongs to the scheduler's loop. control_ask is for any other process. */
 #ifndef ENGINE_CONTROL_H
@@ -34,8 +35,9 @@ enum control_command {
 enum control_command control_parse(struct span line, uint32_t *row_out);
 const char *control_line(enum control_command command);
 
-/* Append the answer, "ok\n…" or "no REASON\n". row: as in control_parse. */
-typedef void control_fn(void *arg, enum control_command command, uint32_t row,
+/* Append what was asked for; false: why not, in words on one line. row: as in
+ * control_parse. */
+typedef bool control_fn(void *arg, enum control_command command, uint32_t row,
                         struct buf *answer);
 
 struct control;
@@ -50,7 +52,7 @@ void control_close(struct control *c);
 enum control_result {
     CONTROL_OK,
     CONTROL_REFUSED, /* *answer has the reason */
-    CONTROL_NOBODY,  /* nobody listens: the job does not run */
+    CONTROL_NOBODY,  /* nobody listens: the job does not run, or ended meanwhile */
     CONTROL_BROKEN,  /* -20 in *f */
 };
 /* Say it to the job in the directory, wait for the answer: what stands behind the first

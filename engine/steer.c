@@ -223,23 +223,23 @@ static void tell(struct engine *e, bool json, struct buf *out)
         status_text(&s, out);
 }
 
-static void tell_why(struct engine *e, uint32_t row, struct buf *out)
+static bool tell_why(struct engine *e, uint32_t row, struct buf *out)
 {
     const struct recipients *list = e->params->list;
     int64_t now = engine_now_us(), until_ms;
     if (row < recipients_first(list) || row > recipients_last(list)) {
-        buf_printf(out, "no the job has no row %u\n", row);
-        return;
+        buf_printf(out, "the job has no row %u", row);
+        return false;
     }
     struct row_view view;
     struct moment moment = {now, engine_wall_ms(e, now)};
     scheduler_view_row(e->scheduler, row, &view, now);
     const struct worker_source *sources = e->params->worker.sources;
-    buf_add_str(out, "ok\n");
     status_row(&view, view.source ? sources[view.source - 1].name : NULL, &moment, out);
     struct span reason = reason_of(e, &until_ms);
     if (view.state != ROW_FINAL)
         status_whole(engine_state_now(e), reason, until_ms, out);
+    return true;
 }
 
 /* ---- other settings ---- */
@@ -283,7 +283,7 @@ static void on_hangup(uv_signal_t *handle, int number)
 
 /* ---- commands ---- */
 
-static void on_command(void *arg, enum control_command command, uint32_t row,
+static bool on_command(void *arg, enum control_command command, uint32_t row,
                        struct buf *answer)
 {
     struct engine *e = arg;
@@ -291,19 +291,16 @@ static void on_command(void *arg, enum control_command command, uint32_t row,
     bool steers = command != CONTROL_STATUS && command != CONTROL_STATUS_JSON &&
                   command != CONTROL_WHY;
     if (steers && e->state != ENGINE_RUNNING) {
-        buf_add_str(answer, e->cancelled ? "no it is cancelled already\n"
-                                         : "no it is stopping already\n");
-        return;
+        buf_add_str(answer, e->cancelled ? "it is cancelled already"
+                                         : "it is stopping already");
+        return false;
     }
     if (command == CONTROL_RELOAD && !reload(e, &f)) {
-        buf_printf(answer, "no %d LE %s\n", f.code, f.words);
-        return;
+        buf_printf(answer, "%d LE %s", f.code, f.words);
+        return false;
     }
-    if (command == CONTROL_WHY) {
-        tell_why(e, row, answer);
-        return;
-    }
-    buf_add_str(answer, "ok\n");
+    if (command == CONTROL_WHY)
+        return tell_why(e, row, answer);
     switch (command) {
     case CONTROL_STATUS:
     case CONTROL_STATUS_JSON:
@@ -323,6 +320,7 @@ static void on_command(void *arg, enum control_command command, uint32_t row,
     case CONTROL_UNKNOWN:
         break;
     }
+    return true;
 }
 
 /* ---- begin and end ---- */

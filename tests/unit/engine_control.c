@@ -33,16 +33,17 @@ static struct {
     int asked[CONTROL_UNKNOWN];
 } job;
 
-static void on_command(void *arg, enum control_command command, uint32_t row,
+static bool on_command(void *arg, enum control_command command, uint32_t row,
                        struct buf *answer)
 {
     assert_ptr_equal(arg, &job);
     assert_int_equal(row, command == CONTROL_WHY ? ROW : 0);
     job.asked[command]++;
     if (command == CONTROL_CANCEL)
-        buf_add_str(answer, "no it is stopping already\n");
+        buf_add_str(answer, "it is stopping already");
     else
-        buf_printf(answer, "ok\n%s\nand more\n", control_line(command));
+        buf_printf(answer, "%s\nand more\n", control_line(command));
+    return command != CONTROL_CANCEL;
 }
 
 static void on_stop(uv_async_t *stop)
@@ -193,11 +194,43 @@ static void nonsense(void **state)
     assert_int_equal(ask(CONTROL_PAUSE, "pause\nand more\n"), CONTROL_OK);
     int in_pieces = connect_plainly();
     assert_int_equal(send(in_pieces, "pau", 3, 0), 3);
-    say(in_pieces, "se\nrest", "ok\npause\nand more\n");
+    say(in_pieces, "se\nrest", "ok 15\npause\nand more\n");
     stop(); /* some are still there */
     for (int i = 0; i < 40; i++)
         close(silent[i]);
     assert_int_equal(job.asked[CONTROL_PAUSE], 2);
+}
+
+/* A job that ends while it answers: whatever has come of it is no answer. */
+static void answer_in_part(void *arg)
+{
+    const int *listener = arg;
+    static const char whole[] = "ok 15\npause\nand more\n";
+    for (size_t n = 0; n < sizeof whole; n++) {
+        char line[16];
+        int s = accept(*listener, NULL, NULL);
+        if (read(s, line, sizeof line) <= 0 || write(s, whole, n) != (ssize_t)n)
+            abort();
+        close(s);
+    }
+}
+
+static void cut_short(void **state)
+{
+    (void)state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.90s/control", job.path);
+    int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(s, 1), 0);
+    uv_thread_t thread;
+    uv_thread_create(&thread, answer_in_part, &s);
+    for (int i = 0; i < 21; i++)
+        assert_int_equal(ask(CONTROL_PAUSE, ""), CONTROL_NOBODY);
+    assert_int_equal(ask(CONTROL_PAUSE, "pause\nand more\n"), CONTROL_OK);
+    uv_thread_join(&thread);
+    close(s);
+    assert_int_equal(unlink(address.sun_path), 0);
 }
 
 static void a_dead_ones(void **state)
@@ -355,10 +388,11 @@ static void a_row_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),          cmocka_unit_test(every_command),
-        cmocka_unit_test(nonsense),       cmocka_unit_test(a_dead_ones),
-        cmocka_unit_test(a_long_path),    cmocka_unit_test(no_directory),
-        cmocka_unit_test(status_is_told), cmocka_unit_test(a_row_is_told),
+        cmocka_unit_test(lines),         cmocka_unit_test(every_command),
+        cmocka_unit_test(nonsense),      cmocka_unit_test(cut_short),
+        cmocka_unit_test(a_dead_ones),   cmocka_unit_test(a_long_path),
+        cmocka_unit_test(no_directory),  cmocka_unit_test(status_is_told),
+        cmocka_unit_test(a_row_is_told),
     };
     setenv("TZ", "JST-9", 1);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
