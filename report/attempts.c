@@ -66,10 +66,25 @@ struct attempts {
     dev_t device; /* of the file that was opened: another one in its place is no journal
                    */
     ino_t inode;
-    off_t size;         /* all that was written and is believed */
-    off_t reserved;     /* the file system has kept room up to here */
-    atomic_bool broken; /* by a failed write or, from another thread, a failed sync */
+    off_t size;     /* all that was written and is believed */
+    off_t reserved; /* the file system has kept room up to here */
+    /* What failed, and its words, which are there before: each of the two threads that
+     * write and sync has its own. */
+    atomic_bool write_failed, sync_failed;
+    struct fault write_fault, sync_fault;
 };
+
+static bool is_broken(const struct attempts *a)
+{
+    return a->write_failed || a->sync_failed;
+}
+
+/* Nothing is trusted any more; the reason is the first one's. */
+static bool fail_again(const struct attempts *a, struct fault *f)
+{
+    const struct fault *why = a->write_failed ? &a->write_fault : &a->sync_fault;
+    return fault_set(f, why->code, "%s", why->words);
+}
 
 void attempt_init(struct attempt *a)
 {
@@ -248,7 +263,7 @@ static char *put_column(char *to, struct attempts *a, const struct attempt *line
 
 void attempts_append(struct attempts *a, const struct attempt *line)
 {
-    if (a->broken)
+    if (is_broken(a))
         return;
     buf_reserve(&a->buf, ATTEMPT_LINE_MAX);
     char *start = a->buf.p + a->buf.n;
@@ -303,24 +318,25 @@ static bool write_all(struct attempts *a, struct fault *f)
 
 bool attempts_write(struct attempts *a, struct fault *f)
 {
-    if (a->broken)
-        return fault_set(f, -20, "\"%s\" failed before", a->path);
+    if (is_broken(a))
+        return fail_again(a, f);
     if (a->buf.n == 0)
         return true;
-    bool good = unchanged(a, f) && write_all(a, f);
-    if (!good)
-        a->broken = true;
-    return good;
+    if (unchanged(a, &a->write_fault) && write_all(a, &a->write_fault))
+        return true;
+    a->write_failed = true;
+    return fail_again(a, f);
 }
 
 bool attempts_sync(struct attempts *a, struct fault *f)
 {
-    if (a->broken)
-        return fault_set(f, -20, "\"%s\" failed before", a->path);
+    if (is_broken(a))
+        return fail_again(a, f);
     if (fdatasync(a->fd) == 0)
         return true;
-    a->broken = true;
-    return fault_set(f, -20, "cannot sync \"%s\": %s", a->path, strerror(errno));
+    fault_set(&a->sync_fault, -20, "cannot sync \"%s\": %s", a->path, strerror(errno));
+    a->sync_failed = true;
+    return fail_again(a, f);
 }
 
 enum { RESERVE_AHEAD = 4 * 1024 * 1024 }; /* so that it is asked for seldom */
@@ -357,8 +373,8 @@ void attempts_close(struct attempts *a)
         return;
     /* Room that was kept and not used goes back, if the file is still as we left it. */
     struct stat st;
-    if (a->fd >= 0 && a->reserved > a->size && !a->broken && fstat(a->fd, &st) == 0 &&
-        st.st_size == a->size) {
+    if (a->fd >= 0 && a->reserved > a->size && !is_broken(a) &&
+        fstat(a->fd, &st) == 0 && st.st_size == a->size) {
         int ignored = ftruncate(a->fd, a->size); /* it is for the disk's sake alone */
         (void)ignored;
     }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -668,6 +669,43 @@ static void meddle(enum meddling what)
     buf_finish(&copy);
 }
 
+/* The disk says no, for as long as it is told to. */
+static bool sync_fails;
+int fdatasync(int fd)
+{
+    if (!sync_fails)
+        return fsync(fd);
+    errno = EIO;
+    return -1;
+}
+
+/* Whoever comes behind a failed sync, on whatever thread, has its words. */
+static void failed_sync_poisons(void **state)
+{
+    (void)state;
+    struct fault f = {0};
+    unlink(path);
+    struct attempts *a = attempts_create(path, &f);
+    assert_non_null(a);
+    struct attempt line;
+    attempt_init(&line);
+    line.outcome = OUTCOME_EVENT;
+    attempts_append(a, &line);
+    assert_true(attempts_write(a, &f));
+    sync_fails = true;
+    assert_false(attempts_sync(a, &f));
+    sync_fails = false;
+    assert_int_equal(f.code, -20);
+    assert_non_null(strstr(f.words, "cannot sync \""));
+    struct fault later = {0}, again = {0};
+    attempts_append(a, &line);
+    assert_false(attempts_write(a, &later));
+    assert_string_equal(later.words, f.words);
+    assert_false(attempts_sync(a, &again)); /* it would succeed now */
+    assert_string_equal(again.words, f.words);
+    attempts_close(a);
+}
+
 static void somebody_else_changed_the_file(void **state)
 {
     (void)state;
@@ -699,6 +737,7 @@ int main(void)
         cmocka_unit_test_teardown(giant_lines, remove_file),
         cmocka_unit_test_teardown(create_and_open_refuse, remove_file),
         cmocka_unit_test_teardown(failed_write_poisons, remove_file),
+        cmocka_unit_test_teardown(failed_sync_poisons, remove_file),
         cmocka_unit_test_teardown(somebody_else_changed_the_file, remove_file),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
