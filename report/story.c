@@ -361,20 +361,19 @@ static void tell_lease(struct teller *t, const struct attempt_line *line)
     }
 }
 
-static void tell_cancelled(struct story *story, const struct attempt_line *line,
-                           bool japanese)
+/* -11 means in the table what most often causes it; the line has what it was. */
+static void tell_cancelled(struct story *story, const struct attempt_line *line)
 {
     add_head(&story->text, line->column[ATTEMPT_time],
              "everything that was pending was cancelled");
-    buf_add_str(&story->text, "  the reason");
+    buf_printf(&story->text, "  %d (LE, our side), the reason", line->code);
     add_quoted(&story->text, line->column[ATTEMPT_message]);
     buf_add_char(&story->text, '\n');
-    add_meaning(&story->text, line, 0, japanese);
 }
 
 /* An event of the whole job, for a row that was pending then. */
 static void tell_event(struct story *story, const struct attempt_line *line,
-                       enum run_event what, bool japanese)
+                       enum run_event what)
 {
     struct span time = line->column[ATTEMPT_time];
     switch (what) {
@@ -390,7 +389,7 @@ static void tell_event(struct story *story, const struct attempt_line *line,
         add_head(&story->text, time, "the run was stopped, this row was pending");
         break;
     case RUN_CANCELLED:
-        tell_cancelled(story, line, japanese);
+        tell_cancelled(story, line);
         story->cancelled = true;
         break;
     case RUN_RETRY:
@@ -417,7 +416,7 @@ static void tell_line(struct teller *t, const struct attempt_line *line)
     enum run_event what = attempt_run_event(line);
     for (size_t i = 0; what != RUN_NONE && i < t->n; i++)
         if (!t->stories[i].final && (!t->stories[i].cancelled || what == RUN_RETRY))
-            tell_event(&t->stories[i], line, what, t->japanese);
+            tell_event(&t->stories[i], line, what);
 }
 
 /* A damaged line may have been the result of each row that was lent. */

@@ -203,6 +203,21 @@ why killed 5000
 says "$time  the job was resumed$" "$time  the run was stopped, this row was pending$" \
     'It was never tried yet.$' 'The job is not running'
 
+# Cancelled by somebody: that is the reason, and no other is told.
+first=$job
+job="$XDG_STATE_HOME/hikyaku/given-up"
+"$hikyaku" rehearse -l "$work/far.tsv" -m "$work/message.eml" -j given-up -q >"$work/sum" &
+sender=$!
+pids="$pids $sender"
+until_true some delivered 20 || die "no mail goes out"
+"$hikyaku" cancel given-up
+wait "$sender" || true
+why given-up 5000
+says "$time  everything that was pending was cancelled\$" '-11 (LE, our side), the reason: "cancelled"$' \
+    'result: error (cancelled), after 0 attempts$'
+never 'too many errors'
+job=$first
+
 # ---- what a running job waits for ----
 # One message a minute; a 450 that stops all mail to its host; then the whole job is paused.
 cat >"$work/waits.conf" <<'C'
