@@ -174,6 +174,9 @@ static int go_on(struct resuming *r, const char *config)
 {
     struct blast *b = &r->blast;
     b->options = &r->options;
+    /* A large log takes its time: who is stopped meanwhile ends like any run, with its
+     * sum, before anything is sent. */
+    run_hold_signals();
     r->options.config = config; /* for reload */
     int status = load_settings(r, config);
     if (status < 0)

@@ -168,6 +168,25 @@ stuck() {
 stuck stuck 2
 stuck stuck-one-loop 0
 
+# Ended while resume still reads the log: it says so like any run, and nothing was sent. A pipe
+# in the place of the settings holds it up there.
+mkfifo "$work/slow.conf"
+lines=$(wc -l <"$XDG_STATE_HOME/hikyaku/sent/attempts.tsv")
+"$hikyaku" resume -c "$work/slow.conf" "$XDG_STATE_HOME/hikyaku/sent" -q >"$work/again.sum" 2>"$work/again.err" &
+sender=$!
+pids="$pids $sender"
+exec 8>"$work/slow.conf" # it has opened it
+kill -TERM "$sender"
+cat "$work/hikyaku.conf" >&8
+exec 8>&-
+status=0
+wait "$sender" || status=$?
+same "ended while resume reads: exit status" 3 "$status"
+same "ended while resume reads: standard error" "" "$(cat "$work/again.err")"
+same "ended while resume reads: sum" "$(cat "$work/sent.sum")" "$(cat "$work/again.sum")"
+same "ended while resume reads: lines of attempts" "" \
+    "$(tail -n "+$((lines + 1))" "$XDG_STATE_HOME/hikyaku/sent/attempts.tsv" | awk -F '\t' '$2 > 0 || $8 == "lease"')"
+
 # Ended while it still reads the list: no job and no mail, and what stood aside is swept away by
 # the next one.
 spool=$XDG_STATE_HOME/hikyaku
