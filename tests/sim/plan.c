@@ -284,7 +284,7 @@ static void draw_limits_of(struct plan *p, uint32_t number, struct rng *r)
     policy->messages_per_connection = chance(r, 50) ? (uint32_t)between(r, 1, 30) : 0;
     policy->message_rate = draw_rate(r);
     policy->connection_rate = draw_rate(r);
-    policy->unknown_percent = chance(r, 40) ? (uint32_t)between(r, 2, 40) : 0;
+    policy->unknown_percent = chance(r, 60) ? (uint32_t)between(r, 2, 40) : 0;
     policy->unknown_pause_ms = between(r, 1, 120) * 60000;
     for (uint32_t i = 0; i < number && policy->provider; i++) { /* one budget */
         const struct scheduler_policy *other = plan_policy(p, i);
@@ -303,7 +303,7 @@ static void sour(struct machine *m, struct rng *r)
 {
     m->later_mood = m->mood;
     m->burst_us = between(r, 1, 120) * MINUTE_US;
-    switch (rng_below(r, 5)) {
+    switch (rng_below(r, 6)) {
     case 0:
         m->mood.greeting = "421 4.7.0 [TSS04] temporarily deferred";
         break;
@@ -317,6 +317,10 @@ static void sour(struct machine *m, struct rng *r)
         break;
     case 3:
         m->mood.auth = true; /* 530 to MAIL */
+        break;
+    case 4: /* a list that is old */
+        m->mood.refuse_percent = m->later_mood.refuse_percent = (int)between(r, 20, 70);
+        m->mood.refuse_reply = m->later_mood.refuse_reply = "550 5.1.1 no such user";
         break;
     default: /* at all times, as some do it without a word */
         m->mood.close_after = m->later_mood.close_after = (int)between(r, 2, 10);
