@@ -32,7 +32,8 @@ static void limit_provider(const struct world *w, struct seen_provider *p)
 {
     for (int i = 0; i <= SOURCES_MAX; i++)
         for (int k = 0; k < PASSINGS; k++)
-            gate_limit(&p->paths[i].lent[k], rate_of(w, p->policy, (enum passing)k));
+            gate_limit_loosely(&p->paths[i].lent[k],
+                               rate_of(w, p->policy, (enum passing)k));
 }
 
 static struct seen_provider *new_provider(const struct world *w,
