@@ -163,7 +163,7 @@ static char *next_record(const struct job *job)
 static int take_up(struct resuming *r)
 {
     if (r->retry_cancelled)
-        return replay_take_up(&r->replay, &r->job, &r->blast);
+        return replay_take_up(&r->replay, &r->job);
     fprintf(stderr,
             "hikyaku: resume: the job was cancelled; --retry-cancelled sends what was "
             "left\n");

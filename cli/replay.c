@@ -136,7 +136,7 @@ static bool record_lent(struct replay *r, const struct blast *b, const char *pat
                                       l->rows[i].state, now_ms, f);
         last = l->rows[i].row;
     }
-    struct totals ignored; /* the log is folded anew */
+    struct totals ignored; /* these lines are read like all others */
     if (log)
         engine_intake(b->list, r->results, log, now_ms, b->conf->job.rehearsal,
                       &ignored, f);
@@ -162,22 +162,17 @@ static int by_row(const void *a, const void *b)
     return rank(y->state) - rank(x->state);
 }
 
-static bool load(struct replay *r, const struct blast *b, const char *path,
-                 struct fault *f)
-{
-    results_free(r->results);
-    r->results =
-        results_load(path, recipients_first(b->list), recipients_last(b->list), f);
-    return r->results != NULL;
-}
-
 /* The log made trustworthy and read: what the last process did not end cleanly is
  * copied to a new file, damaged lines are set aside. */
 static bool open_log(struct replay *r, const struct job *job, const struct blast *b,
                      const char *path, struct fault *f)
 {
     bool renewed;
-    if (!attempts_renew(path, &renewed, f) || !load(r, b, path, f))
+    if (!attempts_renew(path, &renewed, f))
+        return false;
+    r->results =
+        results_load(path, recipients_first(b->list), recipients_last(b->list), f);
+    if (!r->results)
         return false;
     if (results_damaged(r->results) == 0)
         return true;
@@ -209,7 +204,7 @@ int replay_job(struct replay *r, const struct job *job, const struct blast *b)
         find_lent(&l, r->results, job, b);
         if (l.n)
             qsort(l.rows, l.n, sizeof *l.rows, by_row);
-        good = record_lent(r, b, path, &l, &f) && load(r, b, path, &f);
+        good = record_lent(r, b, path, &l, &f) && results_read_on(r->results, path, &f);
     }
     free(l.rows);
     free(path);
@@ -221,7 +216,7 @@ int replay_job(struct replay *r, const struct job *job, const struct blast *b)
     return good ? -1 : complain(&f);
 }
 
-int replay_take_up(struct replay *r, const struct job *job, const struct blast *b)
+int replay_take_up(struct replay *r, const struct job *job)
 {
     struct fault f = {0};
     char *path = run_path(job, "attempts.tsv");
@@ -230,7 +225,7 @@ int replay_take_up(struct replay *r, const struct job *job, const struct blast *
         attempts_event(log, engine_clock_ms(), RUN_RETRY, (struct span){0});
     bool good = log && attempts_write(log, &f) && attempts_sync(log, &f);
     attempts_close(log);
-    good = good && load(r, b, path, &f);
+    good = good && results_read_on(r->results, path, &f);
     free(path);
     return good ? -1 : complain(&f);
 }

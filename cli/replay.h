@@ -14,7 +14,7 @@ struct replay {
  * line on standard error. */
 int replay_job(struct replay *r, const struct job *job, const struct blast *b);
 /* What was cancelled is pending again, in the log and in r. The same return. */
-int replay_take_up(struct replay *r, const struct job *job, const struct blast *b);
+int replay_take_up(struct replay *r, const struct job *job);
 void replay_finish(struct replay *r);
 
 #endif

@@ -52,6 +52,7 @@ struct results {
     bool cancelled;
     uint64_t cancel_offset; /* of the last -11 event; 0: none, or it cannot be read */
     enum run_event end;
+    bool torn; /* behind the last whole line something stands */
     uint64_t damaged, hidden_leases;
     struct damage *damages; /* the first DAMAGES_KEPT */
     size_t damages_n, damages_cap;

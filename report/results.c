@@ -271,9 +271,18 @@ struct results *results_load(const char *attempts_path, uint32_t first, uint32_t
     r->last = last;
     r->rows = mem_zero(row_count(r), sizeof *r->rows);
     r->stages.word[WORD_UNKNOWN] = r->sources.word[WORD_UNKNOWN] = "";
+    if (results_read_on(r, attempts_path, f))
+        return r;
+    results_free(r);
+    return NULL;
+}
+
+bool results_read_on(struct results *r, const char *attempts_path, struct fault *f)
+{
+    assert(!r->torn);
     for (;;) {
         struct attempt_line line;
-        switch (attempts_reader_next(reader, &line)) {
+        switch (attempts_reader_next(r->reader, &line)) {
         case ATTEMPTS_LINE:
             r->size = line.offset + line.size + 1;
             fold(r, &line);
@@ -284,13 +293,13 @@ struct results *results_load(const char *attempts_path, uint32_t first, uint32_t
             break;
         case ATTEMPTS_TORN:
             r->end = RUN_NONE;
-            return r;
+            r->torn = true;
+            return true;
         case ATTEMPTS_END:
-            return r;
+            return true;
         case ATTEMPTS_IO:
-            fault_set(f, -20, "cannot read \"%s\": %s", attempts_path, strerror(errno));
-            results_free(r);
-            return NULL;
+            return fault_set(f, -20, "cannot read \"%s\": %s", attempts_path,
+                             strerror(errno));
         }
     }
 }

@@ -36,6 +36,9 @@ struct results;
  * passed over. The log stays open until free. */
 struct results *results_load(const char *attempts_path, uint32_t first, uint32_t last,
                              struct fault *f);
+/* What was appended since to the same file, which had no torn tail: as if all of it were
+ * loaded only now. False and -20 when it cannot be read. */
+bool results_read_on(struct results *r, const char *attempts_path, struct fault *f);
 void results_free(struct results *r); /* NULL is allowed */
 
 struct totals {

@@ -127,11 +127,33 @@ static void tried(struct attempts *a, uint32_t row, uint32_t attempt, int code,
     attempts_append(a, &line);
 }
 
+/* Behind the header and so many more lines, as far as there are any. */
+static size_t behind(const struct buf *b, unsigned lines)
+{
+    size_t at = 0;
+    const char *newline;
+    for (unsigned i = 0; i < lines + 2; i++, at = (size_t)(newline - b->p) + 1)
+        if (!(newline = memchr(b->p + at, '\n', b->n - at)))
+            break;
+    return at;
+}
+
+/* In two parts, another cut each time: what is read on must not make a difference. */
 static struct results *load(uint32_t last)
 {
+    static unsigned turn;
     struct fault f = {0};
+    struct buf all = slurp(path);
+    size_t cut = behind(&all, turn++ % 5);
+    assert_int_equal(truncate(path, (off_t)cut), 0);
     struct results *r = results_load(path, 1, last, &f);
     assert_non_null(r);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    assert_int_equal(fwrite(all.p + cut, 1, all.n - cut, file), all.n - cut);
+    assert_int_equal(fclose(file), 0);
+    assert_true(results_read_on(r, path, &f));
+    buf_finish(&all);
     return r;
 }
 
