@@ -89,6 +89,7 @@ struct engine {
     struct network network;
     bool reached;         /* a host was connected to: */
     struct ip reached_at; /* the last one */
+    uint8_t reached_from; /* its source */
     int64_t patience_us;  /* with it: the lifetime of policy 0 */
     struct control *control;
     struct share share; /* while sharing: limits, with other jobs of the spool */

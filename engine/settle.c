@@ -134,20 +134,30 @@ static void watch_storm(struct engine *e, const char *site, const struct verdict
     buf_finish(&reason);
 }
 
+/* Of a source; NULL: the system chooses. */
+static const struct ip *address_of(const struct engine *e, uint8_t source)
+{
+    return source ? &e->params->worker.sources[source - 1].address : NULL;
+}
+
 /* Our own table has no route to any of its hosts; nor to the one that was reached last,
  * else ours are as they should be. IPv6 is no witness: many machines have none. */
 static bool is_unrouted(const struct engine *e, const struct lane *lane)
 {
+    const struct ip *from = address_of(e, lane->source);
     bool any = false;
+    if (from && !ip_is_v4(from))
+        return false;
     for (int i = 0; i < lane->targets->targets_n; i++) {
         const struct ip *address = &lane->targets->targets[i].address;
         if (!ip_is_v4(address))
             continue;
-        if (stream_routed(address))
+        if (stream_routed(from, address))
             return false;
         any = true;
     }
-    return any && !(e->reached && stream_routed(&e->reached_at));
+    return any && !(e->reached &&
+                    stream_routed(address_of(e, e->reached_from), &e->reached_at));
 }
 
 /* What a connection failed with, or a row on it, tells of the network. */
@@ -185,6 +195,7 @@ static void on_connected(struct engine *e, const struct event *event)
 {
     const struct lane *lane = &e->lanes[event->connection];
     e->reached = true;
+    e->reached_from = lane->source;
     e->reached_at = lane->targets->targets[event->target].address;
     if (network_connected(&e->network, span_of(lane->site), engine_now_us()))
         steer_network(e, false);

@@ -100,13 +100,14 @@ bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *from,
     return true;
 }
 
-bool stream_routed(const struct ip *ip)
+bool stream_routed(const struct ip *from, const struct ip *ip)
 {
     struct sockaddr_storage address;
     socklen_t n = make_address(ip, 9, &address);
     int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     /* With datagrams connect() looks the route up, and nothing leaves. */
-    bool none = fd >= 0 && connect(fd, (struct sockaddr *)&address, n) != 0 &&
+    bool none = fd >= 0 && (!from || bind_to(fd, from) == 0) &&
+                connect(fd, (struct sockaddr *)&address, n) != 0 &&
                 errno == ENETUNREACH;
     if (fd >= 0)
         close(fd);

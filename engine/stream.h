@@ -31,8 +31,9 @@ bool stream_connect(struct stream *s, uv_loop_t *loop, const struct ip *from,
                     int *error, bool *ours);
 /* Can a stream be bound to this address of ours? 0, or the errno why not. */
 int stream_try_bind(const struct ip *from);
-/* Does our own table have a route to it? Asks the kernel and sends nothing. */
-bool stream_routed(const struct ip *ip);
+/* Does our own table have a route to it, from an address of the same family (NULL: the
+ * system chooses)? Asks the kernel and sends nothing. */
+bool stream_routed(const struct ip *from, const struct ip *ip);
 /* Is it decided already? Then on_event comes soon. */
 bool stream_decided(const struct stream *s);
 int stream_connected(struct stream *s); /* 0, or the errno why not */

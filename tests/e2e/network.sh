@@ -36,7 +36,7 @@ in_far nft add chain inet cable in '{ type filter hook input priority 0; }'
 
 # Six sites, each two rows at a time, a fifth of a second for each reply.
 sites="1 2 3 4 5 6"
-for n in $sites; do
+for n in $sites 7; do
     echo "    local-zone: \"s$n.example.\" static"
     echo "    local-data: \"s$n.example. 300 IN A 10.98.0.$n\""
 done >"$work/zone.conf"
@@ -134,4 +134,14 @@ same "start: delivered" 0 "$(says delivered)"
 routes add
 back
 no_failure
+# A source that has routes of its own is asked about those: a host that refuses is to blame itself.
+routes del
+ip -n "$near" route add 10.98.0.0/24 via 10.99.255.2 table 99
+ip -n "$near" rule add from 10.99.255.1 table 99
+sed 's/^policy {/source "a" { address = "10.99.255.1" }\n&\n    pool = "a"\n    max_attempts = 1/' "$work/hikyaku.conf" >"$work/source.conf"
+printf 'email\nnobody@s7.example\n' >"$work/one.tsv"
+in_near timeout 20 "$hikyaku" send -c "$work/source.conf" -l "$work/one.tsv" -m "$work/message.eml" -j own \
+    --quiet >"$work/own.sum" || die "own: exit status $?"
+same "own" "rows 1 = delivered 0 + error 1 + absent 0 + pending 0 (in-doubt 0, assumed 0)" "$(cat "$work/own.sum")"
+! grep network-down "$XDG_STATE_HOME/hikyaku/own/attempts.tsv" || die "own: its routes are not asked"
 echo "network: cut, without routes, without any from the start: nobody paid"
