@@ -306,7 +306,6 @@ struct engine_params blast_engine(const struct blast *b)
         .created_ms = b->created_ms,
         .start_ms = b->start_ms,
         .until_ms = b->until_ms,
-        .quiet = b->conf->policy.quiet_hours,
         .workers = (int)b->conf->workers,
         .worker =
             {

@@ -47,6 +47,8 @@ static void count(struct account *a, unsigned lacks, int64_t us)
 {
     if (!a->lack_us)
         a->lack_us = mem_zero(LACKS_MAX, sizeof *a->lack_us);
+    if (lacks & LACK_QUIET)
+        return; /* held_us knows that */
     a->waited_us += us;
     for (int i = 0; i < LACKS_MAX; i++)
         if (lacks & 1u << i)
@@ -169,41 +171,60 @@ static void turn(struct run *r)
 
 /* ---- quiet hours ---- */
 
-/* When they begin or end. */
-static int64_t next_change_us(const struct run *r)
+/* When these begin or end. */
+static int64_t change_us(const struct run *r, const struct hours *hours)
 {
     int64_t now_ms = forecast_wall_ms(r, r->now_us);
-    int64_t ms = hours_change_ms(&r->p->quiet, now_ms);
+    int64_t ms = hours_change_ms(hours, now_ms);
     return ms == INT64_MAX ? ms : r->now_us + (ms - now_ms) * 1000;
 }
 
-static void hold(struct run *r)
+/* How long the policy has to be quiet yet; 0: it is not. */
+static int64_t watch(struct run *r, struct quiet *q)
 {
-    scheduler_pause(r->scheduler, true, r->now_us);
-    r->held = true;
-    r->held_from_us = r->now_us;
-    for (uint32_t i = 0; i < r->p->connections_total; i++)
-        line_hold(r, &r->connections[i]);
+    int64_t change = change_us(r, &q->hours);
+    bool within = hours_hold(&q->hours, forecast_wall_ms(r, r->now_us));
+    if (within && !q->within)
+        q->from_us = r->now_us;
+    else if (!within && q->within)
+        q->total_us += r->now_us - q->from_us;
+    q->within = within;
+    if (change < r->hours_us)
+        r->hours_us = change;
+    return within ? change : 0;
 }
 
-static void go_on(struct run *r)
+static void know_policy(struct run *r, uint32_t number, struct scheduler_policy *policy)
 {
-    scheduler_pause(r->scheduler, false, r->now_us);
-    r->held = false;
-    r->held_us += r->now_us - r->held_from_us;
-    r->looked_us = r->now_us;
+    struct quiet q = {0};
+    if (r->p->hours_of)
+        q.hours = r->p->hours_of(r->p->policy_arg, number);
+    r->quiet = mem_resize(r->quiet, r->quiet_n + 1, sizeof *r->quiet);
+    policy->quiet_until_us = watch(r, &q);
+    r->quiet[r->quiet_n++] = q;
+}
+
+static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
+                          struct scheduler_policy *out, bool *fresh)
+{
+    struct run *r = arg;
+    uint32_t number = r->p->policy_of(r->p->policy_arg, domain, set, out, fresh);
+    if (*fresh)
+        know_policy(r, number, out);
+    return number;
 }
 
 static void watch_hours(struct run *r)
 {
-    if (r->now_us < r->hold_change_us)
+    if (r->now_us < r->hours_us)
         return;
-    bool within = hours_hold(&r->p->quiet, forecast_wall_ms(r, r->now_us));
-    if (within && !r->held)
-        hold(r);
-    else if (!within && r->held)
-        go_on(r);
-    r->hold_change_us = next_change_us(r);
+    sample(r); /* what was before */
+    r->looked_us = r->now_us;
+    r->hours_us = INT64_MAX;
+    for (uint32_t i = 0; i < r->quiet_n; i++)
+        scheduler_quiet(r->scheduler, i, watch(r, &r->quiet[i]));
+    while (scheduler_recall(r->scheduler, &r->order, r->now_us))
+        line_order(r, &r->order);
 }
 
 /* ---- the run ---- */
@@ -214,8 +235,7 @@ static void look(struct run *r)
 {
     if (r->now_us < r->look_us)
         return;
-    if (!r->held)
-        sample(r);
+    sample(r);
     while (scheduler_recall(r->scheduler, &r->order, r->now_us))
         line_order(r, &r->order);
     int64_t apart = (r->now_us - FORECAST_BEGIN_US) / LOOK_PART;
@@ -232,8 +252,8 @@ static int64_t next_us(const struct run *r)
         at = first->key;
     if (wake > r->now_us && wake < at) /* else it would look for what stalls */
         at = wake;
-    if (r->hold_change_us < at)
-        at = r->hold_change_us;
+    if (r->hours_us < at)
+        at = r->hours_us;
     if (r->lookups_n && r->lookups[r->lookups_first].done_us < at)
         at = r->lookups[r->lookups_first].done_us;
     return at > r->now_us ? at : r->now_us + 1;
@@ -255,8 +275,6 @@ static void simulate(struct run *r)
     int64_t limit_us = FORECAST_BEGIN_US + year_us;
     if (r->p->until_ms)
         limit_us = FORECAST_BEGIN_US + (r->p->until_ms - r->p->begin_ms) * 1000;
-    if (r->p->quiet.from == r->p->quiet.to)
-        r->hold_change_us = INT64_MAX;
     for (;;) {
         watch_hours(r);
         look(r);
@@ -285,6 +303,7 @@ static void finish(struct run *r)
     map_finish(&r->group_of);
     heap_finish(&r->heap);
     free(r->connections);
+    free(r->quiet);
     free(r->doors);
     free(r->lookups);
     free(r->accounts);
@@ -296,16 +315,6 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
         .groups = mem_zero(params->groups_n, sizeof *f->groups),
         .end_ms = params->begin_ms,
     };
-    const struct scheduler_params sp = {
-        .list = params->list,
-        .policy = params->policy,
-        .policy_of = params->policy_of,
-        .policy_arg = params->policy_arg,
-        .connections_total = params->connections_total,
-        .sources_n = params->sources_n,
-        .now_us = FORECAST_BEGIN_US,
-        .epoch_us = FORECAST_BEGIN_US,
-    };
     struct run *r = mem_zero(1, sizeof *r);
     r->p = params;
     r->out = f;
@@ -314,6 +323,19 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     r->accounts = mem_zero(params->groups_n, sizeof *r->accounts);
     r->lookups = mem_zero(params->lookups, sizeof *r->lookups);
     r->nowhere = mx_set_copy(&(struct mx_set){.code = 710});
+    struct scheduler_policy first = params->policy;
+    r->hours_us = INT64_MAX;
+    know_policy(r, 0, &first);
+    const struct scheduler_params sp = {
+        .list = params->list,
+        .policy = first,
+        .policy_of = params->policy_of ? policy_of : NULL,
+        .policy_arg = r,
+        .connections_total = params->connections_total,
+        .sources_n = params->sources_n,
+        .now_us = FORECAST_BEGIN_US,
+        .epoch_us = FORECAST_BEGIN_US,
+    };
     r->scheduler = scheduler_create(&sp);
     simulate(r);
     f->left = scheduler_stats(r->scheduler).pending;

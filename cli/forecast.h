@@ -25,13 +25,14 @@ struct forecast_params {
     struct scheduler_policy policy; /* as in scheduler_params */
     scheduler_policy_fn *policy_of;
     void *policy_arg;
+    /* The quiet hours of policy 0, or one that policy_of has returned; NULL: none. */
+    struct hours (*hours_of)(void *policy_arg, uint32_t number);
     int sources_n; /* as in scheduler_params */
     uint32_t connections_total;
     uint32_t lookups;      /* at once, at least one */
     uint64_t message_size; /* bytes */
     int64_t begin_ms;      /* Unix time */
     int64_t until_ms;      /* Unix time; 0: to the end */
-    struct hours quiet;    /* nothing is begun within */
     struct forecast_assumed assumed;
     void (*tick)(void *arg, uint64_t sent); /* now and then; NULL: nobody looks */
     void *tick_arg;

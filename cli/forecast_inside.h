@@ -12,7 +12,7 @@ enum {
     FORECAST_BEGIN_US = 1000 * 1000, /* on the false clock */
     LACKS_MAX = 16,                  /* bits of enum lack */
 };
-_Static_assert(LACK_SOCKETS < 1 << LACKS_MAX, "each lack has its time");
+_Static_assert(LACK_QUIET < 1 << LACKS_MAX, "each lack has its time");
 
 /* What becomes due: a connection, or a gate that some of them wait at. */
 struct due {
@@ -43,7 +43,7 @@ enum phase {
 struct connection {
     struct due due;
     enum phase phase;
-    uint32_t number, group;
+    uint32_t number, group, policy;
     uint32_t *rows; /* lent, not begun: head … end */
     uint32_t head, end, cap;
     uint32_t left; /* messages; UINT32_MAX: no limit */
@@ -73,6 +73,12 @@ struct lookup {
     int64_t done_us;
 };
 
+struct quiet {
+    struct hours hours;
+    bool within;
+    int64_t from_us, total_us;
+};
+
 struct run {
     const struct forecast_params *p;
     struct forecast *out;
@@ -89,8 +95,9 @@ struct run {
     struct rng rng;
     int64_t now_us, own_free_ns;
     int64_t looked_us, look_us; /* the last time and the next */
-    bool held;
-    int64_t held_from_us, held_us, hold_change_us;
+    struct quiet *quiet;        /* of each policy, by number */
+    uint32_t quiet_n;
+    int64_t hours_us; /* when the first of them begin or end */
     struct order order;
 };
 
@@ -99,7 +106,5 @@ int64_t forecast_wall_ms(const struct run *r, int64_t us);
 /* forecast_line.c */
 void line_order(struct run *r, const struct order *o); /* carry it out */
 void line_due(struct run *r, struct due *due);         /* its time has come */
-/* What is under way ends, what is not begun comes back. */
-void line_hold(struct run *r, struct connection *c);
 
 #endif

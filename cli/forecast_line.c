@@ -96,7 +96,7 @@ static void settle(struct run *r, struct connection *c)
     c->body = 0;
     group->sent++;
     group->end_ms = r->out->end_ms = forecast_wall_ms(r, r->now_us);
-    r->accounts[c->group].held_us = r->held_us;
+    r->accounts[c->group].held_us = r->quiet[c->policy].total_us;
     r->out->last = c->group;
     if (++r->out->sent % TICK_ROWS == 0 && r->p->tick)
         r->p->tick(r->p->tick_arg, r->out->sent);
@@ -236,6 +236,7 @@ static void open_connection(struct run *r, const struct order *o)
         .phase = PHASE_GATE,
         .number = o->connection,
         .group = group,
+        .policy = o->policy,
         .rows = c->rows,
         .cap = c->cap,
         .left = o->messages ? o->messages : UINT32_MAX,
@@ -271,6 +272,21 @@ static void recall(struct run *r, struct connection *c)
     leave_door(c);
 }
 
+/* What is under way ends, what is not begun comes back. */
+static void stop(struct run *r, struct connection *c)
+{
+    if (c->phase == PHASE_NONE)
+        return;
+    return_rows(r, c);
+    c->last = true;
+    if (c->phase < PHASE_OPEN) {
+        close_connection(r, c);
+    } else if (c->phase == PHASE_OPEN) {
+        leave_door(c);
+        speak(r, c);
+    }
+}
+
 void line_order(struct run *r, const struct order *o)
 {
     struct connection *c = &r->connections[o->connection];
@@ -286,7 +302,7 @@ void line_order(struct run *r, const struct order *o)
         recall(r, c);
         break;
     case ORDER_STOP:
-        line_hold(r, c);
+        stop(r, c);
         return;
     case ORDER_NONE:
         abort();
@@ -301,18 +317,4 @@ void line_due(struct run *r, struct due *due)
         door_due(r, CONTAINER_OF(due, struct door, due));
     else
         connection_due(r, CONTAINER_OF(due, struct connection, due));
-}
-
-void line_hold(struct run *r, struct connection *c)
-{
-    if (c->phase == PHASE_NONE)
-        return;
-    return_rows(r, c);
-    c->last = true;
-    if (c->phase < PHASE_OPEN) {
-        close_connection(r, c);
-    } else if (c->phase == PHASE_OPEN) {
-        leave_door(c);
-        speak(r, c);
-    }
 }

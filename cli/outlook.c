@@ -97,6 +97,14 @@ static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
     return number;
 }
 
+static struct hours hours_of(void *arg, uint32_t number)
+{
+    struct asking *a = arg;
+    struct engine_policy policy;
+    a->engine.get(a->engine.arg, number, &policy);
+    return policy.quiet;
+}
+
 static void on_tick(void *arg, uint64_t sent)
 {
     const struct plan *plan = arg;
@@ -127,7 +135,7 @@ static void run(struct outlook *o, const struct blast *b, const struct plan *pla
         .message_size = template_size(b->template),
         .begin_ms = o->begin_ms,
         .until_ms = b->until_ms,
-        .quiet = b->conf->policy.quiet_hours,
+        .hours_of = hours_of,
         .assumed = {.lookup_us = LOOKUP_US,
                     .round_trip_us = ROUND_TRIP_US,
                     .opening_us = OPENING_TRIPS * ROUND_TRIP_US,

@@ -200,6 +200,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     };
     if (!p->port)
         choose_sources(p, policy.pool, families, &out->queue);
+    out->quiet = policy.quiet_hours;
     out->destination = make_destination(p->begun->hostname, &policy);
     if (p->port)
         out->destination.port = p->port;
@@ -212,6 +213,24 @@ static uint32_t number(void *arg, const char *domain, const struct mx_set *set)
     return policies_number(arg, domain, set);
 }
 
+/* Until the first of all hours there are ends, if all of them hold. */
+static int64_t all_quiet_until_ms(void *arg, int64_t unix_ms)
+{
+    const struct policies *p = arg;
+    int rules_n = p->relay->host ? 0 : p->conf->rules_n;
+    int64_t until_ms = INT64_MAX;
+    for (int i = -1; i < rules_n; i++) {
+        const struct hours *hours =
+            i < 0 ? &p->conf->policy.quiet_hours : conf_rule_hours(p->conf, i);
+        if (hours && !hours_hold(hours, unix_ms))
+            return 0;
+        int64_t ms = hours ? hours_change_ms(hours, unix_ms) : INT64_MAX;
+        if (ms < until_ms)
+            until_ms = ms;
+    }
+    return until_ms;
+}
+
 static void longer(int64_t *longest, const struct conf_durations *list)
 {
     for (int i = 0; i < list->n; i++)
@@ -221,7 +240,8 @@ static void longer(int64_t *longest, const struct conf_durations *list)
 
 struct engine_policies policies_engine(struct policies *p)
 {
-    struct engine_policies e = {.get = get, .arg = p};
+    struct engine_policies e = {
+        .get = get, .all_quiet_until_ms = all_quiet_until_ms, .arg = p};
     if (p->conf->rules_n == 0 && !p->mixed)
         return e;
     e.number = number;

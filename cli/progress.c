@@ -77,10 +77,9 @@ static void add_time_to_go(struct buf *b, const struct progress *p,
     } else if (now == 0 && s->scheduler.waiting > 0) {
         buf_printf(b, "%llu wait for a retry",
                    (unsigned long long)s->scheduler.waiting);
-        if (s->next_due_us >= 0) {
-            buf_add_str(b, ", the next in ");
-            add_time(b, s->next_due_us);
-        }
+        buf_add_str(b, ", the next in ");
+        int64_t us = s->scheduler.due_us - s->now.us;
+        add_time(b, us > 0 ? us : 0);
     } else if (now > 0 && p->rate >= 0.05) {
         add_time(b, (int64_t)((double)now / p->rate * 1e6));
         buf_add_str(b, " to go");

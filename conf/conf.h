@@ -221,6 +221,8 @@ void conf_policy_of(const struct conf *c, const int *rules, int n,
 /* The one of these rules whose limits are shared by all that it matches: the first that
  * gives connections, connection_rate, message_rate or unknown_limit. -1: none does. */
 int conf_budget(const struct conf *c, const int *rules, int n);
+/* The quiet hours that this section gives; NULL: it does not. */
+const struct hours *conf_rule_hours(const struct conf *c, int rule);
 /* conf_policy_of with a line for each key: name, value, and FILE:LINE or "default",
  * with TABs between. */
 void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n);

@@ -75,6 +75,13 @@ int conf_budget(const struct conf *c, const int *rules, int n)
     return -1;
 }
 
+const struct hours *conf_rule_hours(const struct conf *c, int rule)
+{
+    const struct conf *values = c->rules[rule].values;
+    return values->given[SETTING_POLICY_quiet_hours].line ? &values->policy.quiet_hours
+                                                          : NULL;
+}
+
 void conf_policy_of(const struct conf *c, const int *rules, int n,
                     struct conf_policy *out)
 {

@@ -47,8 +47,7 @@ const struct section sections[SECTION_COUNT] = {
          "all below one: `domain '*.example.com' { }`, which is not example.com "
          "itself. "
          "It may hold any key of policy { } and its timeout { }, but not `relay` and "
-         "the others that begin with it, `tls_ca_file`, `tls_min_version` and "
-         "`quiet_hours`, which "
+         "the others that begin with it, `tls_ca_file` and `tls_min_version`, which "
          "the whole job has.\n"
          "\n"
          "Each key has its value from the first of these that gives it: the section of "
@@ -203,10 +202,10 @@ bool setting_is_policy(const struct setting *s)
 bool setting_is_global(const struct setting *s)
 {
     static const int global[] = {
-        SETTING_POLICY_relay,           SETTING_POLICY_relay_user,
-        SETTING_POLICY_relay_tls,       SETTING_POLICY_relay_password_file,
-        SETTING_POLICY_tls_ca_file,     SETTING_POLICY_relay_auth_clear,
-        SETTING_POLICY_tls_min_version, SETTING_POLICY_quiet_hours};
+        SETTING_POLICY_relay,          SETTING_POLICY_relay_user,
+        SETTING_POLICY_relay_tls,      SETTING_POLICY_relay_password_file,
+        SETTING_POLICY_tls_ca_file,    SETTING_POLICY_relay_auth_clear,
+        SETTING_POLICY_tls_min_version};
     for (size_t i = 0; i < sizeof global / sizeof global[0]; i++)
         if (s - settings == global[i])
             return true;

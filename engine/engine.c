@@ -119,12 +119,18 @@ struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number)
     struct kept_destination *kept = mem_alloc(sizeof *kept);
     *kept = (struct kept_destination){e->kept, policy.destination};
     e->kept = kept;
-    if (number == e->destinations_n) {
-        e->destinations =
-            mem_resize(e->destinations, number + 1, sizeof *e->destinations);
-        e->destinations_n++;
+    bool fresh = number == e->policies_n;
+    if (fresh) {
+        e->policies = mem_resize(e->policies, number + 1, sizeof *e->policies);
+        e->policies_n++;
     }
-    e->destinations[number] = &kept->destination;
+    struct policy *known = &e->policies[number];
+    known->destination = &kept->destination;
+    known->hours = policy.quiet;
+    if (fresh) { /* else steer_hours says so */
+        policy.queue.quiet_until_us = steer_quiet_until_us(&known->hours);
+        known->quiet = policy.queue.quiet_until_us != 0;
+    }
     return policy.queue;
 }
 
@@ -135,8 +141,8 @@ static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
     const struct engine_policies *p = &e->params->policies;
     uint32_t number =
         p->number(p->arg, recipients_domain_name(e->params->list, domain), set);
-    assert(number <= e->destinations_n);
-    *fresh = number == e->destinations_n;
+    assert(number <= e->policies_n);
+    *fresh = number == e->policies_n;
     if (*fresh)
         *out = engine_get_policy(e, number);
     return number;
@@ -148,7 +154,7 @@ static void free_policies(struct engine *e)
         next = e->kept->next;
         free(e->kept);
     }
-    free(e->destinations);
+    free(e->policies);
 }
 
 /* ---- orders ---- */
@@ -175,7 +181,7 @@ static void carry_out(struct engine *e, const struct order *order)
     }
     struct task *task = task_from_order(order, e->params->worker.flight);
     if (order->kind == ORDER_OPEN)
-        task->destination = e->destinations[order->policy];
+        task->destination = e->policies[order->policy].destination;
     const struct lane *lane = &e->lanes[order->connection];
     journal_lend(&e->journal, task, order->site, engine_source(e, lane),
                  engine_wall_ms(e, engine_now_us()),
@@ -225,10 +231,7 @@ void engine_stats_now(const struct engine *e, struct engine_stats *out)
         .disk_full = e->disk_full,
         .attempts = e->attempts,
         .elapsed_us = now - e->began_us,
-        .next_due_us = -1,
     };
-    if (scheduler_wake(e->scheduler) != INT64_MAX)
-        out->next_due_us = scheduler_wake(e->scheduler) - now;
     out->slowest_n =
         scheduler_slowest(e->scheduler, out->slowest, ENGINE_SLOWEST_MAX, now);
 }
@@ -561,7 +564,6 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
         .scheduler = scheduler_stats(e->scheduler),
         .attempts = e->attempts,
         .elapsed_us = engine_now_us() - e->began_us,
-        .next_due_us = -1,
     };
     if (e->fault.code)
         *f = e->fault;

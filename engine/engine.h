@@ -66,8 +66,6 @@ struct engine_stats {
     bool disk_full;    /* nothing is begun until the log has room again */
     uint64_t attempts; /* attempts made in this run */
     int64_t elapsed_us;
-    int64_t next_due_us; /* µs from now until rows are due again when all wait; -1:
-                            unknown */
     int slowest_n;
     struct site_view slowest[ENGINE_SLOWEST_MAX];
 };
@@ -91,6 +89,7 @@ struct engine_control {
 struct engine_policy {
     struct scheduler_policy queue; /* what is pointed to stays until the run's end */
     struct destination destination;
+    struct hours quiet; /* nothing is begun within */
 };
 
 struct engine_policies {
@@ -100,6 +99,9 @@ struct engine_policies {
     uint32_t (*number)(void *arg, const char *domain, const struct mx_set *set);
     /* As it stands now; of 0 and of what was numbered. */
     void (*get)(void *arg, uint32_t number, struct engine_policy *out);
+    /* When the quiet hours of the first of all there can be end, if all of them hold:
+     * the job pauses. 0: they do not. Unix time. */
+    int64_t (*all_quiet_until_ms)(void *arg, int64_t unix_ms);
     void *arg;
     int64_t retry_longest_ms; /* of all there can be */
 };
@@ -130,11 +132,10 @@ struct engine_params {
     int64_t network_silence_us;  /* queue/network.h */
     int64_t start_ms, until_ms;  /* Unix time: nothing is sent before, nothing is begun
                                     after; 0: none */
-    struct hours quiet;          /* nothing is begun within */
     struct engine_control control;
     /* The settings anew, in a fresh struct; false and *f: they are no good. NULL: there
      * are none. What is pointed to must stay until the run's end. Of it the engine
-     * takes quiet, storm, network_silence_us, reactions and resolver; and it gets each
+     * takes storm, network_silence_us, reactions and resolver; and it gets each
      * policy anew from policies, those it was given first. Open connections keep
      * theirs. */
     bool (*reload)(void *arg, struct engine_params *out, struct fault *f);

@@ -55,6 +55,13 @@ struct kept_destination {
     struct destination destination;
 };
 
+/* As it stands now. */
+struct policy {
+    const struct destination *destination;
+    struct hours hours; /* nothing is begun within */
+    bool quiet;         /* they hold, as the scheduler knows */
+};
+
 struct engine {
     const struct engine_params *params;
     struct worker_params worker_params;
@@ -97,10 +104,9 @@ struct engine {
     uint32_t jobs;   /* that divide them, this one included */
     int64_t room_us; /* until then the others make room */
     uv_signal_t hangup;
-    uv_timer_t clock; /* start, until, quiet hours, other jobs */
-    struct hours quiet;
-    const struct destination **destinations; /* of each policy, by number */
-    uint32_t destinations_n;
+    uv_timer_t clock;        /* start, until, quiet hours, other jobs */
+    struct policy *policies; /* by number */
+    uint32_t policies_n;
     struct kept_destination *kept; /* all of them */
     int resolver_in_flight;
     struct totals totals;
@@ -129,6 +135,8 @@ bool engine_take_resolver(struct engine *e, const struct resolver_params *params
                           struct fault *f);
 
 /* steer.c */
+/* When these hours end, on the run's clock; 0: they do not hold now. */
+int64_t steer_quiet_until_us(const struct hours *hours);
 void steer_begin(struct engine *e);
 void steer_end(struct engine *e);    /* closes its handles */
 void steer_finish(struct engine *e); /* after the loop has run */

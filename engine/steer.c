@@ -138,6 +138,35 @@ void steer_network(struct engine *e, bool down)
 
 /* ---- the clock ---- */
 
+int64_t steer_quiet_until_us(const struct hours *hours)
+{
+    int64_t now_ms = engine_clock_ms();
+    if (!hours_hold(hours, now_ms))
+        return 0;
+    return engine_now_us() + (hours_change_ms(hours, now_ms) - now_ms) * 1000;
+}
+
+/* anew: the hours may be others. */
+static void watch_hours(struct engine *e, bool anew)
+{
+    int64_t now_ms = engine_clock_ms();
+    for (uint32_t i = 0; i < e->policies_n; i++) {
+        struct policy *p = &e->policies[i];
+        if (!anew && hours_hold(&p->hours, now_ms) == p->quiet)
+            continue;
+        int64_t until_us = steer_quiet_until_us(&p->hours);
+        p->quiet = until_us != 0;
+        scheduler_quiet(e->scheduler, i, until_us);
+    }
+}
+
+/* Unix time; 0: there is a destination that may be mailed. */
+static int64_t all_quiet_until_ms(const struct engine *e)
+{
+    const struct engine_policies *p = &e->params->policies;
+    return p->all_quiet_until_ms(p->arg, engine_clock_ms());
+}
+
 /* Quiet hours are for people and go by the clock on the wall. Start and end go by the
  * run's own clock, which no correction moves. */
 static void on_clock(uv_timer_t *timer)
@@ -150,8 +179,9 @@ static void on_clock(uv_timer_t *timer)
     unsigned holds = e->holds & ~(unsigned)(HOLD_START | HOLD_QUIET);
     if (now_ms < p->start_ms)
         holds |= HOLD_START;
-    if (hours_hold(&e->quiet, engine_clock_ms()))
+    if (all_quiet_until_ms(e))
         holds |= HOLD_QUIET;
+    watch_hours(e, false);
     set_holds(e, holds);
     if (p->until_ms && now_ms >= p->until_ms) {
         e->expired = true;
@@ -169,7 +199,7 @@ static int64_t end_of_hold(const struct engine *e)
     case HOLD_START:
         return e->params->start_ms;
     case HOLD_QUIET:
-        return hours_change_ms(&e->quiet, engine_clock_ms());
+        return all_quiet_until_ms(e);
     default:
         return 0;
     }
@@ -252,13 +282,13 @@ static bool reload(struct engine *e, struct fault *f)
     if (!e->params->reload(e->params->reload_arg, &fresh, f) ||
         !engine_take_resolver(e, &fresh.resolver, f))
         return false;
-    for (uint32_t i = 0; i < e->destinations_n; i++) {
+    for (uint32_t i = 0; i < e->policies_n; i++) {
         struct scheduler_policy policy = engine_get_policy(e, i);
         scheduler_set_policy(e->scheduler, i, &policy);
         if (i == 0)
             e->patience_us = policy.lifetime_ms * 1000;
     }
-    e->quiet = fresh.quiet;
+    watch_hours(e, true);
     e->reactions = fresh.reactions;
     memset(e->reacted, 0, sizeof e->reacted); /* its rules are gone */
     network_set(&e->network, fresh.network_silence_us, e->patience_us);
@@ -348,7 +378,6 @@ void steer_begin(struct engine *e)
     e->hangup.data = e->clock.data = e;
     uv_signal_start(&e->hangup, on_hangup, SIGHUP);
     open_control(e);
-    e->quiet = p->quiet;
     e->reactions = p->reactions;
     uv_timer_start(&e->clock, on_clock, CLOCK_MS, CLOCK_MS);
     on_clock(&e->clock); /* before anything is begun */

@@ -265,16 +265,21 @@ static struct path *find_path(struct scheduler *s, struct site *site,
     return NULL;
 }
 
-/* The whole site waits: after a failed round, by a rule, or its provider does. */
-static bool is_closed(const struct site *site, struct obstacle *o, int64_t now_us)
+/* The whole site waits: after a failed round, by a rule, for its hours, or its provider
+ * does. */
+static bool is_closed(const struct scheduler *s, const struct site *site,
+                      struct obstacle *o, int64_t now_us)
 {
+    bool quiet = policy_of(s, site)->quiet_until_us != 0;
     bool closed = now_us < site->closed_until_us;
     bool braked = now_us < site->provider->braked_until_us;
     if (closed)
         meet(o, site->why ? LACK_PATH : LACK_ROUND, site->closed_until_us);
     if (braked)
         meet(o, LACK_BRAKE, site->provider->braked_until_us);
-    return closed || braked;
+    if (quiet) /* scheduler_quiet ends it */
+        meet(o, LACK_QUIET, INT64_MAX);
+    return closed || braked || quiet;
 }
 
 static bool order_for(struct scheduler *s, struct site *site, struct order *out,
@@ -289,7 +294,7 @@ static bool order_for(struct scheduler *s, struct site *site, struct order *out,
     if (site->ready == 0)
         return false;
     uint32_t most = connections_of_all(s, site);
-    if (is_closed(site, &o, now_us)) {
+    if (is_closed(s, site, &o, now_us)) {
         ; /* until then */
     } else if (!site_admits(site, most, now_us)) {
         meet(&o,

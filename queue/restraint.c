@@ -86,6 +86,15 @@ void restraint_advance(struct scheduler *s, int64_t now_us)
 
 enum { ANY_SOURCE = -1 };
 
+/* It ends with what it has begun. */
+static void stop(struct scheduler *s, struct connection_record *c)
+{
+    c->last = c->stop = true;
+    link_remove(&c->hungry);
+    s->stops = true;
+    s->stall_at = 0; /* the search begins anew */
+}
+
 /* Connections of this path (NULL: any), site (likewise) and source end with what they
  * have begun. keep: as many of them may stay. */
 static void stop_connections(struct scheduler *s, const struct path *path,
@@ -100,11 +109,8 @@ static void stop_connections(struct scheduler *s, const struct path *path,
             keep--;
             continue;
         }
-        c->last = c->stop = true;
-        link_remove(&c->hungry);
-        s->stops = true;
+        stop(s, c);
     }
-    s->stall_at = 0; /* the search begins anew */
 }
 
 static void close_site(struct site *site, int64_t until_us, const char *why)
@@ -235,8 +241,28 @@ void scheduler_set_policy(struct scheduler *s, uint32_t number,
                           const struct scheduler_policy *policy)
 {
     assert(number < s->policies_n);
-    uint32_t provider = s->policies[number].provider; /* for as long as we run */
-    s->policies[number] = *policy;
-    s->policies[number].provider = provider;
+    struct scheduler_policy *own = &s->policies[number];
+    uint32_t provider = own->provider; /* for as long as we run */
+    int64_t quiet_until_us = own->quiet_until_us;
+    *own = *policy;
+    own->provider = provider;
+    own->quiet_until_us = quiet_until_us;
     limit_all(s);
+}
+
+void scheduler_quiet(struct scheduler *s, uint32_t number, int64_t until_us)
+{
+    assert(number < s->policies_n);
+    bool began = until_us && !s->policies[number].quiet_until_us;
+    s->policies[number].quiet_until_us = until_us;
+    for (uint32_t i = 0; began && i < s->connections_used; i++) {
+        struct connection_record *c = &s->connections[i];
+        if (c->site && c->site->policy == number)
+            stop(s, c);
+    }
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        struct site *site = s->sites[i];
+        if (site->policy == number && site->ready)
+            wake_site(s, site); /* its reason is another one now */
+    }
 }

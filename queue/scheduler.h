@@ -53,6 +53,7 @@ struct scheduler_policy {
     int sources_n;           /* 0: the system chooses (source 0) */
     uint32_t unknown_percent; /* absent results that stop a provider; 0: never */
     int64_t unknown_pause_ms; /* for so long */
+    int64_t quiet_until_us;   /* as in scheduler_quiet, to begin with */
 };
 
 /* The policy of a domain of the list, whose MX set is NULL or has a code as long as its
@@ -236,6 +237,10 @@ void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
  * waits already waits for as long as it was told. */
 void scheduler_set_policy(struct scheduler *s, uint32_t number,
                           const struct scheduler_policy *policy);
+/* Quiet hours of a policy that is known: nothing is begun for its destinations, those
+ * connections are told to end, and the time does not count for the lifetime of rows
+ * that are ready. until_us: when that will be over, for people; 0: it is over. */
+void scheduler_quiet(struct scheduler *s, uint32_t number, int64_t until_us);
 /* So many jobs of the spool run, this one included: connections and rates of each path
  * are divided by it, but for one connection. Those over it end after what they have
  * begun. */
@@ -286,6 +291,7 @@ enum lack {
     LACK_BRAKE = 1 << 6,   /* too many unknown addresses */
     LACK_ROUND = 1 << 7,   /* no connection could be made */
     LACK_SOCKETS = 1 << 8, /* our own machine's */
+    LACK_QUIET = 1 << 9,   /* quiet hours */
 };
 /* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
 void scheduler_lacks(unsigned lacks, struct buf *out);

@@ -19,10 +19,14 @@ static void go_on(struct scheduler *s, int64_t now_us)
     uint32_t now_tick = scheduler_tick(s, now_us);
     for (uint32_t i = 1; stood && i <= s->rows_n; i++) {
         struct row *r = &s->rows[i];
-        if (r->first_s)
-            r->first_s = r->first_s + stood < now_s ? r->first_s + stood : now_s;
-        if (r->state == ROW_READY) /* its own wait is counted from here */
+        uint32_t waited = stood;
+        if (r->state == ROW_READY) { /* its own wait is counted from here */
+            uint32_t own = (now_tick - r->due) / (1000000 / WHEEL_TICK_US);
+            waited = own > stood ? own : stood;
             r->due = now_tick;
+        }
+        if (r->first_s)
+            r->first_s = r->first_s + waited < now_s ? r->first_s + waited : now_s;
     }
 }
 

@@ -32,6 +32,7 @@ static const struct {
     enum lack lack;
     const char *words;
 } lack_words[] = {
+    {LACK_QUIET, "quiet hours"},
     {LACK_BRAKE, "too many unknown addresses"},
     {LACK_PATH, "suspended"},
     {LACK_ROUND, "no connection, waiting for the next round"},
@@ -100,6 +101,9 @@ static void explain(const struct scheduler *s, const struct site *site,
         view->lacks |= site->why ? LACK_PATH : LACK_ROUND;
     if (now_us < p->braked_until_us)
         view->lacks |= LACK_BRAKE;
+    if (policy_of(s, site)->quiet_until_us)
+        view->lacks |= LACK_QUIET;
+    later(&view->until_us, policy_of(s, site)->quiet_until_us, now_us);
     later(&view->until_us, site->closed_until_us, now_us);
     later(&view->until_us, p->braked_until_us, now_us);
     for (int i = 0; i <= s->params.sources_n; i++) {

@@ -158,4 +158,49 @@ wait "$sender" || die "reloaded: $?: $(cat "$work/err")"
 "$hikyaku" results -c "$conf" reloaded >"$work/reloaded.results"
 same "codes after the reload" "606 607" \
     "$(cut -f "$(column "$work/reloaded.results" code)" "$work/reloaded.results" | tail -n +2 | xargs)"
+# Quiet hours of one destination, around now: the others go on. Reload ends them.
+hours="$(date -d '-2 hours' +%H:%M)-$(date -d '+2 hours' +%H:%M)"
+printf 'email\nuser@plain.example\nuser@away.example\n' >"$work/list.tsv"
+log=$XDG_STATE_HOME/hikyaku/hours/attempts.tsv
+quiet_conf() { # of policy, of plain.example
+    write_conf "$port" "quiet_hours = \"$1\""
+    cat >>"$conf" <<C
+domain "plain.example" { quiet_hours = "$2" }
+mx 'mx?.elsewhere.example' { port = $away_port }
+C
+}
+begin() { # JOB
+    "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j "$1" --quiet \
+        >"$work/$1.sum" 2>"$work/$1.err" &
+    sender=$!
+    pids="$pids $sender"
+    log=$XDG_STATE_HOME/hikyaku/$1/attempts.tsv
+}
+delivered() { grep -qs "@$1.*[[:space:]]delivered[[:space:]]" "$log"; }
+status_says() { "$hikyaku" status -c "$conf" "$1" | grep -q "$2"; }
+quiet_conf "" "$hours"
+begin hours
+until_true delivered away.example || die "the others wait too: $(cat "$work/hours.err")"
+until_true status_says hours 'plain.example .*quiet hours until 20[0-9-]* [0-9:]*$' ||
+    die "no reason: $("$hikyaku" status -c "$conf" hours)"
+status_says hours '^job hours: running$' || die "it does not run: $("$hikyaku" status -c "$conf" hours)"
+"$hikyaku" why -c "$conf" hours 1 | grep -q '^It waits for its turn at .*: quiet hours until 20.*Z\.$' ||
+    die "why: $("$hikyaku" why -c "$conf" hours 1)"
+delivered plain.example && die "mail in quiet hours"
+quiet_conf "" ""
+"$hikyaku" reload -c "$conf" hours || die "reload: $?"
+wait "$sender" || die "hours: $?: $(cat "$work/hours.err")"
+delivered plain.example || die "it never went"
+# The other way round: all are quiet but one. With that one the whole job pauses.
+quiet_conf "$hours" ""
+begin others
+until_true delivered plain.example || die "the one waits too: $(cat "$work/others.err")"
+status_says others '^job others: running$' || die "it does not run"
+quiet_conf "$hours" "$hours"
+"$hikyaku" reload -c "$conf" others || die "reload: $?"
+until_true status_says others '^job others: paused (quiet hours until 20[0-9-]* [0-9:]*)$' ||
+    die "it does not pause: $("$hikyaku" status -c "$conf" others)"
+delivered away.example && die "mail in quiet hours"
+"$hikyaku" cancel -c "$conf" others
+wait "$sender" || true
 echo "each destination by its own lines"

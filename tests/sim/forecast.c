@@ -155,23 +155,30 @@ static bool about(int64_t ms, int64_t expected_ms)
     return ms > expected_ms - 60000 && ms < expected_ms + 60000;
 }
 
+static struct hours hours_of(void *hours, uint32_t number)
+{
+    (void)number;
+    return *(const struct hours *)hours;
+}
+
 static void case_quiet_hours(void)
 {
+    struct hours night = {22 * 60, 7 * 60}, evening = {20 * 60, 22 * 60};
     struct plan p;
     struct forecast f;
     draw_line(&p);
-    foretell(
-        &p,
-        (struct forecast_params){.begin_ms = nine_pm_ms, .quiet = {22 * 60, 7 * 60}},
-        &f);
+    foretell(&p,
+             (struct forecast_params){
+                 .begin_ms = nine_pm_ms, .hours_of = hours_of, .policy_arg = &night},
+             &f);
     expect(f.left == 0 && about(f.end_ms, nine_pm_ms + 12 * HOUR_MS),
            "an hour before the quiet ones, and two after them");
     expect(strcmp(f.groups[0].bound, "quiet hours") == 0, "quiet hours are the reason");
     forecast_finish(&f);
-    foretell(
-        &p,
-        (struct forecast_params){.begin_ms = nine_pm_ms, .quiet = {20 * 60, 22 * 60}},
-        &f);
+    foretell(&p,
+             (struct forecast_params){
+                 .begin_ms = nine_pm_ms, .hours_of = hours_of, .policy_arg = &evening},
+             &f);
     expect(about(f.end_ms, nine_pm_ms + 4 * HOUR_MS), "begun within quiet hours");
     forecast_finish(&f);
     plan_free(&p);

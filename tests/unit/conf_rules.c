@@ -150,6 +150,23 @@ static void whose_value_counts(void **state)
     conf_free(c);
 }
 
+static void hours_of_sections(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "policy { quiet_hours = '22:00-07:00' }\n"
+                            "domain 'a.example' { quiet_hours = '01:00-02:00' }\n"
+                            "domain 'b.example' { quiet_hours = '' }\n"
+                            "domain 'c.example' { port = 26 }\n");
+    assert_int_equal(policy(c, "a.example", "").quiet_hours.from, 60);
+    assert_int_equal(policy(c, "b.example", "").quiet_hours.from,
+                     policy(c, "b.example", "").quiet_hours.to);
+    assert_int_equal(policy(c, "c.example", "").quiet_hours.from, 22 * 60);
+    assert_int_equal(conf_rule_hours(c, 0)->to, 120);
+    assert_int_equal(conf_rule_hours(c, 1)->to, conf_rule_hours(c, 1)->from);
+    assert_null(conf_rule_hours(c, 2));
+    conf_free(c);
+}
+
 static int budget(const struct conf *c, const char *domain, const char *hosts)
 {
     int rules[RULES_MOST];
@@ -283,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_matches),
         cmocka_unit_test(whose_value_counts),
+        cmocka_unit_test(hours_of_sections),
         cmocka_unit_test(who_shares_a_budget),
         cmocka_unit_test(each_value_has_its_line),
         cmocka_unit_test(errors),

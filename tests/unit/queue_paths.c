@@ -167,6 +167,13 @@ static struct site_view view(struct world *w)
     return out[0];
 }
 
+static struct row_view view_row(struct world *w, uint32_t row)
+{
+    struct row_view out;
+    scheduler_view_row(w->s, row, &out, w->now);
+    return out;
+}
+
 /* ---- limits ---- */
 
 static void sites_of_a_section_share_its_connections(void **state)
@@ -563,14 +570,55 @@ static void our_own_waiting_is_not_lifetime(void **state)
     finish(&w);
 }
 
-/* ---- what a row waits for ---- */
-
-static struct row_view view_row(struct world *w, uint32_t row)
+/* Connections end, nothing is begun, and three days of it are none of a lifetime. */
+static void quiet_hours(void **state)
 {
-    struct row_view out;
-    scheduler_view_row(w->s, row, &out, w->now);
-    return out;
+    (void)state;
+    struct world w;
+    begin(&w, 20, 1, (struct scheduler_policy){.connections = 2});
+    take_orders(&w);
+    settle_all(&w, later);
+    uint32_t tried = 1;
+    assert_int_equal(view_row(&w, tried).state, ROW_WAITING);
+    int64_t over = w.now + 3 * 24 * 60 * minute_us;
+    scheduler_quiet(w.s, 0, over);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    assert_int_equal(w.stopped, 1);
+    w.now += interval_us; /* what is due waits with the others */
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    assert_int_equal(view(&w).lacks, LACK_QUIET);
+    assert_int_equal(view(&w).until_us, over);
+    assert_int_equal(view_row(&w, tried).state, ROW_READY);
+    struct scheduler_policy other = {.connections = 1,
+                                     .retry_interval_ms = interval_ms,
+                                     .retry_intervals = 1,
+                                     .lifetime_ms = 24 * 3600 * 1000};
+    scheduler_set_policy(w.s, 0, &other); /* hours are told by scheduler_quiet alone */
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    w.now += 24 * 60 * minute_us;
+    scheduler_pause(w.s, true, w.now); /* a pause beside them counts once */
+    w.now += 24 * 60 * minute_us;
+    scheduler_pause(w.s, false, w.now);
+    w.now = over;
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    scheduler_quiet(w.s, 0, 0);
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    while (view_row(&w, tried).state != ROW_LENT) {
+        settle_all(&w, good);
+        take_orders(&w);
+    }
+    for (int i = 0; i < 20 && view_row(&w, tried).state == ROW_LENT; i++)
+        settle_all(&w, w.lanes[0].rows[0] == tried ? later : good);
+    assert_int_equal(view_row(&w, tried).state, ROW_WAITING); /* not 606 */
+    finish(&w);
 }
+
+/* ---- what a row waits for ---- */
 
 static void a_row_tells_what_it_waits_for(void **state)
 {
@@ -660,6 +708,7 @@ int main(void)
         cmocka_unit_test(a_server_that_closes_after_three_gets_three),
         cmocka_unit_test(a_receiver_says_when_to_come_back),
         cmocka_unit_test(our_own_waiting_is_not_lifetime),
+        cmocka_unit_test(quiet_hours),
         cmocka_unit_test(a_row_tells_what_it_waits_for),
         cmocka_unit_test(a_row_tells_of_its_own_source),
     };

@@ -826,6 +826,42 @@ static void test_a_site_has_one_policy(void **state)
     free(w);
 }
 
+/* Orders by policy, all settled. */
+static void count_orders(struct world *w, int opened[2])
+{
+    static const struct settlement delivered = {
+        .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
+    opened[0] = opened[1] = 0;
+    for (struct order *o; (o = next_order(w));) {
+        opened[o->policy] += o->kind == ORDER_OPEN;
+        for (int i = 0; i < o->rows_n; i++)
+            scheduler_settle(w->s, o->connection, o->rows[i], &delivered, w->now);
+    }
+}
+
+/* Domains 0 and 1 have the same hosts, but only one of them has quiet hours. */
+static void test_one_policy_is_quiet(void **state)
+{
+    (void)state;
+    struct world *w = mem_alloc(sizeof *w);
+    int opened[2];
+    begin_strict(w, 5, 0, 3);
+    resolve(w);
+    scheduler_quiet(w->s, 1, w->now + 1000000);
+    count_orders(w, opened);
+    assert_true(opened[0] > 0);
+    assert_int_equal(opened[1], 0);
+    scheduler_advance(w->s, w->now += 2000000);
+    count_orders(w, opened);
+    assert_int_equal(opened[1], 0); /* the clock says when it is over */
+    scheduler_quiet(w->s, 1, 0);
+    count_orders(w, opened);
+    assert_int_equal(opened[0], 0);
+    assert_true(opened[1] > 0);
+    finish(w);
+    free(w);
+}
+
 static void test_rows_wait_by_their_domains_policy(void **state)
 {
     (void)state;
@@ -882,6 +918,7 @@ int main(void)
         cmocka_unit_test(test_network_down_names),
         cmocka_unit_test(test_the_end_that_was_set),
         cmocka_unit_test(test_a_site_has_one_policy),
+        cmocka_unit_test(test_one_policy_is_quiet),
         cmocka_unit_test(test_rows_wait_by_their_domains_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
