@@ -66,7 +66,9 @@ static void promise_site(struct world *w, const struct site_view *view)
 void promise_idle(struct world *w)
 {
     struct site_view views[VIEWS_MAX];
-    if (w->stopping || w->paused)
+    /* A look costs something for each row: in a large world now and then will do. */
+    bool looks = w->idle_turns++ % (1 + w->plan->rows / 1000) == 0;
+    if (!looks || w->stopping || w->paused)
         return;
     record_ready(w);
     int n = scheduler_slowest(w->scheduler, views, VIEWS_MAX, w->now_us);

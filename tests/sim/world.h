@@ -444,6 +444,7 @@ struct world {
     uint64_t attempts, delivered, errors, doubts, twice;
     int64_t good_done_us; /* the last row of a good place */
     uint64_t hash;
+    uint64_t idle_turns; /* of promise_idle */
     struct buf line;
 };
 
