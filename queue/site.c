@@ -76,7 +76,7 @@ struct fifo site_take_all(struct site *site, struct row *rows, int sources_n)
 void site_had_enough(struct site *site, uint32_t served)
 {
     if (served == site->enough_once)
-        site->enough = served;
+        site->enough = served > 1 ? served - 1 : 1;
     site->enough_once = served;
 }
 

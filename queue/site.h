@@ -88,7 +88,8 @@ uint32_t site_pop(struct site *site, struct row *rows, uint8_t source); /* 0: no
 struct fifo site_take_all(struct site *site, struct row *rows, int sources_n);
 
 /* A connection that had served so many was closed by the server with nothing in flight.
- * Twice at the same number: it counts, and so do we from now on. */
+ * Twice at the same number: it counts, and so do we from now on. We end one earlier, or
+ * our QUIT would meet its close. */
 void site_had_enough(struct site *site, uint32_t served);
 
 void site_good(struct site *site, uint32_t connections_max,
