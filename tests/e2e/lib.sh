@@ -145,3 +145,31 @@ certificate() {
         -CAcreateserial -days "$3" -extfile "$work/ext" -out "$work/$1.pem" \
         2>>"$work/openssl.log" || die "no certificate: $(cat "$work/openssl.log")"
 }
+
+# two_namespaces: $near and $far with a cable between them, links "near" and "far", both up;
+# in_near and in_far run a command there. They vanish with the test.
+two_namespaces() {
+    wants ip nft unshare
+    [ "$(id -u)" -eq 0 ] || skip "network namespaces need root"
+    near=hikyaku-near-$$
+    far=hikyaku-far-$$
+    trap leave_namespaces EXIT
+    ip netns add "$near" 2>/dev/null || skip "no network namespaces here"
+    ip netns add "$far"
+    ip link add near netns "$near" type veth peer name far netns "$far"
+    for ns in near far; do
+        eval "space=\$$ns"
+        ip -n "$space" link set lo up
+        ip -n "$space" link set "$ns" up
+    done
+}
+leave_namespaces() {
+    status=$?
+    ip netns del "$near" 2>/dev/null || true
+    ip netns del "$far" 2>/dev/null || true
+    set +e
+    (exit "$status")
+    cleanup
+}
+in_near() { ip netns exec "$near" "$@"; }
+in_far() { ip netns exec "$far" "$@"; }

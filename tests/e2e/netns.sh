@@ -4,32 +4,10 @@
 # network namespaces with a cable between them; nft drops on the far side. They vanish with
 # the test.
 . "$(dirname "$0")/lib.sh"
-wants unbound python3 ip nft unshare
-[ "$(id -u)" -eq 0 ] || skip "network namespaces need root"
-near=hikyaku-near-$$
-far=hikyaku-far-$$
-leave() {
-    status=$?
-    ip netns del "$near" 2>/dev/null || true
-    ip netns del "$far" 2>/dev/null || true
-    set +e
-    (exit "$status")
-    cleanup
-}
-trap leave EXIT
-ip netns add "$near" 2>/dev/null || skip "no network namespaces here"
-ip netns add "$far"
-in_near() { ip netns exec "$near" "$@"; }
-in_far() { ip netns exec "$far" "$@"; }
-
+wants unbound python3
+two_namespaces
 # One segment is one packet, so that nft sees where each begins.
-ip link add near netns "$near" type veth peer name far netns "$far"
 ip -n "$near" link set near gso_max_segs 1
-for ns in near far; do
-    eval "space=\$$ns"
-    ip -n "$space" link set lo up
-    ip -n "$space" link set "$ns" up
-done
 ip -n "$near" addr add 10.99.255.1/16 dev near
 ip -n "$far" addr add 10.99.255.2/16 dev far
 ip -n "$far" route add local 10.99.0.0/17 dev lo

@@ -3,29 +3,8 @@
 # the start. The job says network-down and waits, no row uses up an attempt, and when it is back
 # all is delivered. Two network namespaces with a cable between them.
 . "$(dirname "$0")/lib.sh"
-wants unbound python3 ip nft unshare
-[ "$(id -u)" -eq 0 ] || skip "network namespaces need root"
-near=hikyaku-near-$$
-far=hikyaku-far-$$
-leave() {
-    status=$?
-    ip netns del "$near" 2>/dev/null || true
-    ip netns del "$far" 2>/dev/null || true
-    set +e
-    (exit "$status")
-    cleanup
-}
-trap leave EXIT
-ip netns add "$near" 2>/dev/null || skip "no network namespaces here"
-ip netns add "$far"
-in_near() { ip netns exec "$near" "$@"; }
-in_far() { ip netns exec "$far" "$@"; }
-ip link add near netns "$near" type veth peer name far netns "$far"
-for ns in near far; do
-    eval "space=\$$ns"
-    ip -n "$space" link set lo up
-    ip -n "$space" link set "$ns" up
-done
+wants unbound python3
+two_namespaces
 ip -n "$near" addr add 10.99.255.1/24 dev near
 ip -n "$far" addr add 10.99.255.2/24 dev far
 ip -n "$far" route add local 10.98.0.0/24 dev lo

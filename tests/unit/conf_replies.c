@@ -1,60 +1,6 @@
 /* The reply sections: what they hold, their places, every error, and that what is
  * written reads back the same. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "conf/conf.h"
-
-#define H "hostname = h.example spool = '/s' workers = 1\n"
-
-static char folder[] = "/tmp/conf_replies.XXXXXX";
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    return !mkdtemp(folder) || chdir(folder);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink("a.conf");
-    return chdir("/") || rmdir(folder);
-}
-
-static void file(const char *text)
-{
-    FILE *f = fopen("a.conf", "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
-
-static struct conf *good(const char *text)
-{
-    struct fault f = {0};
-    file(text);
-    struct conf *c = conf_load("a.conf", false, &f);
-    if (!c)
-        fail_msg("%s", f.words);
-    return c;
-}
-
-static void bad(const char *text, int code, const char *words)
-{
-    struct fault f = {0};
-    file(text);
-    assert_null(conf_load("a.conf", false, &f));
-    assert_string_equal(f.words, words);
-    assert_int_equal(f.code, code);
-}
+#include "tests/unit/conf_help.h"
 
 static const char sections[] =
     H "receivers = no\n"

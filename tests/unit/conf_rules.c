@@ -1,64 +1,8 @@
 /* The sections domain and mx: which match, in which order, whose value counts, every
  * error, and that what is written reads back the same. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "conf/conf.h"
-
-#define H "hostname = h.example spool = '/s' workers = 1\n"
+#include "tests/unit/conf_help.h"
 
 enum { RULES_MOST = 16 };
-
-static char folder[] = "/tmp/conf_rules.XXXXXX";
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    return !mkdtemp(folder) || chdir(folder);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink("a.conf");
-    unlink("b.conf");
-    return chdir("/") || rmdir(folder);
-}
-
-static void file(const char *name, const char *text)
-{
-    FILE *f = fopen(name, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
-
-static struct conf *good(const char *text)
-{
-    struct fault f = {0};
-    file("a.conf", text);
-    struct conf *c = conf_load("a.conf", false, &f);
-    if (!c)
-        fail_msg("%s", f.words);
-    assert_in_range(c->rules_n, 0, RULES_MOST);
-    return c;
-}
-
-static void bad(const char *text, int code, const char *words)
-{
-    struct fault f = {0};
-    file("a.conf", text);
-    assert_null(conf_load("a.conf", false, &f));
-    assert_string_equal(f.words, words);
-    assert_int_equal(f.code, code);
-}
 
 /* The numbers of what matches, "2 0". */
 static void match(const struct conf *c, const char *domain, const char *hosts,

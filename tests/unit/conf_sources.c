@@ -1,63 +1,14 @@
 /* The sections source and pool: who sends for whom, every error, and that what is
  * written reads back the same. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/conf_help.h"
 
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "conf/conf.h"
-
-#define H "hostname = h.example spool = '/s' workers = 1\n"
 #define AB                                                                             \
     "source \"a\" { address = \"192.0.2.10\" hostname = \"a.example\" }\n"             \
     "source b { address = '2001:db8::1' }\n"
 
-static char folder[] = "/tmp/conf_sources.XXXXXX";
-
-static int enter_folder(void **state)
+static void wrong(const char *text, const char *words)
 {
-    (void)state;
-    return !mkdtemp(folder) || chdir(folder);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink("a.conf");
-    unlink("b.conf");
-    return chdir("/") || rmdir(folder);
-}
-
-static void file(const char *name, const char *text)
-{
-    FILE *f = fopen(name, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-}
-
-static struct conf *good(const char *text)
-{
-    struct fault f = {0};
-    file("a.conf", text);
-    struct conf *c = conf_load("a.conf", false, &f);
-    if (!c)
-        fail_msg("%s", f.words);
-    return c;
-}
-
-static void bad(const char *text, const char *words)
-{
-    struct fault f = {0};
-    file("a.conf", text);
-    assert_null(conf_load("a.conf", false, &f));
-    assert_string_equal(f.words, words);
-    assert_int_equal(f.code, words[0] ? -7 : 0);
+    bad(text, -7, words);
 }
 
 /* Who sends there, "2 1". */
@@ -112,42 +63,44 @@ static void who_sends(void **state)
 static void errors(void **state)
 {
     (void)state;
-    bad(H "source a { address = 192.0.2.256 }",
-        "a.conf:2: source.address must be an IPv4 or IPv6 address, not "
-        "\"192.0.2.256\"");
-    bad(H "source a { address = mx.example }",
+    wrong(H "source a { address = 192.0.2.256 }",
+          "a.conf:2: source.address must be an IPv4 or IPv6 address, not "
+          "\"192.0.2.256\"");
+    wrong(
+        H "source a { address = mx.example }",
         "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"mx.example\"");
-    bad(H "source a { address = 0.0.0.0 }",
-        "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"0.0.0.0\"");
-    bad(H "source a { address = '' }",
-        "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"\"");
-    bad(H "source a {\naddress = 192.0.2.1\nhostname = a_b }",
-        "a.conf:4: source.hostname must be a DNS name or an address literal, not "
-        "\"a_b\"");
-    bad(H "source a { hostname = b.example }", "a.conf:2: source \"a\" has no address");
-    bad(H AB "source \"a\" { address = 192.0.2.11 }",
-        "a.conf:4: source \"a\" is given twice, first at a.conf:2");
-    bad(H "source 'a b' { address = 192.0.2.11 }",
-        "a.conf:2: source must be a name of letters, digits, - _ and ., not 'a b'");
-    bad(H "source '' { address = 192.0.2.11 }",
-        "a.conf:2: source must be a name of letters, digits, - _ and ., not ''");
-    bad(H AB "pool p { sources = {a,\nx} }",
-        "a.conf:5: pool \"p\": there is no source \"x\"");
-    bad(H AB "pool p { sources = {a, b, a} }",
-        "a.conf:4: pool \"p\" names source \"a\" twice");
-    bad(H AB "pool p { sources = {} }",
-        "a.conf:4: sources must hold at least one name");
-    bad(H AB "pool p {}", "a.conf:4: pool \"p\" has no sources");
-    bad(H AB "pool a { sources = {b} }",
-        "a.conf:4: pool \"a\" has the name of the source at a.conf:2");
-    bad(H AB "pool p { sources = a }\npool p { sources = b }",
-        "a.conf:5: pool \"p\" is given twice, first at a.conf:4");
-    bad(H "policy { pool = news }", "a.conf:2: there is no pool or source \"news\"");
-    bad(H AB "mx '*' {\npool = news }",
-        "a.conf:5: there is no pool or source \"news\"");
+    wrong(H "source a { address = 0.0.0.0 }",
+          "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"0.0.0.0\"");
+    wrong(H "source a { address = '' }",
+          "a.conf:2: source.address must be an IPv4 or IPv6 address, not \"\"");
+    wrong(H "source a {\naddress = 192.0.2.1\nhostname = a_b }",
+          "a.conf:4: source.hostname must be a DNS name or an address literal, not "
+          "\"a_b\"");
+    wrong(H "source a { hostname = b.example }",
+          "a.conf:2: source \"a\" has no address");
+    wrong(H AB "source \"a\" { address = 192.0.2.11 }",
+          "a.conf:4: source \"a\" is given twice, first at a.conf:2");
+    wrong(H "source 'a b' { address = 192.0.2.11 }",
+          "a.conf:2: source must be a name of letters, digits, - _ and ., not 'a b'");
+    wrong(H "source '' { address = 192.0.2.11 }",
+          "a.conf:2: source must be a name of letters, digits, - _ and ., not ''");
+    wrong(H AB "pool p { sources = {a,\nx} }",
+          "a.conf:5: pool \"p\": there is no source \"x\"");
+    wrong(H AB "pool p { sources = {a, b, a} }",
+          "a.conf:4: pool \"p\" names source \"a\" twice");
+    wrong(H AB "pool p { sources = {} }",
+          "a.conf:4: sources must hold at least one name");
+    wrong(H AB "pool p {}", "a.conf:4: pool \"p\" has no sources");
+    wrong(H AB "pool a { sources = {b} }",
+          "a.conf:4: pool \"a\" has the name of the source at a.conf:2");
+    wrong(H AB "pool p { sources = a }\npool p { sources = b }",
+          "a.conf:5: pool \"p\" is given twice, first at a.conf:4");
+    wrong(H "policy { pool = news }", "a.conf:2: there is no pool or source \"news\"");
+    wrong(H AB "mx '*' {\npool = news }",
+          "a.conf:5: there is no pool or source \"news\"");
     file("b.conf", "pool = x\n");
-    bad(H AB "domain a.test { include(\"b.conf\") }",
-        "b.conf:1: there is no pool or source \"x\"");
+    wrong(H AB "domain a.test { include(\"b.conf\") }",
+          "b.conf:1: there is no pool or source \"x\"");
 }
 
 static void at_most_255(void **state)
@@ -163,7 +116,7 @@ static void at_most_255(void **state)
     assert_int_equal(numbers[CONF_SOURCES_MAX - 1], 255);
     conf_free(c);
     buf_add_str(&text, "source last { address = 192.0.2.1 }\n");
-    bad(buf_cstr(&text), "a.conf:257: more than 255 sources");
+    wrong(buf_cstr(&text), "a.conf:257: more than 255 sources");
     buf_finish(&text);
 }
 
