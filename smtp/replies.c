@@ -273,6 +273,20 @@ bool session_is_asked(struct smtp_session *s)
     return c->end <= session_behind(s, unacknowledged);
 }
 
+/* Of the transaction, or of the session before its first one; STARTTLS takes until the
+ * handshake is done. */
+static void note_reply_time(struct smtp_session *s, const struct command *c,
+                            int64_t now_us)
+{
+    enum smtp_stage stage = c->stage;
+    struct smtp_transaction *t = s->pair[0].t;
+    int64_t since_us = stage == SMTP_END ? s->body_clock.sent_us : c->since_us;
+    if (t)
+        session_note_time(&t->timings, stage, now_us - since_us);
+    else if (!s->greeted && stage != SMTP_STARTTLS)
+        session_note_time(&s->timings, stage, now_us - since_us);
+}
+
 /* Every meaning of a reply. */
 void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t now_us)
 {
@@ -296,12 +310,7 @@ void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t
     }
 
     struct command c = session_pop(s, now_us);
-    struct smtp_transaction *t = s->pair[0].t;
-    int64_t since_us = stage == SMTP_END ? s->body_clock.sent_us : c.since_us;
-    if (t)
-        session_note_time(&t->timings, stage, now_us - since_us);
-    else if (!s->greeted && stage != SMTP_STARTTLS)
-        session_note_time(&s->timings, stage, now_us - since_us);
+    note_reply_time(s, &c, now_us);
     switch (stage) {
     case SMTP_OPENING:
         if (good)
