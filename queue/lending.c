@@ -282,8 +282,9 @@ static bool is_closed(const struct scheduler *s, const struct site *site,
     return closed || braked || quiet;
 }
 
-static bool order_for(struct scheduler *s, struct site *site, struct order *out,
-                      int64_t now_us)
+/* starved: it was the first of those that wait for a connection of the whole job. */
+static bool order_for(struct scheduler *s, struct site *site, bool starved,
+                      struct order *out, int64_t now_us)
 {
     struct obstacle o = {.until_us = INT64_MAX};
     uint8_t source;
@@ -302,13 +303,13 @@ static bool order_for(struct scheduler *s, struct site *site, struct order *out,
              : site->proven            ? LACK_WINDOW
                                        : LACK_PROOF,
              INT64_MAX);
-    } else if (!may_open(s)) { /* one that closes makes room for the first of these */
-        site->lacks = LACK_SOCKETS;
-        link_append(&s->starved, &site->work);
-        return false;
-    } else {
+    } else if (may_open(s) && (starved || link_alone(&s->starved))) {
         path = find_path(s, site, &source, &o, now_us);
-    }
+    } else if (o.until_us > now_us + PATIENCE_US) {
+        site->lacks = LACK_SOCKETS;
+        link_append(&s->starved, &site->work); /* a place goes to the first of these */
+        return false;
+    } /* else one of its own that stands goes on soon */
     if (path) {
         open_connection(s, site, source, path, out, now_us);
         return true;
@@ -344,11 +345,12 @@ bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us)
     return false;
 }
 
-/* The next site that may get an order. */
-static struct site *next_site(struct scheduler *s)
+/* The next site that may get an order, and whether it was starved. */
+static struct site *next_site(struct scheduler *s, bool *starved_out)
 {
-    struct link *ring = !link_alone(&s->work) ? &s->work : &s->starved;
-    if (link_alone(ring) || (ring == &s->starved && !may_open(s)))
+    *starved_out = link_alone(&s->work);
+    struct link *ring = *starved_out ? &s->starved : &s->work;
+    if (link_alone(ring) || (*starved_out && !may_open(s)))
         return NULL;
     struct site *site = CONTAINER_OF(ring->next, struct site, work);
     link_remove(&site->work);
@@ -360,8 +362,9 @@ enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t n
     out->kind = ORDER_NONE;
     if (s->stopped || s->standing)
         return ORDER_NONE;
-    for (struct site *site; (site = next_site(s));)
-        if (order_for(s, site, out, now_us)) {
+    bool starved;
+    for (struct site *site; (site = next_site(s, &starved));)
+        if (order_for(s, site, starved, out, now_us)) {
             wake_site(s, site); /* to the end: the others first */
             return out->kind;
         }

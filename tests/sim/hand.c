@@ -73,6 +73,7 @@ static void go_on(struct world *w)
 {
     world_log(w, "goes on");
     scheduler_pause(w->scheduler, false, w->now_us);
+    desk_waited(w);
     w->paused = w->finishing = false;
 }
 
