@@ -43,6 +43,8 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
                               .absent = v->outcome == OUTCOME_ABSENT};
     struct decision d =
         scheduler_settle(w->scheduler, connection, row, &what, w->now_us);
+    if (!story->lent && story->first_us && w->now_us > story->due_us)
+        story->waited_us += w->now_us - story->due_us; /* of which a pause may be ours */
     story->lent = false;
     story->due_us = d.next_us;
     if (connection != NO_CONNECTION) {
