@@ -62,6 +62,8 @@ const struct section sections[SECTION_COUNT] = {
          "sections) has its own. So `domain '*.jp' { retry_interval = \"1h\" }` puts "
          "nobody under a common limit, and a section of other keys for one domain "
          "leaves it in the budget of `mx '*.google.com' { connections = 5 }`. "
+         "Where sections allow some destinations of a budget less than others, the "
+         "least holds for all of it. "
          "`--explain` names the budget. With a relay these sections are not looked at. "
          "A reload may change "
          "what stands in them, all but `port` and `tls`, but not add, remove or rename "

@@ -282,12 +282,12 @@ static bool reload(struct engine *e, struct fault *f)
     if (!e->params->reload(e->params->reload_arg, &fresh, f) ||
         !engine_take_resolver(e, &fresh.resolver, f))
         return false;
-    for (uint32_t i = 0; i < e->policies_n; i++) {
-        struct scheduler_policy policy = engine_get_policy(e, i);
-        scheduler_set_policy(e->scheduler, i, &policy);
-        if (i == 0)
-            e->patience_us = policy.lifetime_ms * 1000;
-    }
+    struct scheduler_policy *policies = mem_alloc(e->policies_n * sizeof *policies);
+    for (uint32_t i = 0; i < e->policies_n; i++)
+        policies[i] = engine_get_policy(e, i);
+    scheduler_set_policies(e->scheduler, policies, e->policies_n);
+    e->patience_us = policies[0].lifetime_ms * 1000;
+    free(policies);
     watch_hours(e, true);
     e->reactions = fresh.reactions;
     memset(e->reacted, 0, sizeof e->reacted); /* its rules are gone */

@@ -99,6 +99,14 @@ static inline const struct scheduler_policy *policy_of(const struct scheduler *s
     return &s->policies[site->policy];
 }
 
+static inline bool policy_has_source(const struct scheduler_policy *p, uint8_t source)
+{
+    for (int i = 0; i < p->sources_n; i++)
+        if (p->sources[i] == source)
+            return true;
+    return false;
+}
+
 /* From all sources together. */
 static inline uint32_t connections_of_all(const struct scheduler *s,
                                           const struct site *site)

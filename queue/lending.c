@@ -220,7 +220,6 @@ static bool may_open(const struct scheduler *s)
 static bool path_admits(struct scheduler *s, const struct site *site, uint8_t source,
                         struct path *path, struct obstacle *o, int64_t now_us)
 {
-    const struct scheduler_policy *policy = policy_of(s, site);
     int64_t closed_until_us = path->closed_until_us;
     if (s->source_until_us[source] > closed_until_us)
         closed_until_us = s->source_until_us[source];
@@ -228,7 +227,7 @@ static bool path_admits(struct scheduler *s, const struct site *site, uint8_t so
         meet(o, LACK_PATH, closed_until_us);
         return false;
     }
-    if (path->connections >= path_connections(path, policy, s->jobs)) {
+    if (path->connections >= path_connections(path, &site->provider->limits, s->jobs)) {
         meet(o, LACK_CONNECTIONS, INT64_MAX);
         return false;
     }

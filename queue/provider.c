@@ -4,10 +4,10 @@
 
 #include "base/mem.h"
 
-struct provider *provider_create(uint32_t policy, int sources_n)
+struct provider *provider_create(int sources_n)
 {
     struct provider *p = mem_zero(1, sizeof *p);
-    p->policy = policy;
+    limits_init(&p->limits);
     p->paths = mem_zero((size_t)sources_n + 1, sizeof *p->paths);
     link_init(&p->blocked);
     return p;
@@ -24,6 +24,24 @@ void provider_free(struct provider *p, int sources_n)
     free(p);
 }
 
+void limits_init(struct limits *limits)
+{
+    *limits = (struct limits){.connections = UINT32_MAX};
+}
+
+static int64_t slower(int64_t a, int64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+void limits_add(struct limits *limits, const struct scheduler_policy *policy)
+{
+    if (policy->connections < limits->connections)
+        limits->connections = policy->connections;
+    limits->message_rate = slower(limits->message_rate, policy->message_rate);
+    limits->connection_rate = slower(limits->connection_rate, policy->connection_rate);
+}
+
 static int64_t share_of(int64_t per_hour, uint32_t jobs, uint32_t slow)
 {
     if (per_hour == 0)
@@ -32,36 +50,36 @@ static int64_t share_of(int64_t per_hour, uint32_t jobs, uint32_t slow)
     return share > 0 ? share : 1;
 }
 
-void path_limit(struct path *path, const struct scheduler_policy *policy, uint32_t jobs)
+void path_limit(struct path *path, const struct limits *limits, uint32_t jobs)
 {
-    int64_t mails = share_of(policy->message_rate, jobs, path->slow);
-    int64_t connects = share_of(policy->connection_rate, jobs, path->slow);
+    int64_t mails = share_of(limits->message_rate, jobs, path->slow);
+    int64_t connects = share_of(limits->connection_rate, jobs, path->slow);
     gate_limit(&path->mails, mails);
     gate_limit_loosely(&path->lending, mails);
     gate_limit(&path->connects, connects);
     gate_limit_loosely(&path->opening, connects);
 }
 
-static uint32_t whole(const struct scheduler_policy *policy, uint32_t jobs)
+static uint32_t whole(const struct limits *limits, uint32_t jobs)
 {
-    return policy->connections > jobs ? policy->connections / jobs : 1;
+    return limits->connections > jobs ? limits->connections / jobs : 1;
 }
 
-uint32_t path_connections(const struct path *path,
-                          const struct scheduler_policy *policy, uint32_t jobs)
+uint32_t path_connections(const struct path *path, const struct limits *limits,
+                          uint32_t jobs)
 {
-    uint32_t most = whole(policy, jobs);
+    uint32_t most = whole(limits, jobs);
     return path->allowed < most ? path->allowed : most;
 }
 
-bool path_good(struct path *path, const struct scheduler_policy *policy, uint32_t jobs)
+bool path_good(struct path *path, const struct limits *limits, uint32_t jobs)
 {
     path->refusals = path->pauses = 0;
     if (path->allowed == UINT32_MAX || ++path->good < PATH_GOOD * path->allowed)
         return false;
     path->good = 0;
     path->allowed++;
-    if (path->allowed >= whole(policy, jobs)) /* as before */
+    if (path->allowed >= whole(limits, jobs)) /* as before */
         path->allowed = UINT32_MAX;
     return true;
 }

@@ -21,12 +21,18 @@ enum {
     ANSWERS_KEPT = 1000,
 };
 
+struct limits { /* of a path: the least that a policy of its provider allows */
+    uint32_t connections;
+    int64_t message_rate, connection_rate; /* 0: none */
+};
+
 struct path {
     struct gate connects, mails;  /* which the workers pass */
     struct gate opening, lending; /* the scheduler's own pace: a little ahead of them */
     uint32_t connections;         /* open or being opened */
     uint32_t allowed; /* of them, while it recovers; UINT32_MAX: what the policy says */
-    uint32_t good;    /* brought through since `allowed` last moved */
+    uint32_t standing;     /* stop_surplus counts them anew */
+    uint32_t good;         /* brought through since `allowed` last moved */
     uint32_t refusals;     /* about us, one behind another */
     uint32_t pauses;       /* of its own making, without a success between them */
     uint32_t slow;         /* times that the rate is halved */
@@ -36,7 +42,7 @@ struct path {
 };
 
 struct provider {
-    uint32_t policy;        /* number of the one that its limits are of */
+    struct limits limits;
     struct path **paths;    /* by source; NULL: nothing was sent yet */
     struct link blocked;    /* sites with rows that lack only what it may have */
     struct heap_node alarm; /* when these are to be looked at again */
@@ -44,17 +50,20 @@ struct provider {
     int64_t braked_until_us; /* too many addresses do not exist there */
 };
 
-struct provider *provider_create(uint32_t policy, int sources_n);
+struct provider *provider_create(int sources_n);
 void provider_free(struct provider *p, int sources_n);
 
+/* None, and then those of this policy too. */
+void limits_init(struct limits *limits);
+void limits_add(struct limits *limits, const struct scheduler_policy *policy);
+
 /* Rates and their share of `jobs` that run beside each other. */
-void path_limit(struct path *path, const struct scheduler_policy *policy,
-                uint32_t jobs);
+void path_limit(struct path *path, const struct limits *limits, uint32_t jobs);
 /* The connections it may have now, at least one. */
-uint32_t path_connections(const struct path *path,
-                          const struct scheduler_policy *policy, uint32_t jobs);
+uint32_t path_connections(const struct path *path, const struct limits *limits,
+                          uint32_t jobs);
 /* A message was brought through. True: one more connection is allowed now. */
-bool path_good(struct path *path, const struct scheduler_policy *policy, uint32_t jobs);
+bool path_good(struct path *path, const struct limits *limits, uint32_t jobs);
 /* Closed until then, and what comes after; why is copied. */
 void path_close(struct path *path, int64_t until_us, uint32_t connections,
                 const char *why);

@@ -14,8 +14,31 @@ enum {
 
 /* ---- providers and paths ---- */
 
-static struct provider *shared_provider(struct scheduler *s, uint32_t number,
-                                        uint32_t policy)
+/* It ends with what it has begun. */
+static void stop(struct scheduler *s, struct connection_record *c)
+{
+    c->last = c->stop = true;
+    link_remove(&c->hungry);
+    s->stops = true;
+    s->stall_at = 0; /* the search begins anew */
+}
+
+/* Connections over their path's limit end. */
+static void stop_surplus(struct scheduler *s)
+{
+    for (uint32_t i = 0; i < s->connections_used; i++)
+        if (s->connections[i].site)
+            s->connections[i].path->standing = 0;
+    for (uint32_t i = 0; i < s->connections_used; i++) {
+        struct connection_record *c = &s->connections[i];
+        if (c->site &&
+            ++c->path->standing >
+                path_connections(c->path, &c->site->provider->limits, s->jobs))
+            stop(s, c);
+    }
+}
+
+static struct provider *shared_provider(struct scheduler *s, uint32_t number)
 {
     if (number >= s->shared_n) {
         s->shared = mem_resize(s->shared, number + 1, sizeof(struct provider *));
@@ -23,25 +46,41 @@ static struct provider *shared_provider(struct scheduler *s, uint32_t number,
             s->shared[s->shared_n++] = NULL;
     }
     if (!s->shared[number])
-        s->shared[number] = provider_create(policy, s->params.sources_n);
+        s->shared[number] = provider_create(s->params.sources_n);
     return s->shared[number];
+}
+
+static void limit_paths(struct scheduler *s, struct provider *p)
+{
+    for (int i = 0; i <= s->params.sources_n; i++)
+        if (p->paths[i])
+            path_limit(p->paths[i], &p->limits, s->jobs);
 }
 
 struct provider *restraint_provider(struct scheduler *s, uint32_t policy)
 {
     uint32_t number = s->policies[policy].provider;
-    return number ? shared_provider(s, number, policy)
-                  : provider_create(policy, s->params.sources_n);
+    struct provider *p =
+        number ? shared_provider(s, number) : provider_create(s->params.sources_n);
+    uint32_t most = p->limits.connections;
+    limits_add(&p->limits, &s->policies[policy]);
+    if (most == UINT32_MAX)
+        return p;
+    limit_paths(s, p); /* it may be less than its other policies allow */
+    if (p->limits.connections < most)
+        stop_surplus(s);
+    return p;
 }
 
 struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source)
 {
     assert(source <= s->params.sources_n);
-    struct path **path = &site->provider->paths[source];
+    struct provider *p = site->provider;
+    struct path **path = &p->paths[source];
     if (!*path) {
         *path = mem_zero(1, sizeof **path);
         (*path)->allowed = UINT32_MAX;
-        path_limit(*path, policy_of(s, site), s->jobs);
+        path_limit(*path, &p->limits, s->jobs);
     }
     return *path;
 }
@@ -77,7 +116,7 @@ void restraint_advance(struct scheduler *s, int64_t now_us)
         struct provider *p = CONTAINER_OF(first, struct provider, alarm);
         for (int i = 0; i <= s->params.sources_n; i++)
             if (p->paths[i] && path_rest(p->paths[i], now_us, REST_US))
-                path_limit(p->paths[i], &s->policies[p->policy], s->jobs);
+                path_limit(p->paths[i], &p->limits, s->jobs);
         restraint_unblock(s, p);
     }
 }
@@ -85,15 +124,6 @@ void restraint_advance(struct scheduler *s, int64_t now_us)
 /* ---- closing ---- */
 
 enum { ANY_SOURCE = -1 };
-
-/* It ends with what it has begun. */
-static void stop(struct scheduler *s, struct connection_record *c)
-{
-    c->last = c->stop = true;
-    link_remove(&c->hungry);
-    s->stops = true;
-    s->stall_at = 0; /* the search begins anew */
-}
 
 /* Connections of this path (NULL: any), site (likewise) and source end with what they
  * have begun. keep: as many of them may stay. */
@@ -132,7 +162,7 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
     case REACH_PATH:
         if (what->slow) {
             path_slow(path, until_us, what->why);
-            path_limit(path, &s->policies[c->site->provider->policy], s->jobs);
+            path_limit(path, &c->site->provider->limits, s->jobs);
             stop_connections(s, path, NULL, ANY_SOURCE, path->allowed);
         } else {
             path_close(path, until_us, what->connections, what->why);
@@ -199,7 +229,7 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
     if (what->about_us) {
         note_refusal(s, c, d, now_us);
     } else if (what->outcome == OUTCOME_DELIVERED) {
-        if (path_good(c->path, policy_of(s, c->site), s->jobs))
+        if (path_good(c->path, &c->site->provider->limits, s->jobs))
             restraint_unblock(s, c->site->provider);
         note_answer(s, c, false, d, now_us);
     } else if (what->absent) {
@@ -209,25 +239,26 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
 
 /* ---- limits that change ---- */
 
-/* Every path has its limits anew; connections over them end. */
+static void renew(struct scheduler *s, struct provider *p)
+{
+    limit_paths(s, p);
+    restraint_unblock(s, p);
+}
+
+/* Every path has its limits anew. */
 static void limit_all(struct scheduler *s)
 {
+    for (uint32_t i = 0; i < s->shared_n; i++)
+        if (s->shared[i])
+            renew(s, s->shared[i]);
     for (uint32_t i = 0; i < s->sites_n; i++) {
         struct site *site = s->sites[i];
-        struct provider *p = site->provider;
-        for (int k = 0; k <= s->params.sources_n; k++) {
-            if (!p->paths[k])
-                continue;
-            const struct scheduler_policy *policy = &s->policies[p->policy];
-            path_limit(p->paths[k], policy, s->jobs);
-            uint32_t most = path_connections(p->paths[k], policy, s->jobs);
-            if (p->paths[k]->connections > most)
-                stop_connections(s, p->paths[k], NULL, ANY_SOURCE, most);
-        }
-        restraint_unblock(s, p);
+        if (policy_of(s, site)->provider == 0)
+            renew(s, site->provider);
         if (site->ready && link_alone(&site->work))
             wake_site(s, site); /* it may have more connections now than it could */
     }
+    stop_surplus(s);
 }
 
 void scheduler_share(struct scheduler *s, uint32_t jobs, int64_t now_us)
@@ -237,16 +268,38 @@ void scheduler_share(struct scheduler *s, uint32_t jobs, int64_t now_us)
     limit_all(s);
 }
 
-void scheduler_set_policy(struct scheduler *s, uint32_t number,
-                          const struct scheduler_policy *policy)
+/* Of what is ready, what was to leave from a source that is none any more leaves from
+ * any. */
+static void free_bound(struct scheduler *s, struct site *site)
 {
-    assert(number < s->policies_n);
-    struct scheduler_policy *own = &s->policies[number];
-    uint32_t provider = own->provider; /* for as long as we run */
-    int64_t quiet_until_us = own->quiet_until_us;
-    *own = *policy;
-    own->provider = provider;
-    own->quiet_until_us = quiet_until_us;
+    for (int i = 1; site->bound && i <= s->params.sources_n; i++) {
+        struct fifo *f = &site->bound[i];
+        if (f->n == 0 || policy_has_source(policy_of(s, site), (uint8_t)i))
+            continue;
+        for (uint32_t row = f->head, n = f->n; n > 0; n--, row = s->rows[row].next)
+            s->rows[row].source = 0;
+        fifo_join(&site->fresh, s->rows, f);
+    }
+}
+
+void scheduler_set_policies(struct scheduler *s,
+                            const struct scheduler_policy *policies, uint32_t n)
+{
+    assert(n <= s->policies_n);
+    for (uint32_t i = 0; i < n; i++) {
+        struct scheduler_policy *own = &s->policies[i];
+        uint32_t provider = own->provider; /* for as long as we run */
+        int64_t quiet_until_us = own->quiet_until_us;
+        *own = policies[i];
+        own->provider = provider;
+        own->quiet_until_us = quiet_until_us;
+    }
+    for (uint32_t i = 0; i < s->sites_n; i++)
+        limits_init(&s->sites[i]->provider->limits);
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        limits_add(&s->sites[i]->provider->limits, policy_of(s, s->sites[i]));
+        free_bound(s, s->sites[i]);
+    }
     limit_all(s);
 }
 

@@ -49,14 +49,6 @@ static void wait_until(struct scheduler *s, uint32_t index, int64_t us)
     wheel_add(&s->wheel, s->rows, index, scheduler_tick(s, us));
 }
 
-static bool has_source(const struct scheduler_policy *p, uint8_t source)
-{
-    for (int i = 0; i < p->sources_n; i++)
-        if (p->sources[i] == source)
-            return true;
-    return false;
-}
-
 static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
                        bool first, int64_t now_us)
 {
@@ -68,7 +60,7 @@ static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
     r->state = ROW_READY;
     r->due = scheduler_tick(s, now_us);
     s->ready++;
-    if (r->source && !has_source(policy_of(s, site), r->source))
+    if (r->source && !policy_has_source(policy_of(s, site), r->source))
         r->source = 0; /* the settings have changed */
     site_push(site, s->rows, index, first, s->params.sources_n);
     if (link_alone(&site->work) || site->blocked) /* its source may be another one */

@@ -233,10 +233,10 @@ void scheduler_pause(struct scheduler *s, bool pause, int64_t now_us);
  * of one site after the other, beside the connections that stood. Neither does this
  * time count. */
 void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
-/* Other settings for a policy that policy_of has returned, or 0, from now on; what
+/* Other settings for the first n of the policies that are known, from now on; what
  * waits already waits for as long as it was told. */
-void scheduler_set_policy(struct scheduler *s, uint32_t number,
-                          const struct scheduler_policy *policy);
+void scheduler_set_policies(struct scheduler *s,
+                            const struct scheduler_policy *policies, uint32_t n);
 /* Quiet hours of a policy that is known: nothing is begun for its destinations, those
  * connections are told to end, and the time does not count for the lifetime of rows
  * that are ready. until_us: when that will be over, for people; 0: it is over. */

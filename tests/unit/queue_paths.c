@@ -436,7 +436,8 @@ static void quiet_hours(void **state)
                                      .retry_interval_ms = interval_ms,
                                      .retry_intervals = 1,
                                      .lifetime_ms = 24 * 3600 * 1000};
-    scheduler_set_policy(w.s, 0, &other); /* hours are told by scheduler_quiet alone */
+    scheduler_set_policies(w.s, &other,
+                           1); /* hours are told by scheduler_quiet alone */
     take_orders(&w);
     assert_int_equal(w.open, 0);
     w.now += 24 * 60 * minute_us;

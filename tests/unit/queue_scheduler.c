@@ -814,7 +814,7 @@ static void test_a_site_has_one_policy(void **state)
                                      .retry_intervals = 1,
                                      .lifetime_ms = 86400000,
                                      .connections = STRICT_CONNECTIONS + 1};
-    scheduler_set_policy(w->s, 1, &wider);
+    scheduler_set_policies(w->s, (struct scheduler_policy[]){wider, wider}, 2);
     scheduler_settle(w->s, connection, row, &delivered, w->now);
     struct order *o = next_order(w);
     while (o && o->kind != ORDER_OPEN)

@@ -15,12 +15,18 @@ static void go(struct world *w, int64_t for_us)
 {
     int64_t end = w->now + for_us;
     while (w->now < end) {
-        int before;
-        do {
-            before = w->delivered;
+        bool more = true;
+        while (more) {
+            int before = w->delivered;
             take_orders(w);
             settle_all(w, good);
-        } while (w->delivered > before);
+            more = w->delivered > before;
+            for (uint32_t i = 0; i < CONNECTIONS; i++)
+                if (w->lanes[i].open && w->lanes[i].last && w->lanes[i].n == 0) {
+                    end_lane(w, i, CLOSED_CLEAN);
+                    more = true;
+                }
+        }
         int64_t wake = scheduler_wake(w->s);
         assert_true(wake > w->now);
         w->now = wake < end ? wake : end;
@@ -33,7 +39,7 @@ static void go(struct world *w, int64_t for_us)
 static void a_full_machine_leaves_a_rate_its_connection(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     begin_in(&w, 1, 400, 1,
              (struct scheduler_policy){.connections = 5, .message_rate = 3600});
     go(&w, 20 * SECOND_US);
@@ -45,7 +51,7 @@ static void a_full_machine_leaves_a_rate_its_connection(void **state)
 static void places_go_round(void **state)
 {
     (void)state;
-    struct world w;
+    struct world w = {0};
     begin_in(&w, 1, 40, 2, (struct scheduler_policy){.connections = 5});
     char last[32] = "";
     for (int i = 0; i < 10; i++) {
@@ -59,11 +65,84 @@ static void places_go_round(void **state)
     finish(&w);
 }
 
+/* ---- other settings ---- */
+
+/* What was to leave from a source that is none any more leaves from another one. */
+static void rows_of_a_lost_source_go_elsewhere(void **state)
+{
+    (void)state;
+    static const uint8_t first[] = {1}, second[] = {2};
+    struct scheduler_policy policy = {
+        .connections = 2, .sources = first, .sources_n = 1};
+    struct world w;
+    begin(&w, 4, 1, policy);
+    take_orders(&w);
+    assert_int_equal(w.lanes[0].n, 4);
+    /* They are due again while their source is suspended; then it is gone. */
+    struct suspension pause = {
+        .reach = REACH_SOURCE, .for_us = 10 * interval_us, .why = "listed"};
+    for (int i = 0; i < 4; i++)
+        settle(&w, 0, later);
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    take_orders(&w);
+    w.now += interval_us;
+    take_orders(&w);
+    assert_int_equal(scheduler_stats(w.s).ready, 4);
+    policy.sources = second;
+    policy = whole_life(policy);
+    scheduler_set_policies(w.s, &policy, 1);
+    go(&w, SECOND_US);
+    assert_int_equal(w.delivered, 4);
+    finish(&w);
+}
+
+/* A site of another policy, that allows less, joins the budget: it holds for all. */
+static uint32_t less_for_odd(void *arg, uint32_t domain, const struct mx_set *set,
+                             struct scheduler_policy *out, bool *fresh)
+{
+    bool *known = arg;
+    if (!set || domain % 2 == 0)
+        return 0;
+    *fresh = !*known;
+    *known = true;
+    *out = whole_life(
+        (struct scheduler_policy){.connections = 2, .provider = 1, .message_rate = 60});
+    return 1;
+}
+
+static void the_least_limit_of_a_budget_holds(void **state)
+{
+    (void)state;
+    bool known = false;
+    struct world w = {.policy_of = less_for_odd, .policy_arg = &known};
+    begin_in(&w, CONNECTIONS, 400, 2,
+             (struct scheduler_policy){.connections = 6, .provider = 1});
+    resolve_domain(&w, scheduler_ask(w.s));
+    uint32_t odd = scheduler_ask(w.s);
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.open, 6);
+    resolve_domain(&w, odd);
+    take_orders(&w);
+    assert_int_equal(w.open, 2);
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        while (settle(&w, i, good)) /* what had been lent is for the workers' gates */
+            ;
+    int before = w.delivered;
+    go(&w, 10 * minute_us);
+    assert_in_range(w.delivered - before, 9, 11);
+    finish(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_machine_leaves_a_rate_its_connection),
         cmocka_unit_test(places_go_round),
+        cmocka_unit_test(rows_of_a_lost_source_go_elsewhere),
+        cmocka_unit_test(the_least_limit_of_a_budget_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ static const int64_t interval_ms[] = {30 * 60 * 1000};
 static const int64_t interval_us = INT64_C(30 * 60) * SECOND_US;
 
 struct lane {
-    bool open;
+    bool open, last; /* no more comes */
     uint8_t source;
     char site[32];
     uint32_t rows[LEASE_MAX];
@@ -35,6 +35,8 @@ struct world {
     int stopped;    /* orders STOP */
     int delivered;
     struct decision last;
+    scheduler_policy_fn *policy_of; /* NULL: one policy for all */
+    void *policy_arg;
 };
 
 static inline struct recipients *make_list(int rows, int domains)
@@ -55,18 +57,27 @@ static inline struct recipients *make_list(int rows, int domains)
     return list;
 }
 
-/* With room for so many connections in all. */
-static inline void begin_in(struct world *w, uint32_t room, int rows, int domains,
-                            struct scheduler_policy policy)
+/* With a day of tries, one each half an hour. */
+static inline struct scheduler_policy whole_life(struct scheduler_policy policy)
 {
     policy.retry_interval_ms = interval_ms;
     policy.retry_intervals = 1;
     policy.lifetime_ms = 24 * 3600 * 1000;
-    *w = (struct world){.now = 1000000};
+    return policy;
+}
+
+/* With room for so many connections in all. w->policy_of is kept. */
+static inline void begin_in(struct world *w, uint32_t room, int rows, int domains,
+                            struct scheduler_policy policy)
+{
+    *w = (struct world){
+        .now = 1000000, .policy_of = w->policy_of, .policy_arg = w->policy_arg};
     w->list = make_list(rows, domains);
     struct scheduler_params params = {
         .list = w->list,
-        .policy = policy,
+        .policy = whole_life(policy),
+        .policy_of = w->policy_of,
+        .policy_arg = w->policy_arg,
         .connections_total = room,
         .sources_n = 3,
         .refusals_max = 20,
@@ -79,6 +90,7 @@ static inline void begin_in(struct world *w, uint32_t room, int rows, int domain
 static inline void begin(struct world *w, int rows, int domains,
                          struct scheduler_policy policy)
 {
+    w->policy_of = NULL;
     begin_in(w, CONNECTIONS, rows, domains, policy);
 }
 
@@ -88,21 +100,25 @@ static inline void finish(struct world *w)
     recipients_free(w->list);
 }
 
+static inline void resolve_domain(struct world *w, uint32_t domain)
+{
+    char site[32];
+    struct ip ip;
+    snprintf(site, sizeof site, "mx.d%u", domain);
+    ip_parse("192.0.2.1", &ip);
+    struct mx_host host = {.name = site, .addresses_n = 1, .addresses = &ip};
+    struct mx_set model = {.site = site,
+                           .key = site,
+                           .hosts = &host,
+                           .hosts_n = 1,
+                           .expires_us = INT64_MAX};
+    scheduler_resolved(w->s, domain, mx_set_copy(&model), w->now);
+}
+
 static inline void resolve(struct world *w)
 {
-    for (uint32_t domain; (domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN;) {
-        char site[32];
-        struct ip ip;
-        snprintf(site, sizeof site, "mx.d%u", domain);
-        ip_parse("192.0.2.1", &ip);
-        struct mx_host host = {.name = site, .addresses_n = 1, .addresses = &ip};
-        struct mx_set model = {.site = site,
-                               .key = site,
-                               .hosts = &host,
-                               .hosts_n = 1,
-                               .expires_us = INT64_MAX};
-        scheduler_resolved(w->s, domain, mx_set_copy(&model), w->now);
-    }
+    for (uint32_t domain; (domain = scheduler_ask(w->s)) != RECIPIENTS_NO_DOMAIN;)
+        resolve_domain(w, domain);
 }
 
 static inline void end_lane(struct world *w, uint32_t number, enum close_kind how)
@@ -136,6 +152,7 @@ static inline void take_orders(struct world *w)
         assert_true(lane->open);
         for (int i = 0; i < o.rows_n; i++)
             lane->rows[lane->n++] = o.rows[i];
+        lane->last = o.last;
         if (o.last && lane->n == 0)
             end_lane(w, o.connection, CLOSED_CLEAN);
     }
