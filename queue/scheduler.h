@@ -292,6 +292,7 @@ enum lack {
     LACK_ROUND = 1 << 7,   /* no connection could be made */
     LACK_SOCKETS = 1 << 8, /* our own machine's */
     LACK_QUIET = 1 << 9,   /* quiet hours */
+    LACK_JOB = 1 << 10,    /* scheduler_pause: the whole job stands still */
 };
 /* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
 void scheduler_lacks(unsigned lacks, struct buf *out);
@@ -300,11 +301,11 @@ unsigned scheduler_strongest(unsigned lacks);
 
 struct site_view {
     const char *name;
-    uint32_t waiting; /* rows ready or lent */
-    uint32_t connections, window;
-    unsigned lacks;   /* enum lack: why it is not quicker */
-    int64_t until_us; /* when the longest of them ends; 0: no such time */
-    const char *why;  /* of a suspension: until the next call; or NULL */
+    uint32_t waiting;             /* rows ready or lent */
+    uint32_t connections, window; /* in use, and what it may have now */
+    unsigned lacks;               /* enum lack: why it is not quicker */
+    int64_t until_us;             /* when the longest of them ends; 0: no such time */
+    const char *why;              /* of a suspension: until the next call; or NULL */
 };
 /* The sites with most rows ready, most first; returns how many (at most max). */
 int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,

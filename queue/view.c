@@ -32,6 +32,7 @@ static const struct {
     enum lack lack;
     const char *words;
 } lack_words[] = {
+    {LACK_JOB, "the job stands still"},
     {LACK_QUIET, "quiet hours"},
     {LACK_BRAKE, "too many unknown addresses"},
     {LACK_PATH, "suspended"},
@@ -122,15 +123,32 @@ static void explain(const struct scheduler *s, const struct site *site,
         later(&view->until_us, rate_opens(p, s->params.sources_n), now_us);
 }
 
+/* From all its sources together: the setting, its share among jobs, and what a rule
+ * leaves. */
+static uint32_t allowed_now(const struct scheduler *s, const struct site *site)
+{
+    static const struct path fresh = {.allowed = UINT32_MAX};
+    static const uint8_t none = 0;
+    const struct scheduler_policy *policy = policy_of(s, site);
+    const uint8_t *sources = policy->sources_n ? policy->sources : &none;
+    uint32_t sum = 0, n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct path *path = site->provider->paths[sources[i]];
+        sum += path_connections(path ? path : &fresh, policy, s->jobs);
+    }
+    return sum;
+}
+
 static struct site_view view_of(const struct scheduler *s, const struct site *site,
                                 unsigned lacks, int64_t now_us)
 {
+    uint32_t most = allowed_now(s, site);
     struct site_view view = {
         .name = site->name,
         .waiting = site->ready + site->lent,
         .connections = site->connections,
-        .window = site->window,
-        .lacks = lacks,
+        .window = site->window < most ? site->window : most,
+        .lacks = s->standing ? LACK_JOB : lacks, /* nobody looks while it stands */
     };
     explain(s, site, &view, now_us);
     return view;

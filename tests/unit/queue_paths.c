@@ -128,12 +128,30 @@ static void jobs_share(void **state)
     take_orders(&w);
     assert_int_equal(w.stopped, 6);
     assert_int_equal(w.open, 2);
+    assert_int_equal(view(&w).window, 2);
+    assert_int_equal(view(&w).lacks, LACK_CONNECTIONS);
     scheduler_share(w.s, 1, w.now);
     for (int i = 0; i < 20; i++) {
         take_orders(&w);
         settle_all(&w, good);
     }
     assert_int_equal(w.open, 8);
+    finish(&w);
+}
+
+static void a_job_that_stands_says_so(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 400, 1, (struct scheduler_policy){.connections = 2});
+    take_orders(&w);
+    scheduler_pause(w.s, true, w.now);
+    settle_all(&w, good);
+    take_orders(&w);
+    assert_int_equal(view(&w).lacks, LACK_JOB);
+    scheduler_pause(w.s, false, w.now);
+    take_orders(&w);
+    assert_int_not_equal(view(&w).lacks, LACK_JOB);
     finish(&w);
 }
 
@@ -541,6 +559,7 @@ int main(void)
         cmocka_unit_test(a_slow_rate_holds_no_connection),
         cmocka_unit_test(connections_are_opened_at_their_rate),
         cmocka_unit_test(jobs_share),
+        cmocka_unit_test(a_job_that_stands_says_so),
         cmocka_unit_test(connections_go_round_and_retries_keep_their_source),
         cmocka_unit_test(a_suspended_source_leaves_fresh_mail_to_others),
         cmocka_unit_test(after_a_suspension_connections_come_back_one_by_one),
