@@ -1,4 +1,5 @@
 #include "cli/progress.h"
+#include "base/when.h"
 #include "engine/status.h"
 
 #include <langinfo.h>
@@ -62,18 +63,26 @@ static void add_time(struct buf *b, int64_t us)
         buf_printf(b, "%d:%02d", (int)(s / 60), (int)(s % 60));
 }
 
+/* "paused, by `hikyaku pause`"; a job that runs and cannot go on has the reason alone.
+ */
+static void add_state(struct buf *b, const struct engine_stats *s)
+{
+    char until[WHEN_LOCAL_MAX];
+    if (s->state != ENGINE_RUNNING)
+        buf_printf(b, "%s%s", engine_state_word(s->state), s->reason[0] ? ", " : "");
+    buf_add_str(b, s->reason);
+    if (s->until_ms)
+        buf_printf(b, " until %s", when_local(s->until_ms, until));
+}
+
 /* How long it will take, as far as one can tell: what is ready at the present rate;
  * rows that wait for a retry are not guessed at, only when the next of them is due. */
 static void add_time_to_go(struct buf *b, const struct progress *p,
                            const struct engine_stats *s)
 {
     uint64_t now = s->scheduler.ready + s->scheduler.lent + s->scheduler.asking;
-    if (s->state == ENGINE_STOPPING) {
-        buf_add_str(b, "stopping, ending what is in flight");
-    } else if (s->disk_full) {
-        buf_add_str(b, "the spool's disk is full, waiting for room");
-    } else if (s->state != ENGINE_RUNNING) {
-        buf_add_str(b, engine_state_word(s->state));
+    if (s->state != ENGINE_RUNNING || s->reason[0]) {
+        add_state(b, s);
     } else if (now == 0 && s->scheduler.waiting > 0) {
         buf_printf(b, "%llu wait for a retry",
                    (unsigned long long)s->scheduler.waiting);
@@ -141,9 +150,7 @@ static void draw(struct progress *p, const struct engine_stats *s)
     buf_printf(&b, "  connections %u", s->scheduler.connections);
     end_line(&b, &begin, columns);
     add_time_to_go(&b, p, s);
-    if (s->resolver.dead)
-        buf_add_str(&b, "  no name server answers, waiting");
-    else if (s->scheduler.asking)
+    if (s->scheduler.asking)
         buf_printf(&b, "  %llu rows wait for DNS",
                    (unsigned long long)s->scheduler.asking);
     end_line(&b, &begin, columns);
@@ -168,8 +175,16 @@ static void print_line(struct progress *p, const struct engine_stats *s)
     add_time(&b, s->elapsed_us);
     buf_add_str(&b, "  ");
     add_counts(&b, s);
-    buf_printf(&b, "  %.0f/s  connections %u  ", p->rate, s->scheduler.connections);
+    buf_printf(&b, "  %.0f/s  connections %u", p->rate, s->scheduler.connections);
+    size_t n = b.n;
+    buf_add_str(&b, "  ");
     add_time_to_go(&b, p, s);
+    if (b.n == n + 2) /* nothing to say */
+        b.n = n;
+    /* What most rows wait for: who reads the log later wants to know why nothing moved.
+     */
+    if (s->slowest_n > 0 && s->state == ENGINE_RUNNING)
+        status_site(&s->slowest[0], &s->now, &b);
     fprintf(stderr, "%s\n", buf_cstr(&b));
     buf_finish(&b);
 }

@@ -179,6 +179,19 @@ static void say_unmatched(const struct unmatched *u)
         fprintf(stderr, "%10llu  %s\n", (unsigned long long)top[i].count, top[i].words);
 }
 
+/* How it ended, why, and what may be done now. */
+static void say_end(const struct engine_stats *stats, const char *job)
+{
+    bool cut = exit_of_state(stats) == EXIT_CANCELLED;
+    if (stats->state == ENGINE_STORM) /* of `cancelled` the word is the reason */
+        fprintf(stderr, "%s\n", stats->reason);
+    fprintf(stderr, "%s: one line for every row: hikyaku results %s\n",
+            engine_state_word(stats->state), job);
+    if (cut || stats->totals.pending)
+        fprintf(stderr, "what is left: hikyaku resume %s%s\n", job,
+                cut ? " --retry-cancelled" : "");
+}
+
 static int run_engine(const struct run *run, struct attempts *attempts,
                       struct flight *flight, struct rehearsal *rehearsal)
 {
@@ -224,8 +237,7 @@ static int run_engine(const struct run *run, struct attempts *attempts,
         status = stop_rehearsal(run, rehearsal,
                                 stats.totals.delivered - run->totals.delivered, status);
     if (good && talks(run))
-        fprintf(stderr, "%s: one line for every row: hikyaku results %s\n",
-                engine_state_word(stats.state), run->job->name);
+        say_end(&stats, run->job->name);
     return status;
 }
 

@@ -2,7 +2,9 @@
 
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 
@@ -228,10 +230,11 @@ void engine_stats_now(const struct engine *e, struct engine_stats *out)
         .totals = e->totals,
         .scheduler = scheduler_stats(e->scheduler),
         .resolver = resolver_stats(e->resolver),
-        .disk_full = e->disk_full,
         .attempts = e->attempts,
         .elapsed_us = now - e->began_us,
     };
+    struct span reason = steer_reason(e, &out->until_ms);
+    snprintf(out->reason, sizeof out->reason, "%.*s", (int)reason.n, reason.p);
     out->slowest_n =
         scheduler_slowest(e->scheduler, out->slowest, ENGINE_SLOWEST_MAX, now);
 }
@@ -565,6 +568,7 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
         .attempts = e->attempts,
         .elapsed_us = engine_now_us() - e->began_us,
     };
+    memcpy(stats->reason, e->cause, sizeof e->cause);
     if (e->fault.code)
         *f = e->fault;
     steer_finish(e);

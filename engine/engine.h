@@ -34,7 +34,7 @@
 #include "resolver/resolver.h"
 #include "smtp/reaction.h"
 
-enum { ENGINE_SLOWEST_MAX = 3 };
+enum { ENGINE_SLOWEST_MAX = 3, ENGINE_REASON_MAX = 160 };
 
 enum engine_state {
     ENGINE_SCHEDULED, /* waits for its start */
@@ -63,8 +63,10 @@ struct engine_stats {
     struct totals totals;
     struct scheduler_stats scheduler;
     struct resolver_stats resolver;
-    bool disk_full;    /* nothing is begun until the log has room again */
-    uint64_t attempts; /* attempts made in this run */
+    char reason[ENGINE_REASON_MAX]; /* why the whole job is in this state; may be empty
+                                     */
+    int64_t until_ms;               /* Unix time: then that ends; 0: no such time */
+    uint64_t attempts;              /* attempts made in this run */
     int64_t elapsed_us;
     int slowest_n;
     struct site_view slowest[ENGINE_SLOWEST_MAX];

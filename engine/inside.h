@@ -111,6 +111,7 @@ struct engine {
     int resolver_in_flight;
     struct totals totals;
     uint64_t attempts;
+    char cause[ENGINE_REASON_MAX]; /* with cancelled: why */
     int64_t began_us, began_ms;
     int64_t epoch_us; /* the job's beginning on the monotonic clock */
     struct order order;
@@ -143,6 +144,9 @@ void steer_finish(struct engine *e); /* after the loop has run */
 /* All that is pending becomes -11. as: ENGINE_CANCELLED or ENGINE_STORM. */
 void steer_cancel(struct engine *e, enum engine_state as, struct span reason);
 void steer_network(struct engine *e, bool down);
+/* Why the job as a whole does what it does, until the next call of the engine;
+ * until_ms, Unix time: then that ends, 0: no such time. */
+struct span steer_reason(const struct engine *e, int64_t *until_ms);
 
 /* react.c. What a rule makes of a reply changes *v, before the row is settled. Returns
  * how long the row must wait at least, µs; 0: as usual. `event` is SETTLED, or CLOSED

@@ -1,5 +1,6 @@
 /* What people, the clock and the network say of the job as a whole. */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -120,6 +121,7 @@ void steer_cancel(struct engine *e, enum engine_state as, struct span reason)
     if (e->cancelled)
         return;
     e->cancelled = as;
+    snprintf(e->cause, sizeof e->cause, "%.*s", (int)reason.n, reason.p);
     attempts_event(e->params->attempts, engine_wall_ms(e, engine_now_us()),
                    RUN_CANCELLED, reason);
     if (e->state == ENGINE_RUNNING)
@@ -205,15 +207,11 @@ static int64_t end_of_hold(const struct engine *e)
     }
 }
 
-/* Why the job as a whole does what it does; until_ms, Unix time: then that ends, 0: no
- * such time. */
-static struct span reason_of(const struct engine *e, int64_t *until_ms)
+struct span steer_reason(const struct engine *e, int64_t *until_ms)
 {
     *until_ms = 0;
-    if (e->cancelled == ENGINE_STORM)
-        return SPAN("error storm");
     if (e->cancelled)
-        return SPAN("cancelled");
+        return span_of(e->cause);
     if (e->state == ENGINE_STOPPING)
         return SPAN("ending what is in flight");
     if (e->holds) {
@@ -246,7 +244,7 @@ static void tell(struct engine *e, bool json, struct buf *out)
         .sites_n = scheduler_slowest(e->scheduler, sites,
                                      json ? STATUS_SITES : STATUS_SITES_TEXT, now),
     };
-    s.reason = reason_of(e, &s.until_ms);
+    s.reason = steer_reason(e, &s.until_ms);
     if (json)
         status_json(&s, out);
     else
@@ -266,7 +264,7 @@ static bool tell_why(struct engine *e, uint32_t row, struct buf *out)
     scheduler_view_row(e->scheduler, row, &view, now);
     const struct worker_source *sources = e->params->worker.sources;
     status_row(&view, view.source ? sources[view.source - 1].name : NULL, &moment, out);
-    struct span reason = reason_of(e, &until_ms);
+    struct span reason = steer_reason(e, &until_ms);
     if (view.state != ROW_FINAL)
         status_whole(engine_state_now(e), reason, until_ms, out);
     return true;

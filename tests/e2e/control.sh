@@ -159,6 +159,25 @@ storm() { # JOB, the storm's settings, the words that are expected
 storm row 'consecutive = 30' 'error storm: [0-9]* replies in a row, from [34] sites, refuse us or the address'
 storm share 'window = 100 min = 40 failures = 90 consecutive = 0' \
     'error storm: [0-9]* of the last [0-9]* replies, from [34] sites, refuse us or the address'
+# What people are told: why it ended, and what may be done.
+status=0
+"$hikyaku" send -c "$conf" -l "$work/no.tsv" -m "$work/message.eml" -j told \
+    >"$work/told.sum" 2>"$work/told.err" || status=$?
+same "told: exit status" 4 "$status"
+grep -q '^error storm: [0-9]* of the last' "$work/told.err" || die "why? $(cat "$work/told.err")"
+grep -qx 'what is left: hikyaku resume told --retry-cancelled' "$work/told.err" ||
+    die "what now? $(cat "$work/told.err")"
+"$hikyaku" send -c "$conf" -l "$work/no.tsv" -m "$work/message.eml" -j tomorrow \
+    --start "$(date -d tomorrow +%FT%TZ)" >"$work/tomorrow.sum" 2>"$work/tomorrow.err" &
+sender=$!
+pids="$pids $sender"
+until_true grep -qs '^0:00 .*scheduled, waits for its start until 2' "$work/tomorrow.err" ||
+    die "until when? $(cat "$work/tomorrow.err")"
+kill -INT "$sender"
+wait "$sender" || status=$?
+same "tomorrow: exit status" 3 "$status"
+grep -qx 'what is left: hikyaku resume tomorrow' "$work/tomorrow.err" ||
+    die "what now? $(cat "$work/tomorrow.err")"
 # Switched off, it goes on to the end.
 write_conf "$port"
 echo 'storm { failures = 0 consecutive = 0 }' >>"$conf"
