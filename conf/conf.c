@@ -250,15 +250,23 @@ static bool take_rule(cfg_t *in, const struct scan *scan, const struct scan_rule
     return good;
 }
 
-static bool scope_fits(const struct conf_reaction *reply, struct place at,
-                       struct fault *f)
+/* What the action has no use for is a mistake. given: where the keys stand. */
+static bool action_fits(const struct conf_reaction *reply, const struct place *given,
+                        struct fault *f)
 {
-    bool about_us = reply->action.word == CONF_ACTION_SUSPEND ||
-                    reply->action.word == CONF_ACTION_SLOW;
-    return about_us || reply->scope <= CONF_SCOPE_RCPT ||
-           place_fault(f, -7, at,
-                       "reply.scope can only be rcpt unless its action is suspend or "
-                       "slow");
+    bool suspends = reply->action.word == CONF_ACTION_SUSPEND;
+    bool about_us = suspends || reply->action.word == CONF_ACTION_SLOW;
+    if (!about_us && reply->scope > CONF_SCOPE_RCPT)
+        return place_fault(f, -7, given[SETTING_REPLY_scope],
+                           "reply.scope can only be rcpt unless its action is suspend "
+                           "or slow");
+    if (!about_us && reply->pause && reply->action.word != CONF_ACTION_RETRY)
+        return place_fault(f, -7, given[SETTING_REPLY_for],
+                           "reply.for belongs to the actions retry, suspend and slow");
+    if (!suspends && reply->connections)
+        return place_fault(f, -7, given[SETTING_REPLY_connections],
+                           "reply.connections belongs to the action suspend");
+    return true;
 }
 
 static bool take_reply(cfg_t *in, const struct scan *scan, const struct scan_rule *from,
@@ -279,7 +287,7 @@ static bool take_reply(cfg_t *in, const struct scan *scan, const struct scan_rul
             good = key.line ? take_values(s, in, scan, from, key, values, f)
                             : take_default(s, from->at.file, values, f);
     }
-    return good && scope_fits(&values->reply, from->keys[SETTING_REPLY_scope], f);
+    return good && action_fits(&values->reply, from->keys, f);
 }
 
 /* The sections that have a name. libConfuse keeps each kind by itself. */

@@ -33,7 +33,8 @@ void conf_reply_what(struct buf *out, const struct conf_reply *r)
         duration_print(out, values->pause);
     }
     if (values->connections)
-        buf_printf(out, ", then %lld", (long long)values->connections);
+        buf_printf(out, ", then over %lld connection%s", (long long)values->connections,
+                   values->connections > 1 ? "s" : "");
     if (values->text[0])
         buf_printf(out, ": %s", values->text);
 }

@@ -87,7 +87,7 @@ const struct section sections[SECTION_COUNT] = {
          "\n"
          "With a relay it is the relay that replies: sections with `mx` or `domain` "
          "match nothing then. A reload takes reply sections anew. `for`, `scope` and "
-         "`connections` belong to some actions only; a `scope` that does not fit is an "
+         "`connections` belong to some actions only; one that does not fit is an "
          "error."},
     [SECTION_JOB] = {"job", SECTION_TOP, "", ""},
 };

@@ -30,6 +30,12 @@ static bool check_source(const struct conf *c, struct conf_named *source,
     if (!s->address)
         return place_fault(f, -7, place_of(source), "source \"%s\" has no address",
                            source->name);
+    for (const struct conf_named *other = c->sources; other < source; other++)
+        if (strcmp(other->values->source.address, s->address) == 0)
+            return place_fault(f, -7, place_of(source),
+                               "source \"%s\" has the address of source \"%s\" at "
+                               "%s:%d",
+                               source->name, other->name, other->file, other->line);
     if (!s->hostname)
         s->hostname = mem_strdup(c->hostname);
     return true;

@@ -53,7 +53,8 @@ static void test_values(void **state)
     assert_string_equal(buf_cstr(&place), "a.conf:7");
     buf_reset(&place);
     conf_reply_what(&place, &c->replies[0]);
-    assert_string_equal(buf_cstr(&place), "suspend for 10m, then 1: a\\.b");
+    assert_string_equal(buf_cstr(&place),
+                        "suspend for 10m, then over 1 connection: a\\.b");
     buf_finish(&place);
 
     struct buf text = {0}, again = {0};
@@ -117,6 +118,10 @@ static void test_mistakes(void **state)
         "a.conf:2: reply.scope must be auto, rcpt, path, site or source, not \"all\"");
     bad(H "reply '421' { action = fail\nscope = path }", -7,
         "a.conf:3: reply.scope can only be rcpt unless its action is suspend or slow");
+    bad(H "reply '421' { action = fail\nfor = 5m }", -7,
+        "a.conf:3: reply.for belongs to the actions retry, suspend and slow");
+    bad(H "reply '421' {\nconnections = 1 action = slow }", -7,
+        "a.conf:3: reply.connections belongs to the action suspend");
     bad(H "reply '421' { for = soon }", -7,
         "a.conf:2: reply.for must be a duration from 0 to 7d, not \"soon\"; durations "
         "are 500ms, 5s, 30m, 24h, 2d");

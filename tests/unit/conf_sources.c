@@ -80,6 +80,8 @@ static void errors(void **state)
           "a.conf:2: source \"a\" has no address");
     wrong(H AB "source \"a\" { address = 192.0.2.11 }",
           "a.conf:4: source \"a\" is given twice, first at a.conf:2");
+    wrong(H AB "source c { address = 192.0.2.10 }",
+          "a.conf:4: source \"c\" has the address of source \"a\" at a.conf:2");
     wrong(H "source 'a b' { address = 192.0.2.11 }",
           "a.conf:2: source must be a name of letters, digits, - _ and ., not 'a b'");
     wrong(H "source '' { address = 192.0.2.11 }",
@@ -109,13 +111,13 @@ static void at_most_255(void **state)
     struct buf text = {0};
     buf_add_str(&text, H);
     for (int i = 1; i <= CONF_SOURCES_MAX; i++)
-        buf_printf(&text, "source s%d { address = 192.0.2.1 }\n", i);
+        buf_printf(&text, "source s%d { address = 192.0.2.%d }\n", i, i);
     struct conf *c = good(buf_cstr(&text));
     uint8_t numbers[CONF_SOURCES_MAX];
     assert_int_equal(conf_sources_of(c, "", numbers), CONF_SOURCES_MAX);
     assert_int_equal(numbers[CONF_SOURCES_MAX - 1], 255);
     conf_free(c);
-    buf_add_str(&text, "source last { address = 192.0.2.1 }\n");
+    buf_add_str(&text, "source last { address = 198.51.100.1 }\n");
     wrong(buf_cstr(&text), "a.conf:257: more than 255 sources");
     buf_finish(&text);
 }
