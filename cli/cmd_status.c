@@ -50,9 +50,9 @@ static int find_newest(const char *config, struct buf *path)
     return exit_of_job(found);
 }
 
-/* The words of the last event of the whole job; when it is cancelled, why. False: the
- * log cannot be read. */
-static bool last_event(const char *dir, bool cancelled, struct buf *out,
+/* The words of the last event of the whole job; when it is cancelled, why. *clean: the
+ * log ends as a run does that ends by itself. False: the log cannot be read. */
+static bool last_event(const char *dir, bool cancelled, struct buf *out, bool *clean,
                        struct fault *f)
 {
     struct buf path = {0};
@@ -63,10 +63,13 @@ static bool last_event(const char *dir, bool cancelled, struct buf *out,
     enum attempts_read read = ATTEMPTS_END;
     while (log && (read = attempts_reader_next(log, &line)) != ATTEMPTS_END &&
            read != ATTEMPTS_IO) {
+        enum run_event event =
+            read == ATTEMPTS_LINE ? attempt_run_event(&line) : RUN_NONE;
+        *clean = event == RUN_STOPPED || event == RUN_FINISHED;
         if (read != ATTEMPTS_LINE || line.row || line.outcome != OUTCOME_EVENT ||
             !span_equal(line.column[ATTEMPT_stage], SPAN("run")))
             continue;
-        if (cancelled && attempt_run_event(&line) != RUN_CANCELLED)
+        if (cancelled && event != RUN_CANCELLED)
             continue;
         buf_reset(out);
         buf_add_span(out, line.column[ATTEMPT_message]);
@@ -90,11 +93,11 @@ static int from_log(const char *dir, bool json, struct buf *out)
     struct past past;
     struct fault f = {0};
     struct buf event = {0};
-    bool held = is_held(dir);
+    bool held = is_held(dir), clean = false;
     int status = past_open(&past, dir);
     if (status < 0) {
         bool cancelled = results_cancelled(past.results);
-        if (!last_event(dir, cancelled, &event, &f))
+        if (!last_event(dir, cancelled, &event, &clean, &f))
             status = complain(&f);
         bool storm = span_starts_nocase(buf_span(&event), SPAN("error storm"));
         struct status s = {.job = past.conf->job.id,
@@ -104,6 +107,8 @@ static int from_log(const char *dir, bool json, struct buf *out)
                   : held             ? ENGINE_RUNNING
                   : s.totals.pending ? ENGINE_STOPPED
                                      : ENGINE_FINISHED;
+        if (s.state == ENGINE_STOPPED && !clean)
+            s.reason = SPAN("no clean end: it was killed, or it failed");
         if (status < 0 && json)
             status_json(&s, out);
         else if (status < 0)

@@ -142,6 +142,9 @@ says 'result: pending, after 1 attempt$' "It waits for its next attempt, at $tim
 never 'not running' 'handed'
 kill -KILL "$sender"
 wait "$sender" 2>/dev/null || true
+"$hikyaku" status -c "$work/hikyaku.conf" killed >"$work/status"
+grep -qx 'job killed: stopped (no clean end: it was killed, or it failed)' "$work/status" ||
+    die "status: $(cat "$work/status")"
 
 # Rows that were lent and have no line: each is in the air. The flight file knows more.
 cat >"$work/open.py" <<'P'
