@@ -134,7 +134,7 @@ static uint32_t allowed_now(const struct scheduler *s, const struct site *site)
     uint32_t sum = 0, n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
     for (uint32_t i = 0; i < n; i++) {
         const struct path *path = site->provider->paths[sources[i]];
-        sum += path_connections(path ? path : &fresh, policy, s->jobs);
+        sum += path_connections(path ? path : &fresh, &site->provider->limits, s->jobs);
     }
     return sum;
 }
