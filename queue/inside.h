@@ -107,6 +107,16 @@ static inline bool policy_has_source(const struct scheduler_policy *p, uint8_t s
     return false;
 }
 
+/* It leaves where it waited for us, or for a resolver: that does not count for its
+ * lifetime. */
+static inline void row_begins(const struct scheduler *s, struct row *r, int64_t now_us)
+{
+    int64_t since_us = s->params.now_us + (int64_t)r->due * WHEEL_TICK_US;
+    int64_t waited_s = (now_us - since_us) / 1000000;
+    if (r->first_s && waited_s > 0)
+        r->first_s += (uint32_t)waited_s;
+}
+
 /* From all sources together. */
 static inline uint32_t connections_of_all(const struct scheduler *s,
                                           const struct site *site)

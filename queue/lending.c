@@ -52,15 +52,6 @@ static bool may_lend(struct path *path, int64_t now_us, struct obstacle *o)
     return false;
 }
 
-/* The time that we made a row wait does not count for its lifetime. */
-static void forgive_waiting(const struct scheduler *s, struct row *r, int64_t now_us)
-{
-    int64_t since_us = s->params.now_us + (int64_t)r->due * WHEEL_TICK_US;
-    int64_t waited_s = (now_us - since_us) / 1000000;
-    if (r->first_s && waited_s > 0)
-        r->first_s += (uint32_t)waited_s;
-}
-
 static uint32_t rows_a_message(const struct scheduler *s, const struct site *site)
 {
     uint32_t n = policy_of(s, site)->recipients;
@@ -80,7 +71,7 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
     for (uint32_t i = 0; i < n; i++) {
         uint32_t index = site_pop(site, s->rows, c->source);
         s->rows[index].state = ROW_LENT;
-        forgive_waiting(s, &s->rows[index], now_us);
+        row_begins(s, &s->rows[index], now_us);
         out->rows[i] = index + s->first_row - 1;
     }
     out->rows_n = (int)n;

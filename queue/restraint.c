@@ -145,11 +145,12 @@ static void stop_connections(struct scheduler *s, const struct path *path,
 
 static void close_site(struct site *site, int64_t until_us, const char *why)
 {
+    if (until_us <= site->closed_until_us)
+        return; /* it is for longer already */
     char *copy = mem_strdup(why);
     free(site->why);
     site->why = copy;
-    if (until_us > site->closed_until_us)
-        site->closed_until_us = until_us;
+    site->closed_until_us = until_us;
 }
 
 void scheduler_suspend(struct scheduler *s, uint32_t connection,

@@ -52,7 +52,7 @@ static void wait_until(struct scheduler *s, uint32_t index, int64_t us)
 static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
                        bool first, int64_t now_us)
 {
-    if (now_us < site->closed_until_us) {
+    if (now_us < site->closed_until_us && !site->why) { /* no rule: the wait counts */
         wait_until(s, index, site->closed_until_us);
         return;
     }
@@ -78,6 +78,7 @@ static void route(struct scheduler *s, uint32_t index, bool first, int64_t now_u
         return;
     }
     s->rows[index].state = ROW_ASKING;
+    s->rows[index].due = scheduler_tick(s, now_us);
     s->asking++;
     fifo_push(&d->rows, s->rows, index);
     if (d->state == DOMAIN_IDLE || d->state == DOMAIN_KNOWN) {
@@ -265,6 +266,7 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
         d->site = site_for(s, d->policy, set);
         for (uint32_t index; (index = fifo_pop(&d->rows, s->rows));) {
             s->asking--;
+            row_begins(s, &s->rows[index], now_us);
             make_ready(s, d->site, index, false, now_us);
         }
     } else if (set->code == 608 || (set->code == 710 && s->network_down)) {
@@ -273,6 +275,10 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
         enqueue(s, &s->paused, domain);
         mx_set_unref(set);
     } else {
+        for (uint32_t i = 0, index = d->rows.head; i < d->rows.n; i++) {
+            row_begins(s, &s->rows[index], now_us);
+            index = s->rows[index].next;
+        }
         d->state = DOMAIN_FAILED;
         d->failed = set;
         enqueue(s, &s->failed, domain);

@@ -120,6 +120,9 @@ void site_failed(struct site *site, int64_t until_us)
     site->proven = false;
     site->window = 1;
     site->good = 0;
-    if (until_us > site->closed_until_us) /* a rule may say more */
-        site->closed_until_us = until_us;
+    if (until_us < site->closed_until_us)
+        return; /* a rule says more */
+    site->closed_until_us = until_us;
+    free(site->why);
+    site->why = NULL;
 }

@@ -20,7 +20,8 @@ static void go_on(struct scheduler *s, int64_t now_us)
     for (uint32_t i = 1; stood && i <= s->rows_n; i++) {
         struct row *r = &s->rows[i];
         uint32_t waited = stood;
-        if (r->state == ROW_READY) { /* its own wait is counted from here */
+        if (r->state == ROW_READY || r->state == ROW_ASKING) {
+            /* Its own wait is counted from here. */
             uint32_t own = (now_tick - r->due) / (1000000 / WHEEL_TICK_US);
             waited = own > stood ? own : stood;
             r->due = now_tick;

@@ -88,28 +88,14 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
         w->good_done_us = w->now_us;
 }
 
-void desk_waited(struct world *w)
-{
-    for (uint32_t row = 1; row <= w->plan->rows; row++) {
-        struct story *story = &w->stories[row];
-        if (story->lent || story->finals || !story->first_us ||
-            story->due_us >= w->now_us)
-            continue;
-        story->waited_us += w->now_us - story->due_us;
-        story->due_us = w->now_us;
-    }
-}
-
 static void steer_network(struct world *w, bool down)
 {
     world_log(w, "network %s", down ? "down" : "up");
     scheduler_network(w->scheduler, down, w->now_us);
-    if (down) {
+    if (down)
         w->down_us = w->now_us;
-        return;
-    }
-    w->stood_us += w->now_us - w->down_us;
-    desk_waited(w);
+    else
+        w->stood_us += w->now_us - w->down_us;
 }
 
 static void watch_network(struct world *w, const struct lane *lane,

@@ -73,7 +73,6 @@ static void go_on(struct world *w)
 {
     world_log(w, "goes on");
     scheduler_pause(w->scheduler, false, w->now_us);
-    desk_waited(w);
     w->paused = w->finishing = false;
 }
 

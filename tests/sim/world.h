@@ -456,8 +456,6 @@ void cases_day(void);
 void world_run(struct world *w, struct plan *p);
 void world_finish(struct world *w);
 void desk_turn(struct world *w);
-/* All goes on: what was due meanwhile has waited until now, lent or not. */
-void desk_waited(struct world *w);
 void desk_start(struct world *w);
 void desk_tasks(struct world *w);
 void desk_news(struct world *w);

@@ -136,6 +136,89 @@ static void the_least_limit_of_a_budget_holds(void **state)
     finish(&w);
 }
 
+/* ---- what is none of a row's life ---- */
+
+static const int64_t three_days_us = 3 * 24 * 3600 * INT64_C(1000000);
+
+/* A row that was tried once and is due while a rule closes its site. */
+static void a_rules_time_is_not_lifetime(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 2, 1, (struct scheduler_policy){.connections = 1});
+    take_orders(&w);
+    settle_all(&w, later);
+    struct suspension pause = {
+        .reach = REACH_SITE, .for_us = three_days_us, .why = "no"};
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    settle_all(&w, later);
+    go(&w, interval_us);
+    take_orders(&w);
+    assert_int_equal(scheduler_stats(w.s).ready, 2);
+    assert_int_equal(view(&w).lacks, LACK_PATH);
+    w.now += three_days_us - interval_us;
+    take_orders(&w);
+    assert_true(settle(&w, 0, later));
+    assert_false(w.last.final);
+
+    /* What closes it then is no rule any more. */
+    take_orders(&w);
+    end_lane(&w, 0, CLOSED_CLEAN);
+    w.now += interval_us;
+    take_orders(&w);
+    assert_true(settle(&w, 0, later));
+    while (w.lanes[0].n)
+        scheduler_returned(w.s, 0, w.lanes[0].rows[--w.lanes[0].n], w.now);
+    scheduler_closed(w.s, 0, CLOSED_FAILED, false, w.now);
+    struct row_view row;
+    for (uint32_t at; (at = scheduler_round(w.s));)
+        scheduler_settle(w.s, NO_CONNECTION, at, &later, w.now);
+    scheduler_view_row(w.s, 1, &row, w.now);
+    assert_int_equal(row.site.lacks, LACK_ROUND);
+    assert_null(row.site.why);
+    finish(&w);
+}
+
+/* For three days no name server answers; then its domain has no host for an hour. */
+static void a_dead_resolvers_time_is_not_lifetime(void **state)
+{
+    (void)state;
+    struct mx_set mute = {.code = 608}, none = {.code = 711};
+    mute.words = mute.site = mute.key = (char *)(uintptr_t) "no";
+    none.words = none.site = none.key = (char *)(uintptr_t) "none";
+    for (int ends = 0; ends < 2; ends++) {
+        struct world w;
+        begin(&w, 1, 1, (struct scheduler_policy){.connections = 1});
+        w.ttl_us = SECOND_US;
+        take_orders(&w);
+        assert_true(settle(&w, 0, later));
+        end_lane(&w, 0, CLOSED_CLEAN);
+        w.now += interval_us;
+        for (int64_t end = w.now + three_days_us; w.now < end;
+             w.now = scheduler_wake(w.s)) {
+            scheduler_advance(w.s, w.now);
+            if (scheduler_ask(w.s) == 0)
+                scheduler_resolved(w.s, 0, mx_set_copy(&mute), w.now);
+        }
+        scheduler_advance(w.s, w.now);
+        assert_int_equal(scheduler_ask(w.s), 0);
+        if (ends) {
+            const struct mx_set *set;
+            scheduler_resolved(w.s, 0, mx_set_copy(&none), w.now);
+            assert_int_equal(scheduler_unresolvable(w.s, &set), 1);
+            w.last = scheduler_settle(w.s, NO_CONNECTION, 1, &later, w.now);
+            assert_int_equal(scheduler_unresolvable(w.s, &set), 0);
+        } else {
+            resolve_domain(&w, 0);
+            take_orders(&w);
+            settle_all(&w, later);
+        }
+        assert_int_equal(w.last.attempt, 2);
+        assert_false(w.last.final);
+        finish(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +226,8 @@ int main(void)
         cmocka_unit_test(places_go_round),
         cmocka_unit_test(rows_of_a_lost_source_go_elsewhere),
         cmocka_unit_test(the_least_limit_of_a_budget_holds),
+        cmocka_unit_test(a_rules_time_is_not_lifetime),
+        cmocka_unit_test(a_dead_resolvers_time_is_not_lifetime),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

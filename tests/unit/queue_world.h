@@ -37,6 +37,7 @@ struct world {
     struct decision last;
     scheduler_policy_fn *policy_of; /* NULL: one policy for all */
     void *policy_arg;
+    int64_t ttl_us; /* of what a lookup says; 0: for ever */
 };
 
 static inline struct recipients *make_list(int rows, int domains)
@@ -111,7 +112,7 @@ static inline void resolve_domain(struct world *w, uint32_t domain)
                            .key = site,
                            .hosts = &host,
                            .hosts_n = 1,
-                           .expires_us = INT64_MAX};
+                           .expires_us = w->ttl_us ? w->now + w->ttl_us : INT64_MAX};
     scheduler_resolved(w->s, domain, mx_set_copy(&model), w->now);
 }
 
