@@ -53,7 +53,8 @@ struct scheduler {
     uint32_t sites_n, sites_cap;
     struct provider **shared; /* by number, those of sections; NULL: not met yet */
     uint32_t shared_n;
-    struct heap alarms;       /* of providers with blocked sites */
+    struct link offers;       /* providers with turns for the sites in their lines */
+    struct heap alarms;       /* of providers with sites in their lines */
     int64_t *source_until_us; /* by source: suspended */
     uint32_t jobs;            /* that share our limits */
     bool stops;               /* connections have to be told to end */
@@ -82,8 +83,10 @@ struct scheduler {
 /* The site may get an order: to the end of the ring. */
 static inline void wake_site(struct scheduler *s, struct site *site)
 {
+    if (site->line)
+        site->line->n--;
+    site->line = NULL;
     link_append(&s->work, &site->work);
-    site->blocked = false;
 }
 
 /* The tick at or behind this time. */
@@ -127,16 +130,23 @@ static inline uint32_t connections_of_all(const struct scheduler *s,
 
 /* lending.c: the connection's lease may run low; its site may have something for it. */
 void lending_offer(struct scheduler *s, struct connection_record *c);
+/* What keeps a site from more, as enum lack. */
+unsigned lending_lacks(const struct scheduler *s, const struct site *site,
+                       int64_t now_us);
 
 /* restraint.c */
 /* The site's provider: its section's, or one of its own. */
 struct provider *restraint_provider(struct scheduler *s, uint32_t policy);
 /* The path of a connection from this source, made when it is the first. */
 struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source);
-/* The site waits for its provider until then; INT64_MAX: until something happens. */
-void restraint_block(struct scheduler *s, struct site *site, int64_t until_us);
-/* What the provider may have has changed: those that wait for it ask again. */
-void restraint_unblock(struct scheduler *s, struct provider *p);
+/* The site waits for its provider, behind those that do already, and not after until_us
+ * (INT64_MAX: until something happens). */
+void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,
+                     int64_t until_us);
+/* What the provider may have has changed: those that wait for it are asked again. */
+void restraint_offer(struct scheduler *s, struct provider *p);
+/* The next site that has its turn, out of its line; NULL: none. */
+struct site *restraint_turn(struct scheduler *s, int64_t now_us);
 /* A result of a connection: what it tells of its path. */
 void restraint_note(struct scheduler *s, struct connection_record *c,
                     const struct settlement *what, struct decision *d, int64_t now_us);

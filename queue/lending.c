@@ -4,6 +4,7 @@
 enum {
     STALL_CHECK_US = 500 * 1000,
     PATIENCE_US = 2 * 1000 * 1000, /* a connection that may not send for so long ends */
+    NO_SOURCE = -1,
 };
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -157,10 +158,35 @@ static void say_last(struct scheduler *s, struct site *site,
     out->last = true;
 }
 
+/* Why a site is asked. */
+enum turn {
+    TURN_NONE,     /* something has changed for it alone */
+    TURN_PROVIDER, /* it is the first of those that wait for their provider */
+    TURN_PLACE,    /* the first of those that wait for a connection of the whole job */
+};
+
+/* Do others of its provider wait, who came first? They have their turns before it. */
+static bool is_behind(const struct site *site, enum turn turn)
+{
+    return turn == TURN_NONE &&
+           site->provider->lines[LINE_OPEN].n + site->provider->lines[LINE_FEED].n > 0;
+}
+
+/* May the connection be lent one more now? Its turn is taken then. */
+static bool may_feed(struct connection_record *c, bool behind, int64_t now_us,
+                     struct obstacle *o)
+{
+    if (behind && gate_limits(&c->path->lending)) {
+        meet(o, LACK_RATE, gate_opens_us(&c->path->lending));
+        return false;
+    }
+    return may_lend(c->path, now_us, o);
+}
+
 /* Feed a hungry connection: with rows, or with word that there are no more, when it has
  * nothing left and need not wait for domains that are still being looked up, or would
  * wait too long for its rate. */
-static bool feed(struct scheduler *s, struct site *site, struct order *out,
+static bool feed(struct scheduler *s, struct site *site, bool behind, struct order *out,
                  struct obstacle *o, int64_t now_us)
 {
     struct link *next;
@@ -179,7 +205,7 @@ static bool feed(struct scheduler *s, struct site *site, struct order *out,
             say_last(s, site, c, out);
             return true;
         }
-        if (!may_lend(c->path, now_us, o)) {
+        if (!may_feed(c, behind, now_us, o)) {
             if (!idle || gate_opens_us(&c->path->lending) <= now_us + PATIENCE_US)
                 continue;
             link_remove(l);
@@ -207,49 +233,59 @@ static bool may_open(const struct scheduler *s)
            (s->probe == NO_CONNECTION && s->probing_from_us == INT64_MAX);
 }
 
-/* May a connection be opened on this path now? Its tokens are taken then. */
-static bool path_admits(struct scheduler *s, const struct site *site, uint8_t source,
-                        struct path *path, struct obstacle *o, int64_t now_us)
+/* What keeps this path from one more connection with a row. */
+static void find_obstacles(const struct scheduler *s, const struct site *site,
+                           int source, struct obstacle *o, int64_t now_us)
 {
+    const struct path *path = site->provider->paths[source];
+    if (!path)
+        return;
     int64_t closed_until_us = path->closed_until_us;
     if (s->source_until_us[source] > closed_until_us)
         closed_until_us = s->source_until_us[source];
-    if (now_us < closed_until_us) {
+    if (now_us < closed_until_us)
         meet(o, LACK_PATH, closed_until_us);
-        return false;
-    }
-    if (path->connections >= path_connections(path, &site->provider->limits, s->jobs)) {
+    else if (path->connections >=
+             path_connections(path, &site->provider->limits, s->jobs))
         meet(o, LACK_CONNECTIONS, INT64_MAX);
-        return false;
-    }
-    if (gate_opens_us(&path->lending) > now_us) {
+    else if (gate_opens_us(&path->lending) > now_us)
         meet(o, LACK_RATE, gate_opens_us(&path->lending));
-        return false;
-    }
-    int64_t again;
-    if (!gate_pass(&path->opening, now_us, &again)) {
-        meet(o, LACK_CONNECTION_RATE, again);
-        return false;
-    }
-    return may_lend(path, now_us, o); /* it does: nobody else asks */
+    else if (gate_opens_us(&path->opening) > now_us)
+        meet(o, LACK_CONNECTION_RATE, gate_opens_us(&path->opening));
 }
 
-/* A path that may have one more connection and has rows for it. Each connection goes on
- * to the next source. */
-static struct path *find_path(struct scheduler *s, struct site *site,
+/* The i-th source of the site, counted from the one whose turn it is; NO_SOURCE: there
+ * are no more. */
+static int source_at(const struct scheduler *s, const struct site *site, uint32_t i)
+{
+    const struct scheduler_policy *policy = policy_of(s, site);
+    uint32_t n = (uint32_t)policy->sources_n;
+    if (n == 0)
+        return i == 0 ? 0 : NO_SOURCE;
+    return i < n ? policy->sources[(site->opened + i) % n] : NO_SOURCE;
+}
+
+/* A path that may have one more connection and has rows for it, with its turns taken.
+ * Each connection goes on to the next source. */
+static struct path *find_path(struct scheduler *s, struct site *site, bool behind,
                               uint8_t *source_out, struct obstacle *o, int64_t now_us)
 {
-    static const uint8_t none = 0;
-    const struct scheduler_policy *policy = policy_of(s, site);
-    const uint8_t *sources = policy->sources_n ? policy->sources : &none;
-    uint32_t n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t source = sources[(site->opened + i) % n];
-        struct path *path = restraint_path(s, site, source);
-        if (site_ready(site, source) == 0 ||
-            !path_admits(s, site, source, path, o, now_us))
+    int source;
+    for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++) {
+        struct path *path = restraint_path(s, site, (uint8_t)source);
+        struct obstacle here = {.until_us = INT64_MAX};
+        int64_t again;
+        if (site_ready(site, (uint8_t)source) == 0)
             continue;
-        *source_out = source;
+        find_obstacles(s, site, source, &here, now_us);
+        if (here.lacks || behind) {
+            o->lacks |= here.lacks;
+            o->until_us = min_i64(o->until_us, here.until_us);
+            continue;
+        }
+        gate_pass(&path->opening, now_us, &again); /* they do: nobody else asks */
+        gate_pass(&path->lending, now_us, &again);
+        *source_out = (uint8_t)source;
         return path;
     }
     return NULL;
@@ -272,29 +308,52 @@ static bool is_closed(const struct scheduler *s, const struct site *site,
     return closed || braked || quiet;
 }
 
-/* starved: it was the first of those that wait for a connection of the whole job. */
-static bool order_for(struct scheduler *s, struct site *site, bool starved,
+/* What keeps the site from a connection beside its paths. */
+static void find_window(const struct scheduler *s, const struct site *site,
+                        struct obstacle *o)
+{
+    if (site->connections >= connections_of_all(s, site))
+        meet(o, LACK_CONNECTIONS, INT64_MAX);
+    else if (site->connections >= site->window)
+        meet(o, site->proven ? LACK_WINDOW : LACK_PROOF, INT64_MAX);
+}
+
+unsigned lending_lacks(const struct scheduler *s, const struct site *site,
+                       int64_t now_us)
+{
+    struct obstacle o = {.until_us = INT64_MAX};
+    int source;
+    if (site->ready == 0 || !site->line)
+        return site->lacks;
+    if (is_closed(s, site, &o, now_us))
+        return o.lacks;
+    find_window(s, site, &o);
+    for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++)
+        if (site_ready(site, (uint8_t)source))
+            find_obstacles(s, site, source, &o, now_us);
+    return o.lacks;
+}
+
+static bool order_for(struct scheduler *s, struct site *site, enum turn turn,
                       struct order *out, int64_t now_us)
 {
     struct obstacle o = {.until_us = INT64_MAX};
     uint8_t source;
     struct path *path = NULL;
+    bool behind = is_behind(site, turn), waits = true;
     site->lacks = 0;
-    if (feed(s, site, out, &o, now_us))
+    if (feed(s, site, behind, out, &o, now_us))
         return true;
     if (site->ready == 0)
         return false;
-    uint32_t most = connections_of_all(s, site);
+    enum line_kind kind = o.lacks ? LINE_FEED : LINE_OPEN;
     if (is_closed(s, site, &o, now_us)) {
         ; /* until then */
-    } else if (!site_admits(site, most, now_us)) {
-        meet(&o,
-             site->connections >= most ? LACK_CONNECTIONS
-             : site->proven            ? LACK_WINDOW
-                                       : LACK_PROOF,
-             INT64_MAX);
-    } else if (may_open(s) && (starved || link_alone(&s->starved))) {
-        path = find_path(s, site, &source, &o, now_us);
+    } else if (!site_admits(site, connections_of_all(s, site), now_us)) {
+        waits = kind == LINE_FEED; /* a window is its own */
+        find_window(s, site, &o);
+    } else if (may_open(s) && (turn == TURN_PLACE || link_alone(&s->starved))) {
+        path = find_path(s, site, behind, &source, &o, now_us);
     } else if (o.until_us > now_us + PATIENCE_US) {
         site->lacks = LACK_SOCKETS;
         link_append(&s->starved, &site->work); /* a place goes to the first of these */
@@ -305,8 +364,10 @@ static bool order_for(struct scheduler *s, struct site *site, bool starved,
         return true;
     }
     site->lacks = o.lacks;
-    if (o.lacks & ~(unsigned)(LACK_WINDOW | LACK_PROOF)) /* these are its own */
-        restraint_block(s, site, o.until_us);
+    if (waits)
+        restraint_queue(s, site, kind, o.until_us);
+    if (waits && behind)
+        restraint_offer(s, site->provider);
     return false;
 }
 
@@ -335,14 +396,18 @@ bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us)
     return false;
 }
 
-/* The next site that may get an order, and whether it was starved. */
-static struct site *next_site(struct scheduler *s, bool *starved_out)
+/* The next site that may get an order. */
+static struct site *next_site(struct scheduler *s, enum turn *turn_out, int64_t now_us)
 {
-    *starved_out = link_alone(&s->work);
-    struct link *ring = *starved_out ? &s->starved : &s->work;
-    if (link_alone(ring) || (*starved_out && !may_open(s)))
+    struct site *site = link_alone(&s->work) ? restraint_turn(s, now_us) : NULL;
+    *turn_out = TURN_PROVIDER;
+    if (site)
+        return site;
+    *turn_out = link_alone(&s->work) ? TURN_PLACE : TURN_NONE;
+    struct link *ring = *turn_out == TURN_PLACE ? &s->starved : &s->work;
+    if (link_alone(ring) || (*turn_out == TURN_PLACE && !may_open(s)))
         return NULL;
-    struct site *site = CONTAINER_OF(ring->next, struct site, work);
+    site = CONTAINER_OF(ring->next, struct site, work);
     link_remove(&site->work);
     return site;
 }
@@ -352,9 +417,9 @@ enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t n
     out->kind = ORDER_NONE;
     if (s->stopped || s->standing)
         return ORDER_NONE;
-    bool starved;
-    for (struct site *site; (site = next_site(s, &starved));)
-        if (order_for(s, site, starved, out, now_us)) {
+    enum turn turn;
+    for (struct site *site; (site = next_site(s, &turn, now_us));)
+        if (order_for(s, site, turn, out, now_us)) {
             wake_site(s, site); /* to the end: the others first */
             return out->kind;
         }

@@ -9,7 +9,9 @@ struct provider *provider_create(int sources_n)
     struct provider *p = mem_zero(1, sizeof *p);
     limits_init(&p->limits);
     p->paths = mem_zero((size_t)sources_n + 1, sizeof *p->paths);
-    link_init(&p->blocked);
+    for (int i = 0; i < LINES; i++)
+        link_init(&p->lines[i].sites);
+    link_init(&p->offer);
     return p;
 }
 

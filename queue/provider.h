@@ -41,11 +41,25 @@ struct path {
     char *why; /* it is closed or slow, in words; NULL */
 };
 
+struct line { /* sites, the one that came first before the others */
+    struct link sites;
+    uint32_t n;
+    uint32_t turns; /* so many of them are still to be asked */
+};
+
+enum line_kind {
+    LINE_OPEN, /* they want one more connection */
+    LINE_FEED, /* they have one, that lacks a turn of its rate */
+    LINES
+};
+
 struct provider {
     struct limits limits;
-    struct path **paths;    /* by source; NULL: nothing was sent yet */
-    struct link blocked;    /* sites with rows that lack only what it may have */
-    struct heap_node alarm; /* when these are to be looked at again */
+    struct path **paths;      /* by source; NULL: nothing was sent yet */
+    struct line lines[LINES]; /* sites with rows that lack only what it may have */
+    enum line_kind last;      /* who had the last turn */
+    struct link offer;        /* in the scheduler's ring of those with turns to give */
+    struct heap_node alarm;   /* when there may be some */
     uint32_t answers, absent;
     int64_t braked_until_us; /* too many addresses do not exist there */
 };

@@ -87,20 +87,98 @@ struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t sour
 
 /* ---- who waits ---- */
 
-void restraint_block(struct scheduler *s, struct site *site, int64_t until_us)
+void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,
+                     int64_t until_us)
 {
     struct provider *p = site->provider;
-    link_append(&p->blocked, &site->work);
-    site->blocked = true;
+    site->line = &p->lines[kind];
+    site->line->n++;
+    link_append(&site->line->sites, &site->work);
     if (until_us != INT64_MAX && (p->alarm.at == 0 || until_us < p->alarm.key))
         heap_set(&s->alarms, &p->alarm, until_us);
 }
 
-void restraint_unblock(struct scheduler *s, struct provider *p)
+void restraint_offer(struct scheduler *s, struct provider *p)
 {
     heap_remove(&s->alarms, &p->alarm);
-    while (!link_alone(&p->blocked))
-        wake_site(s, CONTAINER_OF(p->blocked.next, struct site, work));
+    if (p->lines[LINE_OPEN].n + p->lines[LINE_FEED].n == 0)
+        return;
+    for (int i = 0; i < LINES; i++)
+        p->lines[i].turns = p->lines[i].n;
+    if (link_alone(&p->offer))
+        link_append(&s->offers, &p->offer);
+}
+
+/* When this source may open one more connection, or feed one; INT64_MAX: when something
+ * happens. */
+static void find_times(const struct scheduler *s, const struct provider *p, int source,
+                       int64_t times_us[LINES])
+{
+    const struct path *path = p->paths[source];
+    int64_t at = p->braked_until_us;
+    times_us[LINE_OPEN] = times_us[LINE_FEED] = INT64_MAX;
+    if (!path)
+        return;
+    if (path->closed_until_us > at)
+        at = path->closed_until_us;
+    if (s->source_until_us[source] > at)
+        at = s->source_until_us[source];
+    if (gate_opens_us(&path->lending) > at)
+        at = gate_opens_us(&path->lending);
+    if (gate_limits(&path->lending))
+        times_us[LINE_FEED] = at;
+    if (path->connections >= path_connections(path, &p->limits, s->jobs))
+        return;
+    if (gate_opens_us(&path->opening) > at)
+        at = gate_opens_us(&path->opening);
+    times_us[LINE_OPEN] = at;
+}
+
+/* Whose turn it is; NULL: nobody's, and the alarm says when to look again. */
+static struct line *whose_turn(struct scheduler *s, struct provider *p, int64_t now_us)
+{
+    bool may[LINES] = {false};
+    int64_t wake_us = INT64_MAX;
+    for (int i = 0; i <= s->params.sources_n; i++) {
+        int64_t times_us[LINES];
+        find_times(s, p, i, times_us);
+        for (int k = 0; k < LINES; k++) {
+            may[k] = may[k] || times_us[k] <= now_us;
+            if (p->lines[k].n && times_us[k] > now_us && times_us[k] < wake_us)
+                wake_us = times_us[k];
+        }
+    }
+    for (int i = 0; i < LINES; i++) {
+        enum line_kind kind = (enum line_kind)(((int)p->last + 1 + i) % LINES);
+        struct line *line = &p->lines[kind];
+        if (!line->turns || !line->n || !may[kind])
+            continue;
+        p->last = kind;
+        return line;
+    }
+    if (wake_us != INT64_MAX && (p->alarm.at == 0 || wake_us < p->alarm.key))
+        heap_set(&s->alarms, &p->alarm, wake_us);
+    return NULL;
+}
+
+struct site *restraint_turn(struct scheduler *s, int64_t now_us)
+{
+    while (!link_alone(&s->offers)) {
+        struct provider *p = CONTAINER_OF(s->offers.next, struct provider, offer);
+        struct line *line = whose_turn(s, p, now_us);
+        if (!line) {
+            link_remove(&p->offer);
+            continue;
+        }
+        link_append(&s->offers, &p->offer); /* the other providers too */
+        struct site *site = CONTAINER_OF(line->sites.next, struct site, work);
+        link_remove(&site->work);
+        site->line = NULL;
+        line->n--;
+        line->turns--;
+        return site;
+    }
+    return NULL;
 }
 
 int64_t restraint_wake(const struct scheduler *s)
@@ -117,7 +195,7 @@ void restraint_advance(struct scheduler *s, int64_t now_us)
         for (int i = 0; i <= s->params.sources_n; i++)
             if (p->paths[i] && path_rest(p->paths[i], now_us, REST_US))
                 path_limit(p->paths[i], &p->limits, s->jobs);
-        restraint_unblock(s, p);
+        restraint_offer(s, p);
     }
 }
 
@@ -181,7 +259,7 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
         stop_connections(s, NULL, NULL, c->source, 0);
         break;
     }
-    restraint_unblock(s, c->site->provider); /* their reasons are others now */
+    restraint_offer(s, c->site->provider); /* their reasons are others now */
 }
 
 /* ---- what results tell ---- */
@@ -231,7 +309,7 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
         note_refusal(s, c, d, now_us);
     } else if (what->outcome == OUTCOME_DELIVERED) {
         if (path_good(c->path, &c->site->provider->limits, s->jobs))
-            restraint_unblock(s, c->site->provider);
+            restraint_offer(s, c->site->provider);
         note_answer(s, c, false, d, now_us);
     } else if (what->absent) {
         note_answer(s, c, true, d, now_us);
@@ -243,7 +321,7 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
 static void renew(struct scheduler *s, struct provider *p)
 {
     limit_paths(s, p);
-    restraint_unblock(s, p);
+    restraint_offer(s, p);
 }
 
 /* Every path has its limits anew. */

@@ -62,8 +62,9 @@ static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
     s->ready++;
     if (r->source && !policy_has_source(policy_of(s, site), r->source))
         r->source = 0; /* the settings have changed */
+    bool covered = site_covers(site, r->source);
     site_push(site, s->rows, index, first, s->params.sources_n);
-    if (link_alone(&site->work) || site->blocked) /* its source may be another one */
+    if (link_alone(&site->work) || (site->line && !covered))
         wake_site(s, site);
 }
 
@@ -184,6 +185,7 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->probe = NO_CONNECTION;
     link_init(&s->work);
     link_init(&s->starved);
+    link_init(&s->offers);
     wheel_init(&s->wheel, 0);
     for (uint32_t index = 1; index <= s->rows_n; index++)
         if (domain_of(s, index) != RECIPIENTS_NO_DOMAIN)
@@ -511,9 +513,9 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         site_had_enough(site, c->served);
     else if (how == CLOSED_LOST || how == CLOSED_FAILED)
         site_bad(site, now_us);
-    if (site->ready)
+    if (site->ready && !site->line)
         wake_site(s, site);
-    restraint_unblock(s, site->provider);
+    restraint_offer(s, site->provider);
     return round;
 }
 

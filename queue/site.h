@@ -41,14 +41,14 @@ struct site {
     int64_t closed_until_us; /* after a failed round */
     bool troubled;           /* there was bad news */
     bool proven;             /* a connection has worked since the last failed round */
-    bool blocked;            /* in its provider's ring: for what was ready then */
     bool group;              /* pipelining = group */
     char *why;               /* it was closed by a rule; NULL */
     uint32_t enough;         /* messages a connection before it closes; 0: not known */
     uint32_t enough_once;    /* the same, seen once */
     unsigned lacks;          /* enum lack: why it got no order when it last asked */
     struct link work;   /* in the scheduler's ring of sites that may get an order, or
-                           in its provider's of blocked ones */
+                           in a line of its provider */
+    struct line *line;  /* which one; NULL: in none */
     struct link hungry; /* connections whose lease runs low */
 };
 
@@ -80,6 +80,11 @@ bool site_admits(const struct site *site, uint32_t connections_max, int64_t now_
 static inline uint32_t site_ready(const struct site *site, uint8_t source)
 {
     return site->fresh.n + (source && site->bound ? site->bound[source].n : 0);
+}
+/* Has it rows that could take every way that a row from this source could? */
+static inline bool site_covers(const struct site *site, uint8_t source)
+{
+    return site->fresh.n > 0 || (source && site_ready(site, source) > 0);
 }
 void site_push(struct site *site, struct row *rows, uint32_t index, bool first,
                int sources_n);

@@ -162,7 +162,8 @@ int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
         const struct site *site = s->sites[i];
         if (site->ready + site->lent == 0)
             continue;
-        struct site_view view = view_of(s, site, site->lacks, now_us);
+        struct site_view view =
+            view_of(s, site, lending_lacks(s, site, now_us), now_us);
         int at = n < max ? n++ : max;
         for (; at > 0 && out[at - 1].waiting < view.waiting; at--)
             if (at < max)
@@ -203,6 +204,8 @@ void scheduler_view_row(const struct scheduler *s, uint32_t row, struct row_view
         out->due_us = d->expires_us;
     if (!d->site)
         return;
-    out->site = view_of(s, d->site, r->state == ROW_READY ? d->site->lacks : 0, now_us);
+    out->site =
+        view_of(s, d->site,
+                r->state == ROW_READY ? lending_lacks(s, d->site, now_us) : 0, now_us);
     view_source(s, d->site, out, now_us);
 }

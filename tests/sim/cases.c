@@ -90,6 +90,72 @@ static void case_neighbours(void)
     }
 }
 
+/* ---- three at once: a throttled giant, a tarpit, a dead site ---- */
+
+static int64_t time_beside(bool three, uint32_t sites, uint32_t connections)
+{
+    struct plan p;
+    struct world w;
+    plan_draw_calm(&p, 60, sites, 20000);
+    p.giant_percent = 60;
+    p.policy.connections = connections;
+    p.policy.lifetime_ms = 3 * 3600 * 1000;
+    p.others_n = 1;
+    p.others[0] = p.policy;
+    p.others[0].provider = 1;
+    p.others[0].message_rate = 3600; /* the giant's */
+    p.places[0].policy = 1;
+    p.machines[1].slow_us = 20 * SECOND_US;
+    p.machines[2].door = DOOR_DROPPED;
+    p.machines[2].door_until_us = NEVER;
+    for (int i = 0; i < 3; i++) {
+        p.places[i].good = false;
+        if (!three)
+            p.names[i].kind = NAME_UNKNOWN;
+    }
+    run(&w, &p);
+    int64_t took = w.good_done_us - SECOND_US;
+    finish(&w, &p);
+    return took;
+}
+
+static void case_three(void)
+{
+    static const uint32_t sites[] = {30, 300}, connections[] = {20, 2};
+    for (int i = 0; i < 4; i++) {
+        int64_t alone = time_beside(false, sites[i / 2], connections[i % 2]);
+        int64_t took = time_beside(true, sites[i / 2], connections[i % 2]);
+        if (took < alone * 11 / 10)
+            continue;
+        fprintf(stderr,
+                "%u sites, %u connections each: a giant, a tarpit and a dead site slow "
+                "the others: %.2f s, %.2f s without them\n",
+                sites[i / 2], connections[i % 2], (double)took / 1e6,
+                (double)alone / 1e6);
+        exit(1);
+    }
+}
+
+/* One budget, and one site has nearly all rows of it: the others take turns with it. */
+static void case_one_budget(uint32_t connections, int64_t message_rate)
+{
+    struct plan p;
+    struct world w;
+    plan_draw_calm(&p, 61, 8, 3000);
+    p.giant_percent = 90;
+    p.policy.provider = 1;
+    p.policy.connections = connections;
+    p.policy.messages_per_connection = 10;
+    p.policy.message_rate = message_rate;
+    p.places[0].good = false;
+    run(&w, &p);
+    promise(
+        w.good_done_us < w.now_us / 2, &w,
+        "small sites of a provider wait until %.1f s for a big one that ends at %.1f s",
+        (double)w.good_done_us / 1e6, (double)w.now_us / 1e6);
+    finish(&w, &p);
+}
+
 /* ---- nothing ever answers ---- */
 
 static void case_dead(enum door reach, uint32_t least, int code)
@@ -300,6 +366,10 @@ void cases_run(void)
     case_no_route(0);
     case_no_route(45 * SECOND_US);
     case_neighbours();
+    case_three();
+    case_one_budget(3, 0);
+    case_one_budget(1, 0);
+    case_one_budget(1, 36000);
     case_dead(DOOR_REFUSED, 48, 601);
     case_dead(DOOR_DROPPED, 46, 601);
     case_dead(DOOR_SPEECHLESS, 40, 640);

@@ -13,6 +13,7 @@
 #include "world.h"
 
 enum { LOOKUPS_MAX = 100, IDLE_CHECK_EVERY = 61, NOT_CONNECTED = 601 };
+enum { PATIENCE_US = 2 * 1000 * 1000 }; /* of who had no place, for its rate */
 
 void world_log(struct world *w, const char *format, ...)
 {
@@ -44,7 +45,8 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
     struct decision d =
         scheduler_settle(w->scheduler, connection, row, &what, w->now_us);
     if (!story->lent && story->first_us && w->now_us > story->due_us)
-        story->waited_us += w->now_us - story->due_us; /* of which a pause may be ours */
+        story->waited_us +=
+            w->now_us - story->due_us; /* of which a pause may be ours */
     story->lent = false;
     story->due_us = d.next_us;
     if (connection != NO_CONNECTION) {
@@ -134,8 +136,11 @@ static void close_lane(struct world *w, const struct news *news)
         watch_network(w, lane, news);
     if (how == CLOSED_FAILED && is_excused(w, lane, &news->verdict))
         how = CLOSED_NETWORK;
-    if (how == CLOSED_OURS)
-        w->short_until_us = w->now_us + FEWER_US;
+    int64_t short_us = how == CLOSED_OURS                            ? FEWER_US
+                       : w->lanes_open == w->plan->connections_total ? PATIENCE_US
+                                                                     : 0;
+    if (short_us && w->now_us + short_us > w->short_until_us)
+        w->short_until_us = w->now_us + short_us;
     bool round =
         scheduler_closed(w->scheduler, news->connection, how, news->group, w->now_us);
     record_closed(w, lane, round);

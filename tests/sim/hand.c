@@ -62,7 +62,7 @@ static void pause(struct world *w)
     world_log(w, "pause %" PRId64, time);
     scheduler_pause(w->scheduler, true, w->now_us);
     w->paused = w->finishing = true;
-    w->stood_us += time;
+    w->paused_us = w->now_us;
     for (uint32_t i = 0; i < w->plan->connections_total; i++)
         if (w->connections[i])
             connection_finish(w->connections[i]);
@@ -74,6 +74,8 @@ static void go_on(struct world *w)
     world_log(w, "goes on");
     scheduler_pause(w->scheduler, false, w->now_us);
     w->paused = w->finishing = false;
+    w->stood_us += w->now_us - w->paused_us;
+    desk_waited(w);
 }
 
 void hand_turn(struct world *w, const struct event *e)

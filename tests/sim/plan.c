@@ -415,7 +415,10 @@ void plan_make_list(struct plan *p)
     for (uint32_t row = 1; row <= p->rows; row++) {
         /* Few names have most of the rows. */
         uint32_t some = 1 + rng_below(&r, p->names_n);
-        buf_printf(&text, "r%u@d%u.example\n", row, rng_below(&r, some));
+        uint32_t name = rng_below(&r, some);
+        if (p->giant_percent)
+            name = chance(&r, p->giant_percent) ? 0 : 1 + rng_below(&r, p->names_n - 1);
+        buf_printf(&text, "r%u@d%u.example\n", row, name);
     }
     int fd = memfd_create("list", MFD_CLOEXEC);
     if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n)

@@ -292,7 +292,7 @@ void record_shared(struct world *w, uint32_t jobs)
 
 void record_told(struct world *w)
 {
-    if (!w->record.restrained)
+    if (!w->record.restrained || w->stopping)
         return;
     w->record.restrained = false;
     for (uint32_t i = 0; i < w->plan->connections_total; i++)

@@ -154,9 +154,10 @@ struct plan {
     uint32_t others_n;
     int sources_n; /* highest number in the policies' sources */
     uint32_t refusals_max;
-    int hands;        /* so often a rule or an operator steps in … */
-    int64_t hands_us; /* … after so long at most */
-    bool limited;     /* drawn by plan_draw_limited */
+    int hands;              /* so often a rule or an operator steps in … */
+    int64_t hands_us;       /* … after so long at most */
+    bool limited;           /* drawn by plan_draw_limited */
+    uint32_t giant_percent; /* of the rows are of the first name */
     uint32_t connections_total;
     struct smtp_params smtp;
     struct verdict_policy verdict;
@@ -439,6 +440,7 @@ struct world {
     uint32_t policies_n;
     int hands_left;
     bool paused;
+    int64_t paused_us;     /* since when */
     struct story *stories; /* from 1 */
     uint64_t pending;
     uint64_t attempts, delivered, errors, doubts, twice;
