@@ -75,7 +75,6 @@ static void go_on(struct world *w)
     scheduler_pause(w->scheduler, false, w->now_us);
     w->paused = w->finishing = false;
     w->stood_us += w->now_us - w->paused_us;
-    desk_waited(w);
 }
 
 void hand_turn(struct world *w, const struct event *e)
