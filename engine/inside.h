@@ -43,8 +43,7 @@ enum hold {
  * beside it was already on its way. */
 struct reacted {
     const struct reaction_rule *rule;
-    const char *site;
-    uint8_t source;
+    const void *whom; /* scheduler_reached */
     int64_t until_us; /* so long the others are its echoes */
 };
 enum { REACTED_KEPT = 16 };

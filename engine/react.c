@@ -23,16 +23,15 @@ static const struct reaction_rule *find_rule(const struct engine *e,
 }
 
 static bool is_echo(struct engine *e, const struct reaction_rule *rule,
-                    const struct lane *lane, int64_t now)
+                    const void *whom, int64_t now)
 {
     for (int i = 0; i < REACTED_KEPT; i++) {
         const struct reacted *r = &e->reacted[i];
-        if (r->rule == rule && r->site == lane->site && r->source == lane->source &&
-            now < r->until_us)
+        if (r->rule == rule && r->whom == whom && now < r->until_us)
             return true;
     }
     e->reacted[e->reacted_at++ % REACTED_KEPT] =
-        (struct reacted){rule, lane->site, lane->source, now + ECHO_US};
+        (struct reacted){rule, whom, now + ECHO_US};
     return false;
 }
 
@@ -66,13 +65,14 @@ static void restrain(struct engine *e, const struct reaction_rule *rule,
         [REACTION_SITE] = REACH_SITE,
         [REACTION_SOURCE] = REACH_SOURCE,
     };
+    enum reach reach = reaches[rule->reach];
     int64_t now = engine_now_us();
-    if (is_echo(e, rule, &e->lanes[connection], now))
+    if (is_echo(e, rule, scheduler_reached(e->scheduler, connection, reach), now))
         return;
     struct buf why = {0};
     buf_printf(&why, "rule %s after %d %.*s", rule->name, v->code, (int)words.n,
                words.p);
-    struct suspension what = {.reach = reaches[rule->reach],
+    struct suspension what = {.reach = reach,
                               .slow = rule->action == REACTION_SLOW,
                               .for_us = rule->for_ms * 1000,
                               .connections = rule->connections,

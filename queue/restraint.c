@@ -231,6 +231,21 @@ static void close_site(struct site *site, int64_t until_us, const char *why)
     site->closed_until_us = until_us;
 }
 
+const void *scheduler_reached(const struct scheduler *s, uint32_t connection,
+                              enum reach reach)
+{
+    const struct connection_record *c = &s->connections[connection];
+    switch (reach) {
+    case REACH_SITE:
+        return c->site;
+    case REACH_SOURCE:
+        return &s->source_until_us[c->source];
+    case REACH_PATH:
+        break;
+    }
+    return c->path;
+}
+
 void scheduler_suspend(struct scheduler *s, uint32_t connection,
                        const struct suspension *what, int64_t now_us)
 {

@@ -20,8 +20,7 @@ enum { ROW_ATTEMPTS_MAX = UINT16_MAX };
 
 struct row {
     uint32_t next; /* the following row of its FIFO or wheel slot; 0: none */
-    uint32_t
-        due; /* tick: ROW_WAITING: of the next attempt; ASKING, READY: since when */
+    uint32_t due;  /* tick: WAITING: of the next attempt; ASKING, READY: since when */
     uint32_t first_s;  /* second of its first attempt since the job's beginning, plus 1;
                           0: none */
     uint16_t attempts; /* made so far, its site's failed rounds included */

@@ -259,6 +259,9 @@ struct suspension {
                              before */
     const char *why;      /* in words, copied */
 };
+/* Whom a suspension from this connection would meet: to be compared alone. */
+const void *scheduler_reached(const struct scheduler *s, uint32_t connection,
+                              enum reach reach);
 /* What a reply on this connection says of more than its row. What is lent there and not
  * begun comes back. */
 void scheduler_suspend(struct scheduler *s, uint32_t connection,

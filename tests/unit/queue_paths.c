@@ -269,6 +269,26 @@ static void after_a_suspension_connections_come_back_one_by_one(void **state)
     finish(&w);
 }
 
+/* The same reply from another site of the provider tells nothing new of its path. */
+static void a_suspension_meets_more_than_a_site(void **state)
+{
+    (void)state;
+    static const uint8_t one[] = {1};
+    struct world w;
+    begin(&w, 400, 2,
+          (struct scheduler_policy){
+              .connections = 2, .provider = 1, .sources = one, .sources_n = 1});
+    take_orders(&w);
+    assert_string_not_equal(w.lanes[0].site, w.lanes[1].site);
+    assert_ptr_equal(scheduler_reached(w.s, 0, REACH_PATH),
+                     scheduler_reached(w.s, 1, REACH_PATH));
+    assert_ptr_equal(scheduler_reached(w.s, 0, REACH_SOURCE),
+                     scheduler_reached(w.s, 1, REACH_SOURCE));
+    assert_ptr_not_equal(scheduler_reached(w.s, 0, REACH_SITE),
+                         scheduler_reached(w.s, 1, REACH_SITE));
+    finish(&w);
+}
+
 static void slow_means_half(void **state)
 {
     (void)state;
@@ -563,6 +583,7 @@ int main(void)
         cmocka_unit_test(connections_go_round_and_retries_keep_their_source),
         cmocka_unit_test(a_suspended_source_leaves_fresh_mail_to_others),
         cmocka_unit_test(after_a_suspension_connections_come_back_one_by_one),
+        cmocka_unit_test(a_suspension_meets_more_than_a_site),
         cmocka_unit_test(slow_means_half),
         cmocka_unit_test(refusals_close_a_path_for_longer_each_time),
         cmocka_unit_test(too_many_unknown_addresses_stop_a_provider),
