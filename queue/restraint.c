@@ -349,8 +349,8 @@ static void limit_all(struct scheduler *s)
         struct site *site = s->sites[i];
         if (policy_of(s, site)->provider == 0)
             renew(s, site->provider);
-        if (site->ready && link_alone(&site->work))
-            wake_site(s, site); /* it may have more connections now than it could */
+        if (site->ready)
+            wake_site(s, site); /* it may have more now, or other sources */
     }
     stop_surplus(s);
 }
