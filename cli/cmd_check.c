@@ -9,13 +9,19 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/blast.h"
 #include "cli/cli.h"
 #include "cli/explain.h"
 #include "cli/outlook.h"
 
-enum { SITES_SHOWN = 20, UNRESOLVED_SHOWN = 20, COPY_CHUNK = 64 * 1024 };
+enum {
+    SITES_SHOWN = 20,
+    UNRESOLVED_SHOWN = 20,
+    UNUSED_SHOWN = 10,
+    COPY_CHUNK = 64 * 1024,
+};
 
 /* Standard input is read twice (the pass over the list, then the sample row), so it is
  * kept in memory; a file is read where it is. */
@@ -152,8 +158,27 @@ static void print_sources(const struct blast *b)
     }
 }
 
+/* A typing mistake in a name shows here: its section is for nobody. */
+static void print_unused(const struct blast *b, const struct policies *policies)
+{
+    const struct conf *c = b->conf;
+    bool *used = mem_zero((size_t)c->rules_n + 1, sizeof *used);
+    int n = 0;
+    policies_used(policies, used);
+    for (int i = 0; i < c->rules_n; i++)
+        if (!used[i] && n++ < UNUSED_SHOWN)
+            printf("%s%s '%s'",
+                   n == 1 ? "unused    no row of this list is for: " : ", ",
+                   c->rules[i].mx ? "mx" : "domain", c->rules[i].pattern);
+    if (n > UNUSED_SHOWN)
+        printf(" and %d more sections", n - UNUSED_SHOWN);
+    if (n)
+        putchar('\n');
+    free(used);
+}
+
 static int print_text(const struct blast *b, const struct plan *p,
-                      const struct outlook *o)
+                      const struct policies *policies, const struct outlook *o)
 {
     uint32_t rows = job_rows(b->list);
     struct buf when = {0};
@@ -179,13 +204,18 @@ static int print_text(const struct blast *b, const struct plan *p,
         duration_print(&when, policy->retry_interval.ms[i]);
     }
     printf("plan      %u domains at %u sites, up to %" PRId64
-           " connections each, %s; EHLO %s\n",
+           " connections each, %s%s; EHLO %s\n",
            p->domains_n - p->unresolved_domains, p->sites_n, policy->connections,
-           buf_cstr(&when), b->conf->hostname);
+           buf_cstr(&when),
+           b->conf->rules_n && !b->relay.host ? ", where no section says otherwise"
+                                              : "",
+           b->conf->hostname);
     buf_finish(&when);
     print_sources(b);
     if (b->relay.host)
         print_relay(b, p);
+    else
+        print_unused(b, policies);
     print_sites(p);
     if (!b->relay.host)
         print_unresolved(p, b->list);
@@ -234,7 +264,8 @@ static int plan_and_print(struct blast *b)
     if (plan_make(&plan, b->list, &policies, &resolver, quiet, &f)) {
         struct outlook outlook;
         outlook_make(&outlook, b, &plan, &policies, quiet);
-        status = (o->json ? print_json : print_text)(b, &plan, &outlook);
+        status = o->json ? print_json(b, &plan, &outlook)
+                         : print_text(b, &plan, &policies, &outlook);
         outlook_finish(&outlook);
     } else {
         status = complain(&f);

@@ -120,6 +120,16 @@ uint32_t policies_number(struct policies *p, const char *domain,
     return number_of(p, p->mixed ? families_of(set) : FAMILY_BOTH, n);
 }
 
+void policies_used(const struct policies *p, bool *used)
+{
+    int families;
+    for (uint32_t i = 0; i < p->n; i++) {
+        int n = take_matched(p->matched[i], &families, p->found);
+        for (int k = 0; k < n; k++)
+            used[p->found[k]] = true;
+    }
+}
+
 static struct destination make_destination(const char *hostname,
                                            const struct conf_policy *p)
 {

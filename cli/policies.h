@@ -36,6 +36,8 @@ struct span policies_hosts(const struct mx_set *set);
 /* The number of a destination's policy. */
 uint32_t policies_number(struct policies *p, const char *domain,
                          const struct mx_set *set);
+/* Which sections were matched so far: used[i] for rule i of the settings. */
+void policies_used(const struct policies *p, bool *used);
 struct engine_policies policies_engine(struct policies *p);
 
 #endif

@@ -80,6 +80,11 @@ grep -q "^domain 'strict.example' {" "$XDG_STATE_HOME/hikyaku/sections/job.conf"
 
 # The plan has two sites for the two domains of one host.
 "$hikyaku" check -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" >"$work/check.out"
+grep -q "^unused " "$work/check.out" && die "a section that is used: $(cat "$work/check.out")"
+sed "s/'mx?.elsewhere.example'/'mx?.elswhere.example'/" "$conf" >"$work/typo.conf"
+"$hikyaku" check -c "$work/typo.conf" -l "$work/list.tsv" -m "$work/message.eml" >"$work/typo.out"
+grep -qx "unused    no row of this list is for: mx 'mx?.elswhere.example'" "$work/typo.out" ||
+    die "a section for nobody: $(cat "$work/typo.out")"
 same "sites at one host" 2 "$(grep -c ' mx\.refuses\.example  .*\[' "$work/check.out")"
 
 # explain ADDR: KEY VALUE FROM of the keys asked for
