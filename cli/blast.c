@@ -16,6 +16,7 @@
 #include "engine/stream.h"
 
 enum {
+    START_LATE_MS = 3600 * 1000, /* longer ago is a mistake in the date */
     MESSAGE_MAX = 100 * 1024 * 1024,
     OWN_ADDRESSES_MAX = 256,
     MESSAGE_CHUNK = 64 * 1024
@@ -186,6 +187,9 @@ static int parse_times(struct blast *b, const char *command)
     static const char form[] = "is neither HH:MM nor like 2026-11-22T08:30:00+09:00";
     if (o->start && !when_parse(span_of(o->start), b->created_ms, &b->start_ms))
         return usage_error(command, "--start \"%s\" %s", o->start, form);
+    if (b->start_ms && b->start_ms < b->created_ms - START_LATE_MS)
+        return usage_error(command, "--start \"%s\" was more than an hour ago",
+                           o->start);
     int64_t start_ms = b->start_ms > b->created_ms ? b->start_ms : b->created_ms;
     if (o->until && !when_parse(span_of(o->until), start_ms, &b->until_ms))
         return usage_error(command, "--until \"%s\" %s", o->until, form);

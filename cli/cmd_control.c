@@ -21,9 +21,11 @@ static const struct {
                         "-11. `resume\n--retry-cancelled` sends it after all.\n"},
     [CONTROL_RELOAD] = {"reload",
                         "Read the settings file anew, as SIGHUP does. policy (without "
-                        "tls*, relay* and\nport), its timeouts, storm and resolver are "
-                        "taken; hostname, list, message and\nsender stay. Connections "
-                        "that stand keep the limits of their dialogue.\n"},
+                        "tls*, relay* and\nport), its timeouts, the same in sections "
+                        "domain and mx, reply "
+                        "sections, storm,\nnetwork_silence and resolver are taken; "
+                        "hostname, list, message and sender stay.\nConnections that "
+                        "stand keep the limits of their dialogue.\n"},
 };
 
 static void print_help(enum control_command command)

@@ -92,6 +92,12 @@ static void help(enum blast_command command)
                  value ? " " : "", value ? value : "");
         printf("  %-28s %s\n", left, table[i].words);
     }
+    if (command == BLAST_CHECK) {
+        puts("\nExit status: 0; 64 usage; 65 bad list or message; 66 list or message "
+             "cannot be\n"
+             "opened; 78 bad settings.");
+        return;
+    }
     puts("\nExit status: 0 every row has its final result; 3 stopped by a signal, rows "
          "are\n"
          "pending; 4 cancelled, or ended by the error storm; 64 usage; 65 bad list or "

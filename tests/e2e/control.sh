@@ -260,7 +260,8 @@ while [ "$(date +%s)" -le "$until" ]; do sleep 0.2; done
 grep -q '+ error [1-9][0-9]* + absent 0 + pending 0' "$work/late.sum" || die "$(cat "$work/late.sum")"
 check -
 stop_sink
-for bad in '--start tomorrow' '--until 2020-01-01T00:00:00Z' '--until 25:00'; do
+for bad in '--start tomorrow' '--until 2020-01-01T00:00:00Z' '--until 25:00' \
+    '--start 2020-01-01T00:00:00Z'; do
     status=0
     "$hikyaku" send -c "$conf" -l "$work/far.tsv" -m "$work/message.eml" -j never $bad \
         >"$work/refused" 2>&1 || status=$?
