@@ -91,6 +91,9 @@ void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind
                      int64_t until_us)
 {
     struct provider *p = site->provider;
+    const struct scheduler_policy *policy = policy_of(s, site);
+    for (int i = 0; i < policy->sources_n; i++) /* turns come by them */
+        restraint_path(s, site, policy->sources[i]);
     site->line = &p->lines[kind];
     site->line->n++;
     link_append(&site->line->sites, &site->work);

@@ -96,6 +96,38 @@ static void rows_of_a_lost_source_go_elsewhere(void **state)
     finish(&w);
 }
 
+/* A brake is over, and the only source that was used so far is suspended. */
+static void a_source_that_was_not_used_yet_may_be(void **state)
+{
+    (void)state;
+    static const uint8_t two[] = {1, 2};
+    static const struct settlement unknown = {
+        .outcome = OUTCOME_ABSENT, .counted = true, .absent = true};
+    struct world w;
+    begin(&w, 400, 1,
+          (struct scheduler_policy){.connections = 2,
+                                    .sources = two,
+                                    .sources_n = 2,
+                                    .unknown_percent = 10,
+                                    .unknown_pause_ms = 60000});
+    while (w.last.notice == NOTICE_NONE) {
+        take_orders(&w);
+        assert_int_equal(w.open, 1);
+        settle(&w, 0, unknown);
+    }
+    uint8_t used = w.lanes[0].source;
+    struct suspension pause = {
+        .reach = REACH_SOURCE, .for_us = 10 * interval_us, .why = "listed"};
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    go(&w, minute_us);
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    assert_int_not_equal(w.lanes[0].source, used);
+    finish(&w);
+}
+
 /* A site of another policy, that allows less, joins the budget: it holds for all. */
 static uint32_t less_for_odd(void *arg, uint32_t domain, const struct mx_set *set,
                              struct scheduler_policy *out, bool *fresh)
@@ -225,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_full_machine_leaves_a_rate_its_connection),
         cmocka_unit_test(places_go_round),
         cmocka_unit_test(rows_of_a_lost_source_go_elsewhere),
+        cmocka_unit_test(a_source_that_was_not_used_yet_may_be),
         cmocka_unit_test(the_least_limit_of_a_budget_holds),
         cmocka_unit_test(a_rules_time_is_not_lifetime),
         cmocka_unit_test(a_dead_resolvers_time_is_not_lifetime),
