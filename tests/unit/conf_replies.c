@@ -95,6 +95,80 @@ static void test_shipped(void **state)
     conf_free(c);
 }
 
+static void add_names(struct buf *out, const struct conf_strings *names)
+{
+    for (int i = 0; i < names->n; i++)
+        buf_printf(out, "%s`%s`", i ? ", " : "", names->items[i]);
+}
+
+/* A pattern in a cell of a table: its bars are written otherwise. */
+static void add_pattern(struct buf *out, const char *pattern)
+{
+    if (*pattern == '\0')
+        return;
+    buf_add_str(out, " `");
+    for (; *pattern; pattern++)
+        buf_printf(out, "%s%c", *pattern == '|' ? "\\" : "", *pattern);
+    buf_add_char(out, '`');
+}
+
+static void add_line(struct buf *out, const struct conf_reply *r, struct buf *before)
+{
+    const struct conf_reaction *a = &r->values->reply;
+    struct buf who = {0}, what = {0};
+    add_names(&who, a->mx.n ? &a->mx : &a->domains);
+    buf_add_str(&who, who.n ? "" : "any");
+    bool same = span_equal(buf_span(&who), buf_span(before));
+    conf_reply_what(&what, r);
+    if (a->text[0]) /* it stands in a column of its own */
+        what.n -= strlen(": ") + strlen(a->text);
+    buf_printf(out, "| %s | `%s`%s%s", same ? "" : buf_cstr(&who), r->title,
+               a->stage[0] ? " at " : "", a->stage);
+    add_pattern(out, a->text);
+    buf_printf(out, " | %.*s |\n", (int)what.n, what.p);
+    buf_reset(before);
+    buf_add_span(before, buf_span(&who));
+    buf_finish(&who);
+    buf_finish(&what);
+}
+
+/* The rules of the program as docs/policy.md shows them, between these two lines. */
+static void test_document(void **state)
+{
+    (void)state;
+    static const char path[] = SOURCE_DIR "/docs/policy.md";
+    static const char begin[] = "| Who | says | what is done |\n|---|---|---|\n",
+                      end[] = "\n## Rules of your own\n";
+    struct conf *c = good(H);
+    struct buf table = {0}, page = {0}, before = {0}, fresh = {0};
+    for (int i = 0; i < c->replies_n; i++)
+        add_line(&table, &c->replies[i], &before);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    for (int byte; (byte = getc(f)) != EOF;)
+        buf_add_char(&page, (char)byte);
+    fclose(f);
+    const char *from = strstr(buf_cstr(&page), begin);
+    assert_non_null(from);
+    const char *to = strstr(from, end);
+    assert_non_null(to);
+    from += strlen(begin);
+    buf_printf(&fresh, "%.*s%s%s", (int)(from - page.p), page.p, buf_cstr(&table), to);
+    if (getenv("WRITE_DOCS")) {
+        f = fopen(path, "w");
+        assert_non_null(f);
+        fwrite(fresh.p, 1, fresh.n, f);
+        assert_int_equal(fclose(f), 0);
+    } else if (!span_equal(buf_span(&fresh), buf_span(&page)))
+        fail_msg("docs/policy.md does not have the rules of receivers.conf; "
+                 "WRITE_DOCS=1 writes them anew");
+    conf_free(c);
+    buf_finish(&table);
+    buf_finish(&page);
+    buf_finish(&before);
+    buf_finish(&fresh);
+}
+
 static void test_mistakes(void **state)
 {
     (void)state;
@@ -143,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_document),
         cmocka_unit_test(test_mistakes),
     };
     return cmocka_run_group_tests(tests, enter_folder, remove_folder);
