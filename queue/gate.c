@@ -9,8 +9,17 @@ enum { NS_A_US = 1000 };
 #define AHEAD_NS (SECOND_NS / 2)
 #define LATE_NS  (SECOND_NS / 50)
 
+/* The one that passed last has the new interval behind it instead of the old one: who
+ * waits for an hour need not when one a second may pass. */
 static void limit(struct gate *g, int64_t interval_ns, int64_t ahead_ns)
 {
+    int64_t before = atomic_load(&g->interval_ns), full = atomic_load(&g->full_ns),
+            other;
+    do
+        other = interval_ns == 0           ? 0
+                : full == 0 || before == 0 ? full
+                                           : full - before + interval_ns;
+    while (!atomic_compare_exchange_weak(&g->full_ns, &full, other));
     atomic_store(&g->interval_ns, interval_ns);
     atomic_store(&g->ahead_ns, ahead_ns > interval_ns ? ahead_ns - interval_ns : 0);
 }

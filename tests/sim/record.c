@@ -326,8 +326,11 @@ static void came(struct world *w, const struct lane *lane, enum passing passing)
     if (w->now_us < path->slow_until_us)
         interval_us <<= path->slow;
     struct meter *m = &path->came[passing];
-    int64_t left = m->level_us - (w->now_us - m->at_us);
-    *m = (struct meter){(left > 0 ? left : 0) + interval_us, w->now_us};
+    /* Behind the last one the rate of today holds. */
+    int64_t left = m->level_us - m->interval_us + interval_us - (w->now_us - m->at_us);
+    if (m->level_us == 0 || left < 0)
+        left = 0;
+    *m = (struct meter){left + interval_us, w->now_us, interval_us};
     promise(m->level_us <= (interval_us > SECOND_US ? interval_us : SECOND_US), w,
             "%s gets no more than %" PRId64 " %s an hour from source %u", lane->site,
             rate, passing == PASSING_MAIL ? "messages" : "connections", lane->source);

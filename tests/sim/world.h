@@ -357,6 +357,7 @@ enum passing { PASSING_CONNECT, PASSING_MAIL, PASSINGS };
 /* A bucket that leaks: what has come, as the time that it takes by the rate. */
 struct meter {
     int64_t level_us, at_us;
+    int64_t interval_us; /* of the rate that held for the last one */
 };
 
 /* A provider as one source sees it. */

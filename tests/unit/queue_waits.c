@@ -96,6 +96,23 @@ static void rows_of_a_lost_source_go_elsewhere(void **state)
     finish(&w);
 }
 
+/* One an hour was too few: with more it goes on at once. */
+static void a_higher_rate_is_one_at_once(void **state)
+{
+    (void)state;
+    struct scheduler_policy policy = {.connections = 2, .message_rate = 1};
+    struct world w;
+    begin(&w, 400, 1, policy);
+    go(&w, 5 * minute_us);
+    assert_int_equal(w.delivered, 1);
+    policy.message_rate = 3600;
+    policy = whole_life(policy);
+    scheduler_set_policies(w.s, &policy, 1);
+    go(&w, 10 * SECOND_US);
+    assert_in_range(w.delivered, 10, 14);
+    finish(&w);
+}
+
 /* A brake is over, and the only source that was used so far is suspended. */
 static void a_source_that_was_not_used_yet_may_be(void **state)
 {
@@ -258,6 +275,7 @@ int main(void)
         cmocka_unit_test(places_go_round),
         cmocka_unit_test(rows_of_a_lost_source_go_elsewhere),
         cmocka_unit_test(a_source_that_was_not_used_yet_may_be),
+        cmocka_unit_test(a_higher_rate_is_one_at_once),
         cmocka_unit_test(the_least_limit_of_a_budget_holds),
         cmocka_unit_test(a_rules_time_is_not_lifetime),
         cmocka_unit_test(a_dead_resolvers_time_is_not_lifetime),
