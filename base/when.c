@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { DAY_MINUTES = 24 * 60, MINUTE_MS = 60 * 1000 };
+enum { DAY_MINUTES = 24 * 60, MINUTE_MS = 60 * 1000, DAY_S = 24 * 3600 };
 
 /* Exactly n digits. */
 static bool digits(struct span *text, size_t n, int *out)
@@ -74,30 +74,40 @@ static bool fraction(struct span *text, int *ms_out)
     return true;
 }
 
-/* RFC 3339 5.6. A day that no calendar has (February 30) is none. */
+/* "2026-11-20". A day that no calendar has (February 30) is none. */
+static bool calendar_day(struct span *text, int32_t *day_out)
+{
+    struct tm tm = {0}, real;
+    char c;
+    if (!digits(text, 4, &tm.tm_year) || !sign(text, "-", &c) ||
+        !digits(text, 2, &tm.tm_mon) || !sign(text, "-", &c) ||
+        !digits(text, 2, &tm.tm_mday))
+        return false;
+    int month = --tm.tm_mon, day = tm.tm_mday;
+    tm.tm_year -= 1900;
+    time_t midnight = timegm(&tm);
+    gmtime_r(&midnight, &real);
+    *day_out = (int32_t)(midnight / DAY_S);
+    return real.tm_mon == month && real.tm_mday == day;
+}
+
+bool day_parse(struct span text, int32_t *day_out)
+{
+    return calendar_day(&text, day_out) && text.n == 0;
+}
+
+/* RFC 3339 5.6. */
 static bool rfc3339(struct span text, int64_t *out)
 {
-    struct tm tm = {0};
+    int32_t day;
+    int minute, second, ms, east;
     char c;
-    int minute, ms, east;
-    if (!digits(&text, 4, &tm.tm_year) || !sign(&text, "-", &c) ||
-        !digits(&text, 2, &tm.tm_mon) || !sign(&text, "-", &c) ||
-        !digits(&text, 2, &tm.tm_mday) || !sign(&text, "Tt ", &c) ||
+    if (!calendar_day(&text, &day) || !sign(&text, "Tt ", &c) ||
         !minute_of_day(&text, &minute) || !sign(&text, ":", &c) ||
-        !digits(&text, 2, &tm.tm_sec) || tm.tm_sec > 60 || !fraction(&text, &ms) ||
+        !digits(&text, 2, &second) || second > 60 || !fraction(&text, &ms) ||
         !zone(&text, &east) || text.n)
         return false;
-    int month = tm.tm_mon - 1, day = tm.tm_mday;
-    tm.tm_year -= 1900;
-    tm.tm_mon = month;
-    int64_t midnight = (int64_t)timegm(
-        &(struct tm){.tm_year = tm.tm_year, .tm_mon = month, .tm_mday = day});
-    struct tm real;
-    time_t back = (time_t)midnight;
-    gmtime_r(&back, &real);
-    if (real.tm_mon != month || real.tm_mday != day)
-        return false;
-    *out = (midnight + (int64_t)(minute - east) * 60 + tm.tm_sec) * 1000 + ms;
+    *out = ((int64_t)day * DAY_S + (int64_t)(minute - east) * 60 + second) * 1000 + ms;
     return true;
 }
 
@@ -176,4 +186,24 @@ const char *when_local(int64_t unix_ms, char out[WHEN_LOCAL_MAX])
     struct tm tm;
     strftime(out, WHEN_LOCAL_MAX, "%Y-%m-%d %H:%M:%S", localtime_r(&seconds, &tm));
     return out;
+}
+
+int32_t day_local(int64_t unix_ms)
+{
+    time_t now = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+    return (int32_t)(timegm(&tm) / DAY_S);
+}
+
+int64_t day_end_ms(int64_t unix_ms)
+{
+    time_t now = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    tm.tm_mday++;
+    tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+    tm.tm_isdst = -1;
+    return (int64_t)mktime(&tm) * 1000;
 }

@@ -28,6 +28,12 @@ bool hours_hold(const struct hours *h, int64_t unix_ms);
  * INT64_MAX: never. */
 int64_t hours_change_ms(const struct hours *h, int64_t unix_ms);
 
+/* "2026-11-20": a day of the calendar, in days since 1970-01-01. */
+bool day_parse(struct span text, int32_t *day_out);
+/* The day that a local clock shows, and when its next one begins. */
+int32_t day_local(int64_t unix_ms);
+int64_t day_end_ms(int64_t unix_ms);
+
 enum { WHEN_LOCAL_MAX = 32 };
 /* "2026-11-22 17:39:16" on a local clock. Returns out. */
 const char *when_local(int64_t unix_ms, char out[WHEN_LOCAL_MAX]);

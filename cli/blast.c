@@ -140,6 +140,24 @@ static int make_replies(struct blast *b)
     return replies_open(&b->replies, b->conf, &f) ? -1 : complain(&f);
 }
 
+static void make_warmups(struct blast *b)
+{
+    const struct conf *c = b->conf;
+    if (c->warmups_n == 0)
+        return;
+    b->warmups = mem_zero((size_t)c->sources_n, sizeof *b->warmups);
+    for (int i = 0; i < c->sources_n; i++) {
+        const struct conf_warmup *from = conf_warmup_of(c, &c->sources[i]);
+        struct engine_warmup *to = &b->warmups[i];
+        if (!from)
+            continue;
+        bool good = day_parse(span_of(from->start), &to->start);
+        assert(good);
+        to->caps = from->caps.items;
+        to->caps_n = from->caps.n;
+    }
+}
+
 /* An address that is not ours is told before anything is sent. */
 static int make_sources(struct blast *b)
 {
@@ -148,6 +166,7 @@ static int make_sources(struct blast *b)
     if (b->options->rehearsal)
         return -1;
     b->sources = mem_zero((size_t)c->sources_n, sizeof *b->sources);
+    make_warmups(b);
     for (; b->sources_n < c->sources_n; b->sources_n++) {
         const struct conf_named *from = &c->sources[b->sources_n];
         struct worker_source *to = &b->sources[b->sources_n];
@@ -287,6 +306,7 @@ void blast_close(struct blast *b)
     relay_close(&b->relay);
     replies_close(&b->replies);
     free(b->sources);
+    free(b->warmups);
     conf_free(b->conf);
     buf_finish(&b->message);
 }
@@ -311,6 +331,7 @@ struct engine_params blast_engine(const struct blast *b)
         .start_ms = b->start_ms,
         .until_ms = b->until_ms,
         .workers = (int)b->conf->workers,
+        .warmups = b->warmups,
         .worker =
             {
                 .template = b->template,

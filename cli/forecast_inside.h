@@ -12,7 +12,7 @@ enum {
     FORECAST_BEGIN_US = 1000 * 1000, /* on the false clock */
     LACKS_MAX = 16,                  /* bits of enum lack */
 };
-_Static_assert(LACK_QUIET < 1 << LACKS_MAX, "each lack has its time");
+_Static_assert(LACK_WARMUP < 1 << LACKS_MAX, "each lack has its time");
 
 /* What becomes due: a connection, or a gate that some of them wait at. */
 struct due {

@@ -98,7 +98,7 @@ bool policies_take(struct policies *p, const struct conf *conf, struct fault *f)
     if (!conf_same_sources(p->conf, conf))
         return fault_set(
             f, -7,
-            "a running job cannot take other sections source and pool than "
+            "a running job cannot take other sections source, pool and warmup than "
             "it began with; stop it and resume it with these settings");
     p->conf = conf;
     return true;
@@ -194,6 +194,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     conf_policy_of(p->begun, p->found, n, &at_start);
     policy.port = at_start.port;
     policy.tls = at_start.tls;
+    int budget = conf_budget(p->conf, p->found, n);
     out->queue = (struct scheduler_policy){
         .retry_interval_ms = policy.retry_interval.ms,
         .retry_intervals = policy.retry_interval.n,
@@ -202,7 +203,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .connections = (uint32_t)policy.connections,
         .messages_per_connection = (uint32_t)policy.messages_per_connection,
         .recipients = (uint32_t)policy.recipients_per_message,
-        .provider = (uint32_t)(conf_budget(p->conf, p->found, n) + 1),
+        .provider = (uint32_t)(budget + 1),
         .message_rate = policy.message_rate,
         .connection_rate = policy.connection_rate,
         .unknown_percent = p->relay->host ? 0 : (uint32_t)policy.unknown_limit,
@@ -211,6 +212,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     if (!p->port)
         choose_sources(p, policy.pool, families, &out->queue);
     out->quiet = policy.quiet_hours;
+    out->budget = budget < 0 ? NULL : p->begun->rules[budget].pattern;
     out->destination = make_destination(p->begun->hostname, &policy);
     if (p->port)
         out->destination.port = p->port;

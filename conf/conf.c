@@ -127,6 +127,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_RATE:
     case KIND_YESNO:
     case KIND_HOURS:
+    case KIND_DATE:
     case KIND_PIPELINING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
@@ -138,6 +139,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_NETWORKS:
     case KIND_NAMES:
     case KIND_DURATIONS:
+    case KIND_NUMBERS:
     case KIND_MX_HOSTS:
     case KIND_DOMAINS:
     case KIND_COUNT:
@@ -167,9 +169,12 @@ static bool take_values(const struct setting *s, cfg_t *in, const struct scan *s
             at = scan_value_place(scan, rule, s, i);
         good = value_take(s, cfg_opt_getnstr(opt, (unsigned)i), at, c, f);
     }
-    if (good && n == 0 && (s->kind == KIND_DURATIONS || s->kind == KIND_NAMES))
+    if (good && n == 0 &&
+        (s->kind == KIND_DURATIONS || s->kind == KIND_NAMES || s->kind == KIND_NUMBERS))
         good = place_fault(f, -7, at, "%s must hold at least one %s", s->name,
-                           s->kind == KIND_NAMES ? "name" : "duration");
+                           s->kind == KIND_NAMES     ? "name"
+                           : s->kind == KIND_NUMBERS ? "number"
+                                                     : "duration");
     return good;
 }
 
@@ -225,6 +230,9 @@ static void add_named(struct conf *c, const struct scan_rule *from, struct conf 
     } else if (from->section == SECTION_POOL) {
         c->pools = mem_resize(c->pools, (size_t)c->pools_n + 1, sizeof named);
         c->pools[c->pools_n++] = named;
+    } else if (from->section == SECTION_WARMUP) {
+        c->warmups = mem_resize(c->warmups, (size_t)c->warmups_n + 1, sizeof named);
+        c->warmups[c->warmups_n++] = named;
     } else {
         c->rules = mem_resize(c->rules, (size_t)c->rules_n + 1, sizeof *c->rules);
         c->rules[c->rules_n++] =
@@ -232,7 +240,7 @@ static void add_named(struct conf *c, const struct scan_rule *from, struct conf 
     }
 }
 
-/* A section domain, mx, source or pool: what it gives alone. */
+/* A section domain, mx, source, pool or warmup: what it gives alone. */
 static bool take_rule(cfg_t *in, const struct scan *scan, const struct scan_rule *from,
                       struct conf *c, struct fault *f)
 {
@@ -405,6 +413,7 @@ void conf_free(struct conf *c)
     free(c->replies);
     free_named(c->sources, c->sources_n);
     free_named(c->pools, c->pools_n);
+    free_named(c->warmups, c->warmups_n);
     free(c->given);
     arena_finish(&c->names);
     free(c);

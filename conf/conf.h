@@ -25,6 +25,11 @@ struct conf_durations { /* a list of durations in ms */
     int n;
 };
 
+struct conf_numbers { /* a list of numbers */
+    int64_t *items;
+    int n;
+};
+
 enum conf_pipelining {
     CONF_PIPELINING_AUTO,
     CONF_PIPELINING_GROUP,
@@ -85,6 +90,7 @@ struct conf_action {
 #define CONF_TYPE_RATE        int64_t /* an hour; 0: no limit */
 #define CONF_TYPE_YESNO       bool
 #define CONF_TYPE_HOURS       struct hours
+#define CONF_TYPE_DATE        char * /* "2026-11-20": day_parse likes it */
 #define CONF_TYPE_FILE        char * /* absolute, or "" */
 #define CONF_TYPE_RELAY       char * /* "host:port", or "" */
 #define CONF_TYPE_PIPELINING  enum conf_pipelining
@@ -100,6 +106,7 @@ struct conf_action {
 #define CONF_TYPE_NETWORKS    struct conf_strings   /* words and networks, or none */
 #define CONF_TYPE_NAMES       struct conf_strings   /* at least one */
 #define CONF_TYPE_DURATIONS   struct conf_durations /* at least one; the last repeats */
+#define CONF_TYPE_NUMBERS     struct conf_numbers   /* at least one */
 
 /* The members are the names of the table, in its order. */
 #define MEMBER(name, kind, ...) CONF_TYPE_##kind name;
@@ -140,6 +147,11 @@ struct conf_pool { /* sources */
 #include "conf/settings.def"
 };
 
+struct conf_warmup { /* start, caps */
+#define WARMUP MEMBER
+#include "conf/settings.def"
+};
+
 /* The job { } section: written into SPOOL/JOB/job.conf, never accepted in a user's
  * file: there id is "" and all else empty, 0 or false. first_row and last_row 0: all
  * rows. */
@@ -160,10 +172,11 @@ struct conf { /* hostname, spool … */
     int rules_n;
     struct conf_reply *replies; /* likewise, and behind them those of the program */
     int replies_n;
-    struct conf_named *sources, *pools; /* in the order of the files */
-    int sources_n, pools_n;
+    struct conf_named *sources, *pools, *warmups; /* in the order of the files */
+    int sources_n, pools_n, warmups_n;
     struct conf_source source; /* of a struct conf_named's values; here zero */
     struct conf_pool pool;     /* the same */
+    struct conf_warmup warmup; /* the same */
     struct place *given;       /* where each setting stands; conf/'s own */
     struct arena names;        /* of files, for the places */
 };
@@ -184,11 +197,11 @@ struct conf_reply {
     struct conf *values; /* in values->reply, all keys */
 };
 
-/* A section source "…" { } or pool "…" { }. No two of either kind have the same name.
- */
+/* A section source "…" { }, pool "…" { } or warmup "…" { }. No two of a kind have the
+ * same name. */
 struct conf_named {
     char *name;
-    struct conf *values; /* it stands in values->source or values->pool, nothing else */
+    struct conf *values; /* it stands in values->source, ->pool or ->warmup alone */
     const char *file;    /* where it stands; as long as the settings live */
     int line;
 };
@@ -232,7 +245,10 @@ bool conf_same_rules(const struct conf *a, const struct conf *b);
 /* Which sources send where policy.pool is `pool`: their numbers, from 1, in out, which
  * has room for sources_n. Returns how many; none when there are no sources at all. */
 int conf_sources_of(const struct conf *c, const char *pool, uint8_t *out);
-/* Have both the same sections source and pool? */
+/* The warm-up of a source; NULL: it has none. */
+const struct conf_warmup *conf_warmup_of(const struct conf *c,
+                                         const struct conf_named *source);
+/* Have both the same sections source, pool and warmup? */
 bool conf_same_sources(const struct conf *a, const struct conf *b);
 
 /* Does policy { } or a section let several recipients share a message? Then "FILE:LINE"

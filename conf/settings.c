@@ -41,6 +41,16 @@ const struct section sections[SECTION_COUNT] = {
                       "Sources that send the same mail: `pool \"news\" { sources = "
                       "{\"a\", \"b\"} }`, "
                       "chosen by the key `pool` of policy { }, domain and mx."},
+    [SECTION_WARMUP] =
+        {"warmup", SECTION_TOP, "warmup \"NAME\" { }",
+         "A new address begins with little mail, and sends more each day: `warmup "
+         "\"slowly\" { start = \"2026-11-20\" caps = {50, 100, 500, 1000, 5000} }`, "
+         "chosen by the key `warmup` of a source. On a day at most so many messages "
+         "are begun from that source to each provider: all that a section with limits "
+         "matches, else one site. All jobs of the spool count together, and so does a "
+         "job that is resumed. What may not leave today goes by other sources of the "
+         "pool; rows that are bound to this one, since it tried them before, wait for "
+         "tomorrow. A reload cannot change these sections."},
     [SECTION_DOMAIN] =
         {"domain", SECTION_TOP, "domain \"NAME\" { }",
          "How one domain is treated: `domain \"docomo.ne.jp\" { connections = 2 }`, or "

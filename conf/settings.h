@@ -12,6 +12,7 @@ enum conf_section {
     SECTION_TIMEOUT,
     SECTION_SOURCE, /* from here to REPLY: each has a name, or a code */
     SECTION_POOL,
+    SECTION_WARMUP,
     SECTION_DOMAIN,
     SECTION_MX,
     SECTION_REPLY,
@@ -39,6 +40,7 @@ enum setting_kind {
     KIND_RATE,
     KIND_YESNO,
     KIND_HOURS,
+    KIND_DATE,
     KIND_ACTION,
     KIND_PIPELINING, /* from here to SCOPE: one word of some */
     KIND_TLS,
@@ -50,6 +52,7 @@ enum setting_kind {
     KIND_NETWORKS,
     KIND_NAMES,
     KIND_DURATIONS,
+    KIND_NUMBERS,
     KIND_MX_HOSTS,
     KIND_DOMAINS,
     KIND_COUNT
@@ -132,7 +135,7 @@ const char *title_form(enum conf_section section);
 void value_put_quoted(struct buf *out, const char *text);
 /* The words of an action, without quotes. */
 void value_put_action(struct buf *out, const struct conf_action *action);
-/* The sections source and pool, each as it was given. */
+/* The sections warmup, source and pool, each as it was given. */
 void write_sources(struct buf *out, const struct conf *c);
 
 int value_count(const struct setting *s, const struct conf *c); /* of a list */

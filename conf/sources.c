@@ -38,7 +38,18 @@ static bool check_source(const struct conf *c, struct conf_named *source,
                                source->name, other->name, other->file, other->line);
     if (!s->hostname)
         s->hostname = mem_strdup(c->hostname);
+    if (s->warmup && s->warmup[0] && !conf_warmup_of(c, source))
+        return place_fault(f, -7, source->values->given[SETTING_SOURCE_warmup],
+                           "there is no warmup \"%s\"", s->warmup);
     return true;
+}
+
+static bool check_warmup(const struct conf_named *warmup, struct fault *f)
+{
+    const struct conf_warmup *w = &warmup->values->warmup;
+    return (w->start && w->caps.n) ||
+           place_fault(f, -7, place_of(warmup), "warmup \"%s\" has no %s", warmup->name,
+                       w->start ? "caps" : "start");
 }
 
 static bool check_pool(const struct conf *c, const struct conf_named *pool,
@@ -82,6 +93,8 @@ static bool check_key(const struct conf *c, const struct conf *in, struct fault 
 bool sources_check(struct conf *c, const struct scan *scan, struct fault *f)
 {
     bool good = true;
+    for (int i = 0; good && i < c->warmups_n; i++)
+        good = check_warmup(&c->warmups[i], f);
     for (int i = 0; good && i < c->sources_n; i++)
         good = check_source(c, &c->sources[i], f);
     for (int i = 0, pool = 0; good && i < scan_rules(scan); i++)
@@ -108,6 +121,14 @@ int conf_sources_of(const struct conf *c, const char *pool, uint8_t *out)
             out[n] = (uint8_t)(n + 1);
     }
     return n;
+}
+
+const struct conf_warmup *conf_warmup_of(const struct conf *c,
+                                         const struct conf_named *source)
+{
+    const char *name = source->values->source.warmup;
+    int found = name ? find(c->warmups, c->warmups_n, name) : -1;
+    return found < 0 ? NULL : &c->warmups[found].values->warmup;
 }
 
 bool conf_same_sources(const struct conf *a, const struct conf *b)

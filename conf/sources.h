@@ -1,5 +1,5 @@
-/* The sections source and pool once all settings are read: what only all together can
- * tell. */
+/* The sections source, pool and warmup once all settings are read: what only all
+ * together can tell. */
 #ifndef CONF_SOURCES_H
 #define CONF_SOURCES_H
 

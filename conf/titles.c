@@ -69,6 +69,7 @@ static const struct {
 } titles[SECTION_COUNT] = {
     [SECTION_SOURCE] = {plain_name, "a name of letters, digits, - _ and ."},
     [SECTION_POOL] = {plain_name, "a name of letters, digits, - _ and ."},
+    [SECTION_WARMUP] = {plain_name, "a name of letters, digits, - _ and ."},
     [SECTION_DOMAIN] = {pattern_of_domain, "a domain, or *. and a domain"},
     [SECTION_MX] = {pattern_of_hosts, "a pattern of host names, with * and ?"},
     [SECTION_REPLY] = {reply_title, "a code such as 421, 4.7.28 or 550 5.7.1"},

@@ -9,7 +9,7 @@
 #include "conf/forms.h"
 #include "conf/settings.h"
 
-enum { DURATIONS_MAX = 32, SHOWN_MAX = 80 };
+enum { DURATIONS_MAX = 32, NUMBERS_MAX = 366, SHOWN_MAX = 80 };
 
 /* The words of a setting that is one of some, in the order of its enum in conf.h. */
 enum { CHOICE_WORDS_MAX = 5 };
@@ -117,16 +117,18 @@ static bool add_pattern(struct conf_strings *list, bool good, struct buf *patter
     return good;
 }
 
-static bool add_duration(struct conf_durations *list, int64_t ms)
+static bool add_number(int64_t **items, int *n, int64_t v)
 {
-    list->ms = mem_resize(list->ms, (size_t)list->n + 1, sizeof *list->ms);
-    list->ms[list->n++] = ms;
+    *items = mem_resize(*items, (size_t)*n + 1, sizeof **items);
+    (*items)[(*n)++] = v;
     return true;
 }
 
 static int64_t count_most(const struct setting *s)
 {
-    return s->kind == KIND_DURATIONS ? DURATIONS_MAX : s->most;
+    return s->kind == KIND_DURATIONS ? DURATIONS_MAX
+           : s->kind == KIND_NUMBERS ? NUMBERS_MAX
+                                     : s->most;
 }
 
 static bool duration_good(const struct setting *s, struct span text, int64_t *ms_out)
@@ -140,6 +142,9 @@ static bool take(const struct setting *s, const char *text, struct place at,
 {
     struct span t = span_of(text);
     struct buf pattern = {0};
+    struct conf_durations *durations = member;
+    struct conf_numbers *numbers = member;
+    int32_t day;
     int64_t v;
     int word;
     switch (s->kind) {
@@ -175,6 +180,8 @@ static bool take(const struct setting *s, const char *text, struct place at,
         return *(bool *)member || strcmp(text, "no") == 0;
     case KIND_HOURS:
         return hours_parse(t, member);
+    case KIND_DATE:
+        return day_parse(t, &day) && set_string(member, mem_strdup(text));
     case KIND_ACTION:
         return action_parse(text, member);
     case KIND_PIPELINING:
@@ -195,7 +202,10 @@ static bool take(const struct setting *s, const char *text, struct place at,
     case KIND_NAMES: /* they are looked up when all is read */
         return add_string(member, text);
     case KIND_DURATIONS:
-        return duration_good(s, t, &v) && add_duration(member, v);
+        return duration_good(s, t, &v) && add_number(&durations->ms, &durations->n, v);
+    case KIND_NUMBERS:
+        return form_number(t, &v) && v >= s->least && v <= s->most &&
+               add_number(&numbers->items, &numbers->n, v);
     case KIND_MX_HOSTS:
         return add_pattern(member, pattern_of_hosts(t, &pattern), &pattern);
     case KIND_DOMAINS:
@@ -214,7 +224,8 @@ static const char *form_hint(const struct setting *s, struct span text)
         return "; durations are 500ms, 5s, 30m, 24h, 2d";
     if (s->kind == KIND_RATE)
         return "; rates are 5/s, 100/min, 500/h";
-    bool number = s->kind == KIND_NUMBER || s->kind == KIND_WORKERS;
+    bool number =
+        s->kind == KIND_NUMBER || s->kind == KIND_WORKERS || s->kind == KIND_NUMBERS;
     if (number && text.n > 1 && text.p[0] == '0' && form_digits(text))
         return "; numbers have no leading zeros";
     return "";
@@ -296,6 +307,12 @@ static void put_durations(struct buf *out, const struct conf_durations *list)
     }
 }
 
+static void put_numbers(struct buf *out, const struct conf_numbers *list)
+{
+    for (int i = 0; i < list->n; i++)
+        buf_printf(out, i ? ", %lld" : "%lld", (long long)list->items[i]);
+}
+
 void value_put_action(struct buf *out, const struct conf_action *action)
 {
     buf_add_str(out, action_words[action->word]);
@@ -321,6 +338,7 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
     case KIND_FILE:
     case KIND_TEXT:
     case KIND_RELAY:
+    case KIND_DATE:
     case KIND_ADDRESS:
         value_put_quoted(out, *(char *const *)member);
         break;
@@ -360,6 +378,9 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         break;
     case KIND_DURATIONS:
         put_durations(out, member);
+        break;
+    case KIND_NUMBERS:
+        put_numbers(out, member);
         break;
     case KIND_COUNT:
         assert(s->kind < KIND_COUNT);
@@ -401,6 +422,8 @@ static void add_list(struct buf *out, const struct setting *s)
         add_words(out, network_words, NETWORK_WORDS, " or ");
     } else if (s->kind == KIND_NAMES) {
         buf_printf(out, "a list of 1 to %d names", most);
+    } else if (s->kind == KIND_NUMBERS) {
+        buf_printf(out, "a list of 1 to %d whole numbers up to %d", NUMBERS_MAX, most);
     } else {
         buf_printf(out, "a list of 1 to %d, each ", DURATIONS_MAX);
         add_durations(out, s);
@@ -447,6 +470,9 @@ void value_range(struct buf *out, const struct setting *s)
     case KIND_HOURS:
         buf_add_str(out, "HH:MM-HH:MM, or none");
         break;
+    case KIND_DATE:
+        buf_add_str(out, "a day such as 2026-11-20");
+        break;
     case KIND_ACTION:
         add_words(out, action_words, ACTION_WORDS, " or ");
         buf_add_str(out, " and a code");
@@ -465,6 +491,7 @@ void value_range(struct buf *out, const struct setting *s)
     case KIND_DOMAINS:
     case KIND_NAMES:
     case KIND_DURATIONS:
+    case KIND_NUMBERS:
         add_list(out, s);
         break;
     case KIND_COUNT:
@@ -475,19 +502,25 @@ void value_range(struct buf *out, const struct setting *s)
 int value_count(const struct setting *s, const struct conf *c)
 {
     const void *member = member_of(s, c);
-    return s->kind == KIND_DURATIONS ? ((const struct conf_durations *)member)->n
-                                     : ((const struct conf_strings *)member)->n;
+    if (s->kind == KIND_DURATIONS)
+        return ((const struct conf_durations *)member)->n;
+    if (s->kind == KIND_NUMBERS)
+        return ((const struct conf_numbers *)member)->n;
+    return ((const struct conf_strings *)member)->n;
 }
 
 void value_free(const struct setting *s, struct conf *c)
 {
     void *member = member_of(s, c);
     if (s->kind == KIND_HOSTNAME || s->kind == KIND_PATH || s->kind == KIND_FILE ||
-        s->kind == KIND_TEXT || s->kind == KIND_RELAY || s->kind == KIND_ADDRESS)
+        s->kind == KIND_TEXT || s->kind == KIND_RELAY || s->kind == KIND_ADDRESS ||
+        s->kind == KIND_DATE)
         free(*(char **)member);
     if (s->kind == KIND_DURATIONS)
         free(((struct conf_durations *)member)->ms);
-    if (setting_is_list(s) && s->kind != KIND_DURATIONS) {
+    else if (s->kind == KIND_NUMBERS)
+        free(((struct conf_numbers *)member)->items);
+    else if (setting_is_list(s)) {
         struct conf_strings *list = member;
         for (int i = 0; i < list->n; i++)
             free(list->items[i]);

@@ -51,6 +51,8 @@ static void write_reply(struct buf *out, const struct conf_reply *reply)
 
 void write_sources(struct buf *out, const struct conf *c)
 {
+    for (int i = 0; i < c->warmups_n; i++)
+        write_named(out, SECTION_WARMUP, c->warmups[i].name, c->warmups[i].values);
     for (int i = 0; i < c->sources_n; i++)
         write_named(out, SECTION_SOURCE, c->sources[i].name, c->sources[i].values);
     for (int i = 0; i < c->pools_n; i++)
@@ -133,7 +135,8 @@ static void add_default(struct buf *out, const struct setting *s)
         buf_add_str(out, "`$XDG_STATE_HOME/hikyaku`, else `~/.local/state/hikyaku`");
     else if (s->kind == KIND_WORKERS)
         buf_add_str(out, "the number of processors");
-    else if (s->section == SECTION_SOURCE || s->section == SECTION_POOL)
+    else if (s->kind == KIND_ADDRESS || s->section == SECTION_POOL ||
+             s->section == SECTION_WARMUP)
         buf_add_str(out, "it must be given");
     else
         buf_add_str(out, "none");

@@ -129,6 +129,7 @@ struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number)
     struct policy *known = &e->policies[number];
     known->destination = &kept->destination;
     known->hours = policy.quiet;
+    known->budget = policy.budget;
     if (fresh) { /* else steer_hours says so */
         policy.queue.quiet_until_us = steer_quiet_until_us(&known->hours);
         known->quiet = policy.queue.quiet_until_us != 0;
@@ -493,6 +494,8 @@ static void start(struct engine *e)
         .policy = policy,
         .policy_of = p->policies.number ? policy_of : NULL,
         .policy_arg = e,
+        .allow = e->warmup ? warmup_allow : NULL,
+        .allow_arg = e,
         .retry_longest_ms = p->policies.retry_longest_ms,
         .connections_total = e->lanes_n,
         .sources_n = p->worker.sources_n,
@@ -509,6 +512,8 @@ static void start(struct engine *e)
         p->past_done(p->past_arg);
     mailbox_init(&e->inbox, &e->loop, settle_report, e);
     journal_init(&e->journal, &e->loop, p->attempts, p->worker.flight, on_posted, e);
+    if (e->warmup)
+        e->journal.beside = warmup_fd(e->warmup);
     uv_prepare_init(&e->loop, &e->prepare);
     uv_timer_init(&e->loop, &e->wake);
     uv_timer_init(&e->loop, &e->tick);
@@ -542,7 +547,11 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
         return fault_set(f, -20, no_loop, uv_strerror(failed));
     }
     link_init(&e->lookups);
-    if (!engine_take_resolver(e, &params->resolver, f)) {
+    if (params->warmups)
+        e->warmup = warmup_open(params->control.fd, f);
+    if ((params->warmups && !e->warmup) ||
+        !engine_take_resolver(e, &params->resolver, f)) {
+        warmup_close(e->warmup);
         uv_loop_close(&e->loop);
         free(e);
         return false;
@@ -573,6 +582,7 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
         *f = e->fault;
     steer_finish(e);
     journal_finish(&e->journal);
+    warmup_close(e->warmup);
     scheduler_destroy(e->scheduler);
     free_policies(e);
     uv_loop_close(&e->loop);

@@ -92,6 +92,15 @@ struct engine_policy {
     struct scheduler_policy queue; /* what is pointed to stays until the run's end */
     struct destination destination;
     struct hours quiet; /* nothing is begun within */
+    const char *budget; /* whose limits these are; NULL: each site's own */
+};
+
+/* From its first day on a source may begin so many messages a day to each provider;
+ * before it none, and after the last cap as many as it likes. caps_n 0: always. */
+struct engine_warmup {
+    int32_t start; /* days since 1970-01-01, on a local clock */
+    const int64_t *caps;
+    int caps_n;
 };
 
 struct engine_policies {
@@ -113,8 +122,9 @@ struct engine_params {
     struct attempts
         *attempts;        /* rows that are final from the start stand in it already */
     struct totals totals; /* of those rows; pending are the others */
-    struct worker_params worker; /* list is filled in by the engine */
-    int workers;                 /* 0: everything on the scheduler's loop */
+    struct worker_params worker;         /* list is filled in by the engine */
+    int workers;                         /* 0: everything on the scheduler's loop */
+    const struct engine_warmup *warmups; /* of each source; NULL: none has one */
     struct engine_policies policies;
     struct resolver_params resolver;
     /* Everything goes to this host, in brackets (resolver_lookup), which is one site

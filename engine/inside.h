@@ -11,6 +11,7 @@
 #include "engine/record.h"
 #include "queue/network.h"
 #include "queue/share.h"
+#include "queue/warmup.h"
 
 /* What the engine remembers of an open connection: for the log. */
 struct lane {
@@ -59,6 +60,7 @@ struct policy {
     const struct destination *destination;
     struct hours hours; /* nothing is begun within */
     bool quiet;         /* they hold, as the scheduler knows */
+    const char *budget; /* whose limits these are; NULL: each site's own */
 };
 
 struct engine {
@@ -104,6 +106,7 @@ struct engine {
     int64_t room_us; /* until then the others make room */
     uv_signal_t hangup;
     uv_timer_t clock;        /* start, until, quiet hours, other jobs */
+    struct warmup *warmup;   /* NULL: no source has one */
     struct policy *policies; /* by number */
     uint32_t policies_n;
     struct kept_destination *kept; /* all of them */
@@ -152,6 +155,10 @@ struct span steer_reason(const struct engine *e, int64_t *until_ms);
  * with the failure of a whole round. */
 int64_t react(struct engine *e, const struct event *event,
               const struct record_where *where, struct verdict *v);
+
+/* warmup.c: scheduler_allow_fn. */
+uint32_t warmup_allow(void *engine, uint8_t source, uint32_t policy, const char *site,
+                      int64_t now_us, int64_t *until_us);
 
 /* settle.c. All that is left becomes 606. True: there are more, come again. */
 bool settle_expired(struct engine *e);

@@ -1,6 +1,9 @@
 #include "engine/journal.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -22,6 +25,7 @@ void journal_init(struct journal *j, uv_loop_t *loop, struct attempts *attempts,
 {
     *j = (struct journal){.attempts = attempts,
                           .flight = flight,
+                          .beside = -1,
                           .loop = loop,
                           .posted = posted,
                           .posted_arg = posted_arg};
@@ -127,7 +131,11 @@ static void release(struct journal *j, struct journal_batch *b)
 static void sync_log(uv_work_t *work)
 {
     struct journal *j = work->data;
-    attempts_sync(j->attempts, &j->sync_fault);
+    if (j->beside >= 0 && fdatasync(j->beside) != 0)
+        fault_set(&j->sync_fault, -20, "cannot sync what warm-ups have drawn: %s",
+                  strerror(errno));
+    else
+        attempts_sync(j->attempts, &j->sync_fault);
 }
 
 static void on_synced(uv_work_t *work, int status)

@@ -25,6 +25,7 @@ struct journal_batch {
 struct journal {
     struct attempts *attempts;
     struct flight *flight;
+    int beside; /* a file that is synced before the log; -1: none */
     uv_loop_t *loop;
     void (*posted)(void *arg, uint32_t connection);
     void *posted_arg;

@@ -33,7 +33,7 @@ static void add_wall(struct buf *out, int64_t ms, enum clock clock)
     if (clock == CLOCK_UTC)
         buf_add(out, text, sizeof text);
     else
-        buf_add_str(out, when_local(ms, local));
+        buf_add_str(out, when_local(ms + 500, local)); /* rounded */
 }
 
 static void add_time(struct buf *out, int64_t us, const struct moment *now,

@@ -139,6 +139,12 @@ unsigned lending_lacks(const struct scheduler *s, const struct site *site,
 struct provider *restraint_provider(struct scheduler *s, uint32_t policy);
 /* The path of a connection from this source, made when it is the first. */
 struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source);
+/* May a message be begun on this path today? False: not before *until_us. */
+bool restraint_allows(struct scheduler *s, const struct site *site, uint8_t source,
+                      struct path *path, int64_t now_us, int64_t *until_us);
+/* Before a row of it is settled or comes back: if a day of allow has ended, what is
+ * under way belongs to the new one. */
+void restraint_day(const struct scheduler *s, struct path *path, int64_t now_us);
 /* The site waits for its provider, behind those that do already, and not after until_us
  * (INT64_MAX: until something happens). */
 void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,

@@ -53,6 +53,17 @@ static bool may_lend(struct path *path, int64_t now_us, struct obstacle *o)
     return false;
 }
 
+/* Of a source that is being warmed up: is there any left today? */
+static bool is_allowed(struct scheduler *s, const struct site *site, uint8_t source,
+                       struct path *path, struct obstacle *o, int64_t now_us)
+{
+    int64_t until_us;
+    if (restraint_allows(s, site, source, path, now_us, &until_us))
+        return true;
+    meet(o, LACK_WARMUP, until_us);
+    return false;
+}
+
 static uint32_t rows_a_message(const struct scheduler *s, const struct site *site)
 {
     uint32_t n = policy_of(s, site)->recipients;
@@ -67,6 +78,10 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
     if (gate_limits(&c->path->lending))
         n = c->lease = rows_a_message(s, site);
     n = min_u32(n, min_u32(site_ready(site, c->source), min_u32(c->left, LEASE_MAX)));
+    if (s->params.allow && c->source) {
+        n = c->path->allowance < n ? (uint32_t)c->path->allowance : n;
+        c->path->allowance -= n;
+    }
     out->site = site->name;
     out->group = site->group;
     for (uint32_t i = 0; i < n; i++) {
@@ -205,8 +220,10 @@ static bool feed(struct scheduler *s, struct site *site, bool behind, struct ord
             say_last(s, site, c, out);
             return true;
         }
-        if (!may_feed(c, behind, now_us, o)) {
-            if (!idle || gate_opens_us(&c->path->lending) <= now_us + PATIENCE_US)
+        bool allowed = is_allowed(s, site, c->source, c->path, o, now_us);
+        if (!allowed || !may_feed(c, behind, now_us, o)) {
+            bool soon = gate_opens_us(&c->path->lending) <= now_us + PATIENCE_US;
+            if (!idle || (allowed && soon))
                 continue;
             link_remove(l);
             say_last(s, site, c, out);
@@ -245,6 +262,8 @@ static void find_obstacles(const struct scheduler *s, const struct site *site,
         closed_until_us = s->source_until_us[source];
     if (now_us < closed_until_us)
         meet(o, LACK_PATH, closed_until_us);
+    else if (path->used_up && now_us < path->allowance_until_us)
+        meet(o, LACK_WARMUP, path->allowance_until_us);
     else if (path->connections >=
              path_connections(path, &site->provider->limits, s->jobs))
         meet(o, LACK_CONNECTIONS, INT64_MAX);
@@ -278,6 +297,8 @@ static struct path *find_path(struct scheduler *s, struct site *site, bool behin
         if (site_ready(site, (uint8_t)source) == 0)
             continue;
         find_obstacles(s, site, source, &here, now_us);
+        if (!here.lacks && !behind)
+            is_allowed(s, site, (uint8_t)source, path, &here, now_us);
         if (here.lacks || behind) {
             o->lacks |= here.lacks;
             o->until_us = min_i64(o->until_us, here.until_us);

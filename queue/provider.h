@@ -38,7 +38,10 @@ struct path {
     uint32_t slow;         /* times that the rate is halved */
     int64_t slow_until_us; /* then once less */
     int64_t closed_until_us;
-    char *why; /* it is closed or slow, in words; NULL */
+    int64_t allowance; /* messages that may be begun; less than 0: too many were */
+    int64_t allowance_until_us;
+    bool used_up; /* until then there is no more */
+    char *why;    /* it is closed or slow, in words; NULL */
 };
 
 struct line { /* sites, the one that came first before the others */

@@ -85,6 +85,41 @@ struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t sour
     return *path;
 }
 
+static uint32_t lent_on(const struct scheduler *s, const struct path *path)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->connections_used; i++)
+        if (s->connections[i].site && s->connections[i].path == path)
+            n += s->connections[i].lent;
+    return n;
+}
+
+void restraint_day(const struct scheduler *s, struct path *path, int64_t now_us)
+{
+    if (!s->params.allow || now_us < path->allowance_until_us)
+        return;
+    path->allowance = -(int64_t)lent_on(s, path);
+    path->allowance_until_us = INT64_MAX; /* until it is asked for */
+    path->used_up = false;
+}
+
+bool restraint_allows(struct scheduler *s, const struct site *site, uint8_t source,
+                      struct path *path, int64_t now_us, int64_t *until_us)
+{
+    const struct scheduler_params *p = &s->params;
+    if (!p->allow || source == 0)
+        return true;
+    restraint_day(s, path, now_us);
+    while (path->allowance <= 0 && !path->used_up) {
+        uint32_t n = p->allow(p->allow_arg, source, site->policy, site->name, now_us,
+                              &path->allowance_until_us);
+        path->allowance = n == UINT32_MAX ? INT64_MAX / 2 : path->allowance + n;
+        path->used_up = n == 0;
+    }
+    *until_us = path->allowance_until_us;
+    return path->allowance > 0;
+}
+
 /* ---- who waits ---- */
 
 void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,

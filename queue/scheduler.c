@@ -401,6 +401,7 @@ static void note_result(struct scheduler *s, struct connection_record *c, struct
                         int64_t now_us)
 {
     struct site *site = c->site;
+    restraint_day(s, c->path, now_us);
     if (what->counted)
         r->source = c->source; /* greylisting wants to see the same one again */
     if (what->worked) {
@@ -461,6 +462,9 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
     uint32_t index;
     struct row *r = row_of(s, row, &index);
     assert(r->state == ROW_LENT);
+    struct path *path = s->connections[connection].path;
+    restraint_day(s, path, now_us);
+    path->allowance++;
     route(s, index, true, now_us);
     take_back(s, connection, now_us);
 }

@@ -76,11 +76,21 @@ struct row_past {
 };
 typedef void row_past_fn(void *arg, uint32_t row, struct row_past *out);
 
+/* How many messages may be begun from a source to a provider, until *until_us: then it
+ * is asked again, and sooner when they are used up. 0: none before then; UINT32_MAX: no
+ * limit. policy: number of one that shares the limits of the provider; a provider that
+ * is one site alone is called `site`. */
+typedef uint32_t scheduler_allow_fn(void *arg, uint8_t source, uint32_t policy,
+                                    const char *site, int64_t now_us,
+                                    int64_t *until_us);
+
 struct scheduler_params {
     const struct recipients *list;  /* must outlive the scheduler */
     struct scheduler_policy policy; /* number 0; retry_interval_ms must outlive it */
     scheduler_policy_fn *policy_of; /* NULL: number 0 for all */
     void *policy_arg;
+    scheduler_allow_fn *allow; /* NULL: as many as the policies allow */
+    void *allow_arg;
     int64_t retry_longest_ms; /* no policy lets a row wait for longer; 0: as `policy` */
     uint32_t connections_total; /* over all sites: what file descriptors allow */
     int sources_n;              /* highest number of a source; 0: there are none */
@@ -296,6 +306,7 @@ enum lack {
     LACK_SOCKETS = 1 << 8, /* our own machine's */
     LACK_QUIET = 1 << 9,   /* quiet hours */
     LACK_JOB = 1 << 10,    /* scheduler_pause: the whole job stands still */
+    LACK_WARMUP = 1 << 11, /* a new source has sent what it may today */
 };
 /* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
 void scheduler_lacks(unsigned lacks, struct buf *out);

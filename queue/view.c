@@ -36,6 +36,7 @@ static const struct {
     {LACK_QUIET, "quiet hours"},
     {LACK_BRAKE, "too many unknown addresses"},
     {LACK_PATH, "suspended"},
+    {LACK_WARMUP, "warm-up cap of today"},
     {LACK_ROUND, "no connection, waiting for the next round"},
     {LACK_PROOF, "first connection on its way"},
     {LACK_RATE, "rate"},
@@ -113,6 +114,8 @@ static void explain(const struct scheduler *s, const struct site *site,
             continue;
         if (view->lacks & LACK_PATH)
             later(&view->until_us, closed_until(s, site, i), now_us);
+        if (view->lacks & LACK_WARMUP && path->used_up)
+            later(&view->until_us, path->allowance_until_us, now_us);
         bool slow = path->slow > 0 || path->allowed != UINT32_MAX;
         if (path->why && (now_us < path->closed_until_us || slow))
             view->why = path->why;
@@ -180,7 +183,13 @@ static void view_source(const struct scheduler *s, const struct site *site,
 {
     const struct path *path = site->provider->paths[view->source];
     int64_t until_us = closed_until(s, site, view->source);
-    if (!view->source || now_us >= until_us)
+    if (!view->source)
+        return;
+    if (path && path->used_up && now_us < path->allowance_until_us) {
+        view->site.lacks |= LACK_WARMUP;
+        later(&view->site.until_us, path->allowance_until_us, now_us);
+    }
+    if (now_us >= until_us)
         return;
     view->site.lacks |= LACK_PATH;
     view->site.why = path ? path->why : NULL;

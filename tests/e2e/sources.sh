@@ -166,7 +166,7 @@ echo "pool 'new' { sources = {'s1'} }" >>"$conf"
 status=0
 "$hikyaku" reload "$XDG_STATE_HOME/hikyaku/reloaded" >"$work/out" 2>&1 || status=$?
 [ "$status" -ne 0 ] || die "another pool is taken"
-grep -q 'other sections source and pool' "$work/out" || die "other words: $(cat "$work/out")"
+grep -q 'other sections source, pool and warmup' "$work/out" || die "other words: $(cat "$work/out")"
 sed "s/pool = 's2'/pool = 'pair'/" "$work/kept.conf" >"$conf"
 "$hikyaku" reload "$XDG_STATE_HOME/hikyaku/reloaded" >"$work/out" 2>&1 || die "reload: $(cat "$work/out")"
 wait "$sender" || die "reloaded: $?: $(cat "$work/err")"

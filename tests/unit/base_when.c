@@ -106,6 +106,20 @@ static void hours(void **state)
     char local[WHEN_LOCAL_MAX];
     assert_string_equal(when_local(utc("2026-11-22T08:39:16.999Z"), local),
                         "2026-11-22 09:39:16");
+    int32_t day;
+    assert_true(day_parse(SPAN("1970-01-02"), &day));
+    assert_int_equal(day, 1);
+    assert_true(day_parse(SPAN("2026-11-22"), &day));
+    assert_int_equal(day, day_local(utc("2026-11-22T22:59:59.999Z")));
+    assert_int_equal(day + 1, day_local(utc("2026-11-22T23:00:00.000Z")));
+    assert_int_equal(day_end_ms(utc("2026-11-22T00:00:00.000Z")),
+                     utc("2026-11-22T23:00:00.000Z"));
+    assert_int_equal(day_end_ms(utc("2027-03-28T00:00:00.000Z")), /* 23 hours */
+                     utc("2027-03-28T22:00:00.000Z"));
+    static const char *const days[] = {"2026-02-30", "2026-11-22 ", "2026-1-22", "",
+                                       "2026-11-00", "2026-13-01",  "22.11.2026"};
+    for (size_t i = 0; i < sizeof days / sizeof days[0]; i++)
+        assert_false(day_parse(span_of(days[i]), &day));
     struct hours h = {60, 60};
     assert_true(hours_change_ms(&h, 0) == INT64_MAX);
     static const char *const bad[] = {"22:00",         "22-07",        "22:00-24:00",

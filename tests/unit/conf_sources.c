@@ -1,5 +1,5 @@
-/* The sections source and pool: who sends for whom, every error, and that what is
- * written reads back the same. */
+/* The sections source, pool and warmup: who sends for whom, every error, and that what
+ * is written reads back the same. */
 #include "tests/unit/conf_help.h"
 
 #define AB                                                                             \
@@ -105,6 +105,41 @@ static void errors(void **state)
           "b.conf:1: there is no pool or source \"x\"");
 }
 
+static void warmups(void **state)
+{
+    (void)state;
+    struct conf *c = good(H AB "source c { address = 192.0.2.3 warmup = new }\n"
+                               "source d { address = 192.0.2.4 warmup = '' }\n"
+                               "warmup one { start = '2028-02-29' caps = 7 }\n"
+                               "warmup new { start = 2026-11-20 caps = {50, 0} }\n");
+    assert_null(conf_warmup_of(c, &c->sources[0]));
+    assert_null(conf_warmup_of(c, &c->sources[3]));
+    const struct conf_warmup *w = conf_warmup_of(c, &c->sources[2]);
+    assert_string_equal(w->start, "2026-11-20");
+    assert_int_equal(w->caps.n, 2);
+    assert_int_equal(w->caps.items[0], 50);
+    struct buf text = {0};
+    conf_write(&text, c, NULL);
+    struct conf *again = good(buf_cstr(&text));
+    assert_true(conf_same_sources(c, again));
+    again->warmups[1].values->warmup.caps.items[1]++;
+    assert_false(conf_same_sources(c, again));
+    conf_free(again);
+    conf_free(c);
+    buf_finish(&text);
+    wrong(H "source a { address = 192.0.2.1\nwarmup = x }",
+          "a.conf:3: there is no warmup \"x\"");
+    wrong(H "warmup w { caps = 1 }", "a.conf:2: warmup \"w\" has no start");
+    wrong(H "warmup w { start = 2026-11-20 }", "a.conf:2: warmup \"w\" has no caps");
+    wrong(
+        H "warmup w { start = 2026-02-29 }",
+        "a.conf:2: warmup.start must be a day such as 2026-11-20, not \"2026-02-29\"");
+    wrong(H "warmup w {\ncaps = {1, -1} }",
+          "a.conf:3: warmup.caps must be a list of 1 to 366 whole numbers up to "
+          "1000000000, not \"-1\"");
+    wrong(H "warmup w { caps = {} }", "a.conf:2: caps must hold at least one number");
+}
+
 static void at_most_255(void **state)
 {
     (void)state;
@@ -163,9 +198,8 @@ static void reads_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_sends),
-        cmocka_unit_test(errors),
-        cmocka_unit_test(at_most_255),
+        cmocka_unit_test(who_sends),  cmocka_unit_test(errors),
+        cmocka_unit_test(warmups),    cmocka_unit_test(at_most_255),
         cmocka_unit_test(reads_back),
     };
     return cmocka_run_group_tests(tests, enter_folder, remove_folder);

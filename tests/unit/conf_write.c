@@ -273,6 +273,8 @@ static void make_random(const struct setting *s, struct conf *c, struct rng *r)
     }
     case KIND_HOSTNAME:
     case KIND_ADDRESS:
+    case KIND_DATE:
+    case KIND_NUMBERS:
     case KIND_NAMES:
     case KIND_NETWORKS:
     case KIND_ACTION:

@@ -332,7 +332,7 @@ static void status_is_told(void **state)
               "assumed 6)\n"
               "3 jobs of this spool run: connections and rates are divided by 3\n"
               "  2 rows wait for DNS\n"
-              "  3 rows wait for their next attempt, the first at 1970-01-01 21:00:01\n"
+              "  3 rows wait for their next attempt, the first at 1970-01-01 21:00:02\n"
               "  mx.example                              7 rows  2/5 connections  "
               "suspended, rate until 1970-01-01 21:01:00: rule r after 421\n");
 }

@@ -498,6 +498,130 @@ static void quiet_hours(void **state)
     finish(&w);
 }
 
+/* ---- warm-up ---- */
+
+/* Of source 2 so many a day; the others have no limit. */
+struct allowance {
+    uint32_t cap, drawn, chunk;
+    int64_t day_ends_us;
+    int asked;
+};
+
+static uint32_t allow(void *arg, uint8_t source, uint32_t policy, const char *site,
+                      int64_t now_us, int64_t *until_us)
+{
+    struct allowance *a = arg;
+    assert_int_equal(policy, 0);
+    assert_string_equal(site, "mx.d0");
+    if (now_us >= a->day_ends_us) {
+        a->day_ends_us += 24 * 60 * minute_us;
+        a->drawn = 0;
+    }
+    *until_us = a->day_ends_us;
+    if (source != 2)
+        return UINT32_MAX;
+    uint32_t left = a->cap - a->drawn;
+    uint32_t n = left < a->chunk ? left : a->chunk;
+    a->drawn += n;
+    a->asked++;
+    return n;
+}
+
+static void begin_warm(struct world *w, struct allowance *a, int rows,
+                       struct scheduler_policy policy)
+{
+    begin(w, rows, 1, policy);
+    scheduler_destroy(w->s);
+    *a = (struct allowance){.cap = 10, .chunk = 4, .day_ends_us = 60 * minute_us};
+    policy.retry_interval_ms = interval_ms;
+    policy.retry_intervals = 1;
+    policy.lifetime_ms = 24 * 3600 * 1000;
+    struct scheduler_params params = {
+        .list = w->list,
+        .policy = policy,
+        .connections_total = CONNECTIONS,
+        .sources_n = 3,
+        .seed = 1,
+        .now_us = w->now,
+        .allow = allow,
+        .allow_arg = a,
+    };
+    w->s = scheduler_create(&params);
+}
+
+static const uint8_t two[] = {2};
+
+static void a_new_source_sends_its_cap(void **state)
+{
+    (void)state;
+    struct world w;
+    struct allowance a;
+    begin_warm(
+        &w, &a, 40,
+        (struct scheduler_policy){.connections = 3, .sources = two, .sources_n = 1});
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.delivered, 10);
+    assert_int_equal(w.open, 0); /* who may send no more today, ends */
+    assert_in_range(a.asked, 3, 6);
+    assert_int_equal(view(&w).lacks, LACK_WARMUP);
+    assert_int_equal(view(&w).until_us, a.day_ends_us);
+    w.now = a.day_ends_us; /* the next day it goes on by itself */
+    assert_true(scheduler_wake(w.s) <= w.now);
+    take_orders(&w);
+    assert_true(w.open > 0);
+    /* What comes back was not sent; what is under way at midnight is of the new day. */
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (w.lanes[i].open)
+            end_lane(&w, i, CLOSED_CLEAN);
+    take_orders(&w);
+    int under_way = 0;
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        under_way += w.lanes[i].open ? w.lanes[i].n : 0;
+    assert_true(under_way > 0);
+    w.now = a.day_ends_us;
+    a.cap = 12;
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.delivered, 10 + 12);
+    finish(&w);
+}
+
+static void fresh_mail_goes_by_others(void **state)
+{
+    (void)state;
+    struct world w;
+    struct allowance a;
+    begin_warm(
+        &w, &a, 60,
+        (struct scheduler_policy){.connections = 2, .sources = three, .sources_n = 3});
+    a.cap = 4;
+    take_orders(&w);
+    uint32_t bound = 0;
+    for (int i = 0; i < 40; i++) {
+        for (uint32_t k = 0; k < CONNECTIONS; k++) {
+            bool is_two = w.lanes[k].open && w.lanes[k].source == 2 && w.lanes[k].n;
+            if (is_two && !bound)
+                bound = w.lanes[k].rows[0];
+            settle(&w, k, is_two && bound == w.lanes[k].rows[0] ? later : good);
+        }
+        take_orders(&w);
+    }
+    assert_int_equal(w.delivered, 59);
+    assert_int_not_equal(bound, 0);
+    a.day_ends_us = w.now + 2 * interval_us; /* as the path was told: in an hour */
+    w.now += interval_us;
+    take_orders(&w);
+    struct row_view waits = view_row(&w, bound);
+    assert_int_equal(waits.state, ROW_READY);
+    assert_true(waits.site.lacks & LACK_WARMUP);
+    finish(&w);
+}
+
 /* ---- what a row waits for ---- */
 
 static void a_row_tells_what_it_waits_for(void **state)
@@ -591,6 +715,8 @@ int main(void)
         cmocka_unit_test(a_receiver_says_when_to_come_back),
         cmocka_unit_test(our_own_waiting_is_not_lifetime),
         cmocka_unit_test(quiet_hours),
+        cmocka_unit_test(a_new_source_sends_its_cap),
+        cmocka_unit_test(fresh_mail_goes_by_others),
         cmocka_unit_test(a_row_tells_what_it_waits_for),
         cmocka_unit_test(a_row_tells_of_its_own_source),
     };
