@@ -78,22 +78,13 @@ static bool last_event(const char *dir, bool cancelled, struct buf *out, bool *c
     return log && read == ATTEMPTS_END;
 }
 
-/* Somebody holds the job, although nobody answers at its socket: it begins or ends. */
-static bool is_held(const char *dir)
-{
-    struct job job = {0};
-    struct fault f = {0};
-    bool held = job_lock(&job, dir, &f) == JOB_BUSY;
-    job_unlock(&job);
-    return held;
-}
-
 static int from_log(const char *dir, bool json, struct buf *out)
 {
     struct past past;
     struct fault f = {0};
     struct buf event = {0};
-    bool held = is_held(dir), clean = false;
+    /* Nobody answers at its socket: it begins or ends. */
+    bool held = job_held(dir), clean = false;
     int status = past_open(&past, dir);
     if (status < 0) {
         bool cancelled = results_cancelled(past.results);
