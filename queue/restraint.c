@@ -127,8 +127,8 @@ void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind
 {
     struct provider *p = site->provider;
     const struct scheduler_policy *policy = policy_of(s, site);
-    for (int i = 0; i < policy->sources_n; i++) /* turns come by them */
-        restraint_path(s, site, policy->sources[i]);
+    for (int i = 0; i == 0 || i < policy->sources_n; i++) /* turns come by them */
+        restraint_path(s, site, policy->sources_n ? policy->sources[i] : 0);
     site->line = &p->lines[kind];
     site->line->n++;
     link_append(&site->line->sites, &site->work);

@@ -145,6 +145,53 @@ static void a_source_that_was_not_used_yet_may_be(void **state)
     finish(&w);
 }
 
+/* The same, and the site that waits leaves the choice to the system. */
+static uint32_t no_source_for_odd(void *arg, uint32_t domain, const struct mx_set *set,
+                                  struct scheduler_policy *out, bool *fresh)
+{
+    bool *known = arg;
+    if (!set || domain % 2 == 0)
+        return 0;
+    *fresh = !*known;
+    *known = true;
+    *out = whole_life((struct scheduler_policy){.connections = 2, .provider = 1});
+    return 1;
+}
+
+static void the_systems_own_choice_is_a_source(void **state)
+{
+    (void)state;
+    static const uint8_t one[] = {1};
+    static const struct settlement unknown = {
+        .outcome = OUTCOME_ABSENT, .counted = true, .absent = true};
+    bool known = false;
+    struct world w = {.policy_of = no_source_for_odd, .policy_arg = &known};
+    begin_in(&w, CONNECTIONS, 800, 2,
+             (struct scheduler_policy){.connections = 2,
+                                       .provider = 1,
+                                       .sources = one,
+                                       .sources_n = 1,
+                                       .unknown_percent = 10,
+                                       .unknown_pause_ms = 60000});
+    resolve_domain(&w, scheduler_ask(w.s));
+    uint32_t odd = scheduler_ask(w.s);
+    while (w.last.notice == NOTICE_NONE) {
+        take_orders(&w);
+        settle(&w, 0, unknown);
+    }
+    struct suspension pause = {
+        .reach = REACH_SOURCE, .for_us = 10 * interval_us, .why = "listed"};
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    resolve_domain(&w, odd);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    go(&w, minute_us);
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    assert_int_equal(w.lanes[0].source, 0);
+    finish(&w);
+}
+
 /* A site of another policy, that allows less, joins the budget: it holds for all. */
 static uint32_t less_for_odd(void *arg, uint32_t domain, const struct mx_set *set,
                              struct scheduler_policy *out, bool *fresh)
@@ -276,6 +323,7 @@ int main(void)
         cmocka_unit_test(rows_of_a_lost_source_go_elsewhere),
         cmocka_unit_test(a_source_that_was_not_used_yet_may_be),
         cmocka_unit_test(a_higher_rate_is_one_at_once),
+        cmocka_unit_test(the_systems_own_choice_is_a_source),
         cmocka_unit_test(the_least_limit_of_a_budget_holds),
         cmocka_unit_test(a_rules_time_is_not_lifetime),
         cmocka_unit_test(a_dead_resolvers_time_is_not_lifetime),
