@@ -147,7 +147,7 @@ bool hours_parse(struct span text, struct hours *out)
     *out = (struct hours){0};
     return text.n == 0 ||
            (minute_of_day(&text, &out->from) && sign(&text, "-", &dash) &&
-            minute_of_day(&text, &out->to) && text.n == 0);
+            minute_of_day(&text, &out->to) && text.n == 0 && out->from != out->to);
 }
 
 void hours_print(const struct hours *h, char out[HOURS_TEXT_MAX])

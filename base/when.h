@@ -19,7 +19,8 @@ struct hours {
     int from, to;
 };
 enum { HOURS_TEXT_MAX = 24 };
-/* "22:00-07:00", or "": never. */
+/* "22:00-07:00", or "": never. False of two equal times, too: who writes them means a
+ * whole day. */
 bool hours_parse(struct span text, struct hours *out);
 void hours_print(const struct hours *h, char out[HOURS_TEXT_MAX]);
 /* Is that time within them, on a local clock? */

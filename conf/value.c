@@ -468,7 +468,7 @@ void value_range(struct buf *out, const struct setting *s)
         buf_add_str(out, "yes or no");
         break;
     case KIND_HOURS:
-        buf_add_str(out, "HH:MM-HH:MM, or none");
+        buf_add_str(out, "HH:MM-HH:MM, two different times, or none");
         break;
     case KIND_DATE:
         buf_add_str(out, "a day such as 2026-11-20");

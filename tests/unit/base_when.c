@@ -124,7 +124,7 @@ static void hours(void **state)
     assert_true(hours_change_ms(&h, 0) == INT64_MAX);
     static const char *const bad[] = {"22:00",         "22-07",        "22:00-24:00",
                                       "22:00 - 07:00", "22:00-07:00x", "-",
-                                      "7:00-22:00"};
+                                      "7:00-22:00",    "00:00-00:00"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(hours_parse(span_of(bad[i]), &h));
 }
