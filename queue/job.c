@@ -47,6 +47,15 @@ static enum job_result blame(struct fault *f, enum job_result result, const char
     return result;
 }
 
+static enum job_result blame_taken(struct fault *f, const char *name)
+{
+    fault_set(f, -20,
+              "cannot create job \"%s\": there is one already; resume that, or choose "
+              "another name",
+              name);
+    return JOB_NAME_TAKEN;
+}
+
 static void random_suffix(char out[SUFFIX + 1])
 {
     static const char signs[] = "abcdefghijklmnopqrstuvwxyz234567";
@@ -278,8 +287,7 @@ static enum job_result choose_name(struct job *job, int spool, const char *name,
                 return JOB_DONE;
         }
     }
-    errno = EEXIST;
-    return blame(f, JOB_NAME_TAKEN, "create job", job->name);
+    return blame_taken(f, job->name);
 }
 
 /* Make and lock the directory aside. The spool is locked. */
@@ -445,9 +453,9 @@ enum job_result job_commit(struct job *job, struct fault *f)
         return blame(f, JOB_IO, "open", job->spool);
     const char *aside = base_of(job->path);
     if (!rename_new(spool, aside, job->name)) {
-        bool taken = errno == EEXIST || errno == ENOTEMPTY;
-        errno = taken ? EEXIST : errno;
-        result = blame(f, taken ? JOB_NAME_TAKEN : JOB_IO, "create job", job->name);
+        result = errno == EEXIST || errno == ENOTEMPTY
+                     ? blame_taken(f, job->name)
+                     : blame(f, JOB_IO, "create job", job->name);
     } else if (fsync(spool) != 0) {
         result = blame(f, JOB_IO, "sync", job->spool);
         renameat(spool, job->name, spool,

@@ -252,7 +252,9 @@ static void a_taken_name(void **state)
     commit(&one);
     assert_int_equal(job_commit(&two, &f), JOB_NAME_TAKEN);
     assert_int_equal(f.code, -20);
-    assert_string_equal(f.words, "cannot create job \"news\": File exists");
+    assert_string_equal(
+        f.words, "cannot create job \"news\": there is one already; resume that, or "
+                 "choose another name");
     job_abandon(&two);
     check_content("spool/news/job.conf", "one");
     f = (struct fault){0};
