@@ -1,7 +1,9 @@
 """The receiver that remembers: an SMTP server on several loopback addresses, one thread, that
 writes down for each recipient what came and what was answered, and behaves as the first letters
 of the local part say: ok, grey (451 at first), no (550), late (451 to the dot at first), bad (554
-to the dot), slow (the reply to the dot takes up to 30 ms)."""
+to the dot), slow (the reply to the dot takes up to 30 ms). A message may have several
+recipients: the reply to its dot is for all of them, bad only when all are, late or slow when
+one is."""
 import asyncio
 import collections
 import random
@@ -23,7 +25,7 @@ class Record:
 class Connection(asyncio.Protocol):
     def __init__(self, server, site):
         self.server, self.site = server, site
-        self.buffer, self.rcpt, self.in_body = b"", None, False
+        self.buffer, self.rcpts, self.in_body = b"", [], False
         self.messages, self.waiting = 0, False
 
     def connection_made(self, transport):
@@ -37,7 +39,8 @@ class Connection(asyncio.Protocol):
             self.note("died")
 
     def note(self, word):
-        self.server.records[self.rcpt].events[word] += 1
+        for rcpt in self.rcpts:
+            self.server.records[rcpt].events[word] += 1
 
     def data_received(self, data):
         self.buffer += data
@@ -68,19 +71,18 @@ class Connection(asyncio.Protocol):
             self.say("250 receiver.example" if self.site == 2 else
                      "250-receiver.example\r\n250 PIPELINING")
         elif verb == "RCPT":
-            self.rcpt = line[line.index("<") + 1:line.index(">")]
-            record = self.server.records[self.rcpt]
+            rcpt = line[line.index("<") + 1:line.index(">")]
+            record = self.server.records[rcpt]
             record.asked += 1
-            if self.rcpt.startswith("no"):
-                self.rcpt = None
+            if rcpt.startswith("no"):
                 self.say("550 5.1.1 nobody")
-            elif self.rcpt.startswith("grey") and record.asked == 1:
-                self.rcpt = None
+            elif rcpt.startswith("grey") and record.asked == 1:
                 self.say("451 4.7.1 come back")
             else:
+                self.rcpts.append(rcpt)
                 self.say("250 ok")
         elif verb == "DATA":
-            if not self.rcpt:
+            if not self.rcpts:
                 self.say("503 5.5.1 no recipient")
                 return
             self.in_body = True
@@ -90,7 +92,7 @@ class Connection(asyncio.Protocol):
             self.say("221 bye")
             self.transport.close()
         elif verb in ("MAIL", "RSET", "NOOP"):
-            self.rcpt = None
+            self.rcpts = []
             self.say("250 ok")
         else:
             self.say("500 5.5.1 what")
@@ -98,16 +100,16 @@ class Connection(asyncio.Protocol):
     def dot(self):
         self.in_body = False
         self.messages += 1
-        record = self.server.records[self.rcpt]
-        first = record.events["begun"] == 1
-        if self.rcpt.startswith("bad"):
+        late = [r for r in self.rcpts if r.startswith("late")
+                and self.server.records[r].events["begun"] == 1]
+        if all(r.startswith("bad") for r in self.rcpts):
             answer = "554 5.7.1 not that"
-        elif self.rcpt.startswith("late") and first:
+        elif late:
             answer = "451 4.3.0 later"
         else:
             answer = "250 2.0.0 taken"
         self.note("taken" if answer[0] == "2" else "denied")
-        if self.rcpt.startswith("slow"):
+        if any(r.startswith("slow") for r in self.rcpts):
             self.waiting = True
             asyncio.get_running_loop().call_later(self.server.rng.uniform(0, 0.03),
                                                   self.answer, answer)

@@ -50,13 +50,17 @@ class Case:
         self.strict = True  # flags only where the dot may have arrived
         self.make_list(kinds)
         with open(f"{self.folder}/message.eml", "w") as f:
-            f.write("From: a@sender.example\nSubject: hello {{name}}\n\nDear {{name}}\n.\n")
+            # One for each, or one that several share.
+            shared = rng.random() < 0.3
+            f.write("From: a@sender.example\nTo: all: ;\nSubject: hello\n\nDear all\n.\n" if shared else
+                    "From: a@sender.example\nSubject: hello {{name}}\n\nDear {{name}}\n.\n")
         with open(f"{self.folder}/hikyaku.conf", "w") as f:
             f.write(f'hostname = "sender.example"\nspool = "{self.spool}"\n'
                     f'workers = {rng.randrange(3)}\ndeny_destinations = {{}}\n'
                     f'resolver {{ servers = {{"127.0.0.1:{dns_port}"}} }}\n'
                     f'policy {{ port = {receiver.port}  retry_interval = {{"200ms"}}\n'
                     f'  lifetime = "60s"  connections = {rng.choice((1, 3, 20))}\n'
+                    f'  recipients_per_message = {rng.choice((2, 20)) if shared else 1}\n'
                     f'  connection_rate = "0"  messages_per_connection = {rng.choice((0, 5, 20))}\n'
                     f'  pipelining = {rng.choice(("auto", "auto", "group", "off"))} }}\n')
 
@@ -131,7 +135,7 @@ class Case:
             self.start()
             if self.end() == 0:
                 break
-        assert self.status == 0, f"it does not end: {self.status}"
+        assert self.status == 0, f"it does not end: {self.status} {self.err}"
         self.check()
 
     def results(self):
