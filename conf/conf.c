@@ -154,6 +154,23 @@ static bool asks_machine(const struct setting *s, const struct scan *scan)
     return scan->keys[s - settings].line == 0 && s->fallback[0] == '\0';
 }
 
+/* libConfuse loses values without a word when it has no memory for them. A list from a
+ * file may be of any length. */
+static void check_number(const struct setting *s, int n, bool given)
+{
+    int expected = 1;
+    if (setting_is_list(s)) {
+        if (given)
+            return;
+        expected = 0;
+        for (const char *c = s->fallback; *c; c++)
+            expected += *c == '"';
+        expected /= 2;
+    }
+    if (n != expected)
+        die_oom();
+}
+
 /* The values that libConfuse has for it; at: where the key stands, line 0 for a
  * default. */
 static bool take_values(const struct setting *s, cfg_t *in, const struct scan *scan,
@@ -164,10 +181,14 @@ static bool take_values(const struct setting *s, cfg_t *in, const struct scan *s
     assert(opt);
     int n = (int)cfg_opt_size(opt);
     bool good = true, given = at.line > 0;
+    check_number(s, n, given);
     for (int i = 0; good && i < n; i++) {
         if (given)
             at = scan_value_place(scan, rule, s, i);
-        good = value_take(s, cfg_opt_getnstr(opt, (unsigned)i), at, c, f);
+        const char *text = cfg_opt_getnstr(opt, (unsigned)i);
+        if (!text)
+            die_oom();
+        good = value_take(s, text, at, c, f);
     }
     if (good && n == 0 &&
         (s->kind == KIND_DURATIONS || s->kind == KIND_NAMES || s->kind == KIND_NUMBERS))

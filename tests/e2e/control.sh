@@ -191,7 +191,7 @@ write_conf "$port"
 echo 'storm { min = 10 consecutive = 10 }' >>"$conf"
 run two send "$work/two.tsv"
 both() {
-    [ "$(grep -c 'left alone until .*it refuses us again and again' \
+    [ "$(grep -sc 'left alone until .*it refuses us again and again' \
         "$XDG_STATE_HOME/hikyaku/$job/attempts.tsv")" = 2 ]
 }
 until_true both || die "nobody is left alone"
