@@ -513,7 +513,8 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         fail_round(s, site, now_us);
     else if (how == CLOSED_OURS)
         no_socket(s, now_us);
-    else if (how == CLOSED_ENOUGH && now_us - c->progress_us < AT_ONCE_US)
+    else if (how == CLOSED_ENOUGH && now_us - c->progress_us < AT_ONCE_US &&
+             policy_of(s, site)->recipients <= 1) /* else rows are not messages */
         site_had_enough(site, c->served);
     else if (how == CLOSED_LOST || how == CLOSED_FAILED)
         site_bad(site, now_us);
