@@ -136,6 +136,22 @@ static bool duration_good(const struct setting *s, struct span text, int64_t *ms
     return duration_parse(text, ms_out) && *ms_out >= s->least && *ms_out <= s->most;
 }
 
+static bool take_number(const struct setting *s, int64_t v, void *member)
+{
+    if (v < s->least || v > s->most)
+        return false;
+    memcpy(member, &v, sizeof v);
+    return true;
+}
+
+static bool take_word(const struct setting *s, const char *text, void *member)
+{
+    int word = word_index(choices[s->kind], choice_count(s->kind), text);
+    if (word >= 0) /* an enum of such small numbers is an unsigned int to gcc, clang */
+        *(unsigned *)member = (unsigned)word;
+    return word >= 0;
+}
+
 /* Store the value if it is good. */
 static bool take(const struct setting *s, const char *text, struct place at,
                  void *member)
@@ -146,7 +162,6 @@ static bool take(const struct setting *s, const char *text, struct place at,
     struct conf_numbers *numbers = member;
     int32_t day;
     int64_t v;
-    int word;
     switch (s->kind) {
     case KIND_HOSTNAME:
         return form_hostname(t) && set_string(member, mem_strdup(text));
@@ -164,17 +179,11 @@ static bool take(const struct setting *s, const char *text, struct place at,
                                       : mem_strdup(text));
     case KIND_NUMBER:
     case KIND_WORKERS:
+        return form_number(t, &v) && take_number(s, v, member);
     case KIND_RATE:
-        if (!(s->kind == KIND_RATE ? rate_parse(t, &v) : form_number(t, &v)) ||
-            v < s->least || v > s->most)
-            return false;
-        memcpy(member, &v, sizeof v);
-        return true;
+        return rate_parse(t, &v) && take_number(s, v, member);
     case KIND_DURATION:
-        if (!duration_good(s, t, &v))
-            return false;
-        memcpy(member, &v, sizeof v);
-        return true;
+        return duration_good(s, t, &v) && take_number(s, v, member);
     case KIND_YESNO:
         *(bool *)member = strcmp(text, "yes") == 0;
         return *(bool *)member || strcmp(text, "no") == 0;
@@ -190,11 +199,7 @@ static bool take(const struct setting *s, const char *text, struct place at,
     case KIND_RELAY_TLS:
     case KIND_END_TIMEOUT:
     case KIND_SCOPE:
-        word = word_index(choices[s->kind], choice_count(s->kind), text);
-        if (word >=
-            0) /* an enum of such small numbers is an unsigned int to gcc, clang */
-            *(unsigned *)member = (unsigned)word;
-        return word >= 0;
+        return take_word(s, text, member);
     case KIND_SERVERS:
         return form_server(t) && add_string(member, text);
     case KIND_NETWORKS:
