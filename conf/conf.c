@@ -58,6 +58,16 @@ static void fill_options(struct options *o)
     }
 }
 
+/* options must outlive it. */
+static cfg_t *new_cfg(struct options *options)
+{
+    fill_options(options);
+    cfg_t *cfg = cfg_init(options->of[SECTION_TOP], CFGF_NONE);
+    if (!cfg)
+        die_oom();
+    return cfg;
+}
+
 static cfg_t *section_of(cfg_t *top, enum conf_section section)
 {
     if (section == SECTION_TOP)
@@ -360,10 +370,7 @@ static bool take_shipped(struct conf *c, struct fault *f)
 {
     struct scan scan = {0};
     struct options *options = mem_zero(1, sizeof *options);
-    fill_options(options);
-    cfg_t *cfg = cfg_init(options->of[SECTION_TOP], CFGF_NONE);
-    if (!cfg)
-        die_oom();
+    cfg_t *cfg = new_cfg(options);
     bool good = scan_read_text(&scan, "receivers.conf",
                                (struct span){conf_receivers, conf_receivers_n}, f) &&
                 parse(cfg, &scan, f) && take_titled(cfg, &scan, c, true, f);
@@ -378,10 +385,7 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
     struct conf *c = mem_zero(1, sizeof *c);
     struct scan scan = {0};
     struct options *options = mem_zero(1, sizeof *options);
-    fill_options(options);
-    cfg_t *cfg = cfg_init(options->of[SECTION_TOP], CFGF_NONE);
-    if (!cfg)
-        die_oom();
+    cfg_t *cfg = new_cfg(options);
     bool good = !path || (scan_read(&scan, path, is_job, f) && parse(cfg, &scan, f));
     /* The machine is asked last: it may take its time, and a mistake is told at once.
      */

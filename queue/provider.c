@@ -86,17 +86,17 @@ bool path_good(struct path *path, const struct limits *limits, uint32_t jobs)
     return true;
 }
 
-static void say_why(struct path *path, const char *why)
+void words_set(char **words, const char *to)
 {
-    char *copy = mem_strdup(why); /* it may be the old one */
-    free(path->why);
-    path->why = copy;
+    char *copy = mem_strdup(to); /* it may be the old one */
+    free(*words);
+    *words = copy;
 }
 
 void path_close(struct path *path, int64_t until_us, uint32_t connections,
                 const char *why)
 {
-    say_why(path, why);
+    words_set(&path->why, why);
     if (until_us > path->closed_until_us)
         path->closed_until_us = until_us;
     path->good = path->refusals = 0;
@@ -106,7 +106,7 @@ void path_close(struct path *path, int64_t until_us, uint32_t connections,
 
 void path_slow(struct path *path, int64_t until_us, const char *why)
 {
-    say_why(path, why);
+    words_set(&path->why, why);
     path->slow_until_us = until_us;
     if (path->slow < PATH_SLOWEST)
         path->slow++;

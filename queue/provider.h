@@ -67,6 +67,9 @@ struct provider {
     int64_t braked_until_us; /* too many addresses do not exist there */
 };
 
+/* Other words than before, copied. */
+void words_set(char **words, const char *to);
+
 struct provider *provider_create(int sources_n);
 void provider_free(struct provider *p, int sources_n);
 

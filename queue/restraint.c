@@ -3,8 +3,6 @@
  * share. */
 #include "queue/inside.h"
 
-#include <stdlib.h>
-
 #include "base/mem.h"
 
 enum {
@@ -263,9 +261,7 @@ static void close_site(struct site *site, int64_t until_us, const char *why)
 {
     if (until_us <= site->closed_until_us)
         return; /* it is for longer already */
-    char *copy = mem_strdup(why);
-    free(site->why);
-    site->why = copy;
+    words_set(&site->why, why);
     site->closed_until_us = until_us;
 }
 

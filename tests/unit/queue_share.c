@@ -13,32 +13,7 @@
 #include <cmocka.h>
 
 #include "queue/share.h"
-
-static char spool[64];
-static int job; /* its folder is open; the jobs of one spool may all be this one */
-
-static int begin(void **state)
-{
-    char path[80];
-    (void)state;
-    snprintf(spool, sizeof spool, "/tmp/hikyaku-share-XXXXXX");
-    if (!mkdtemp(spool))
-        return -1;
-    snprintf(path, sizeof path, "%s/job", spool);
-    if (mkdir(path, 0700) != 0)
-        return -1;
-    job = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return job < 0 ? -1 : 0;
-}
-
-static int finish(void **state)
-{
-    char command[80];
-    (void)state;
-    close(job);
-    snprintf(command, sizeof command, "rm -rf '%s'", spool);
-    return system(command); /* NOLINT(bugprone-command-processor,cert-env33-c) */
-}
+#include "tests/unit/queue_spool.h"
 
 static void join(struct share *s)
 {
@@ -141,7 +116,8 @@ static void nowhere(void **state)
     share_leave(&s);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, begin, finish)
+#define TEST(function)                                                                 \
+    cmocka_unit_test_setup_teardown(function, make_spool, remove_spool)
 
 int main(void)
 {

@@ -12,31 +12,15 @@
 #include <cmocka.h>
 
 #include "queue/warmup.h"
+#include "tests/unit/queue_spool.h"
 
-static char spool[64], path[96];
-static int job;
+static char path[96];
 
-static int begin(void **state)
+static int begin_spool(void **state)
 {
-    (void)state;
-    snprintf(spool, sizeof spool, "/tmp/hikyaku-warmup-XXXXXX");
-    if (!mkdtemp(spool))
-        return -1;
-    snprintf(path, sizeof path, "%s/job", spool);
-    if (mkdir(path, 0700) != 0)
-        return -1;
-    job = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int failed = make_spool(state);
     snprintf(path, sizeof path, "%s/.warmup", spool);
-    return job < 0 ? -1 : 0;
-}
-
-static int finish(void **state)
-{
-    char command[80];
-    (void)state;
-    close(job);
-    snprintf(command, sizeof command, "rm -rf '%s'", spool);
-    return system(command); /* NOLINT(bugprone-command-processor,cert-env33-c) */
+    return failed;
 }
 
 static struct warmup *open_one(void)
@@ -153,9 +137,9 @@ static void later(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(jobs_draw_together, begin, finish),
-        cmocka_unit_test_setup_teardown(odd_files, begin, finish),
-        cmocka_unit_test_setup_teardown(later, begin, finish),
+        cmocka_unit_test_setup_teardown(jobs_draw_together, begin_spool, remove_spool),
+        cmocka_unit_test_setup_teardown(odd_files, begin_spool, remove_spool),
+        cmocka_unit_test_setup_teardown(later, begin_spool, remove_spool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
