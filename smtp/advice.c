@@ -121,21 +121,21 @@ static int64_t clock_of(struct span s)
     return parts > 1 ? seconds * 1000 : 0;
 }
 
-/* "10 minutes", "300s", "an hour", in front of the rest; 0: there is none. bare: a
+/* "10 minutes", "300s", "an hour", in front of the rest, is added to *sum. bare: a
  * number alone is seconds. */
-static int64_t take_time(struct span *rest, bool bare)
+static bool take_time(struct span *rest, bool bare, int64_t *sum)
 {
     struct span at = *rest;
     struct word w, unit;
     if (!next_word(&at, &w))
-        return 0;
+        return false;
     size_t n = digits_in_front(w.text);
-    int64_t value = 0;
+    int64_t value = -1;
     for (size_t i = 0; n == 0 && i < COUNT(numbers); i++)
         if (span_equal_nocase(span_of(numbers[i].word), w.text))
             value = numbers[i].value;
-    if (n > NUMBER_DIGITS_MAX || (n == 0 && value == 0))
-        return 0;
+    if (n > NUMBER_DIGITS_MAX || (n == 0 && value < 0))
+        return false;
     if (n)
         value = number_of((struct span){w.text.p, n});
     int64_t ms = 0;
@@ -147,21 +147,24 @@ static int64_t take_time(struct span *rest, bool bare)
         at = behind;
     else if (bare && n)
         ms = 1000;
-    if (ms)
-        *rest = at;
-    return value * ms;
+    if (ms == 0)
+        return false;
+    *rest = at;
+    *sum += value * ms;
+    return true;
 }
 
 /* "1 hour and 30 minutes ago" is none. */
 static int64_t take_times(struct span rest, bool bare)
 {
-    int64_t ms = take_time(&rest, bare);
+    int64_t ms = 0;
     struct word w;
+    if (!take_time(&rest, bare, &ms))
+        return 0;
     struct span at = rest;
-    if (ms && next_word(&at, &w) && span_equal_nocase(w.text, SPAN("and")))
+    if (next_word(&at, &w) && span_equal_nocase(w.text, SPAN("and")))
         rest = at;
-    if (ms)
-        ms += take_time(&rest, false);
+    take_time(&rest, false, &ms);
     if (next_word(&rest, &w) && span_equal_nocase(w.text, SPAN("ago")))
         return 0;
     return ms;

@@ -44,6 +44,34 @@ static const struct {
     {"come back in 3 days", 24 * HOUR},
     {"retry in 0 seconds", 0},
     {"please retry after 1 second", SECOND},
+    /* Seen in logs, on help pages, in what others test. */
+    {"4.7.1 <u@x.example>: Recipient address rejected: Greylisted, try again in 500 "
+     "seconds",
+     500 * SECOND},
+    {"4.7.1 greylisted, try again in 60s", MINUTE},
+    {"4.2.0 <u@x.example>: Recipient address rejected: x.example greylisted for 60 "
+     "seconds by ZEROSPAM",
+     MINUTE},
+    {"Greylisted for 5 minutes. Try again later.", 5 * MINUTE},
+    {"4.2.0 Sender address rejected: Greylisted for 45 sec.", 45 * SECOND},
+    {"Greylisted, see http://x.example/greylisted/ or wait 300 seconds", 5 * MINUTE},
+    {"4.7.1 Greylisting in effect, please retry in 300 seconds", 5 * MINUTE},
+    {"4.7.1 Greylisting in effect, please retry later", 0},
+    {"Please try again in a few hours and reduce the sending rate.", 0},
+    {"4.2.1 Sender ip address rejected: You sent to many mails from different domains "
+     "in the last 10 minutes",
+     0},
+    {"5.7.1 Data command rejected: too many messages from sender in last 60 minutes",
+     0},
+    {"4.16.50. We encourage you to retry sending approximately 4 hours after you "
+     "encounter this error",
+     4 * HOUR},
+    /* Not seen. */
+    {"Your message was deferred. Please send it again after 10 minutes.", 10 * MINUTE},
+    {"Please try again 30 minutes later", 30 * MINUTE},
+    {"Please retry after 10 min.", 10 * MINUTE},
+    {"try again in 0 hours 4 minutes", 4 * MINUTE},
+    {"try again in 1 minute and 0 seconds", MINUTE},
     {"", 0},
     {"4.7.0 Try again later, closing connection. d2e1a72fcca58-5b6a4c", 0},
     {"Delivered in 2 seconds from host 10.0.0.5", 0},
