@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "cli/replies.h"
+#include "smtp/advice.h"
 #include "smtp/reaction.h"
 
 static struct reactions *compile(const struct reaction_rule *rules, int n)
@@ -299,33 +300,83 @@ static void receive(struct span text, struct reply_parser *p)
     buf_finish(&wire);
 }
 
-/* One line of replies.tsv. */
-static void check_line(const struct replies *rules, char *line, int number, int *hits)
+static struct verdict judge(const struct reply *reply, struct span step,
+                            struct span domain)
 {
-    struct reply_parser parser;
-    char step[32];
-    receive(field(&line), &parser);
-    struct span stage = field(&line), host = field(&line), domain = field(&line);
-    struct span title = field(&line), does = field(&line);
-    snprintf(step, sizeof step, "%.*s", (int)stage.n, stage.p);
-    struct reaction_reply reply = {parser.reply.code,
-                                   step,
-                                   {parser.reply.text, parser.reply.text_n},
-                                   host,
-                                   domain};
-    const struct reaction_rule *rule = reactions_find(rules->compiled, &reply);
-    struct buf have = {0};
-    if (rule) {
-        hits[rule - rules->rules]++;
-        says(rule, &have);
-    }
-    if (!span_equal(title, span_of(rule ? rule->title : "")) ||
-        !span_equal(does, buf_span(&have)))
-        fail_msg("replies.tsv:%d: %s: %s", number, rule ? rule->name : "no rule",
-                 buf_cstr(&have));
-    buf_finish(&have);
+    struct verdict_policy policy = {.domain = domain};
+    struct smtp_result result = {
+        .how = SMTP_HOW_REPLY, .stage = SMTP_STAGE_COUNT - 1, .reply = *reply};
+    while (!span_equal(span_of(smtp_stages[result.stage].waiting), step))
+        assert_true(result.stage-- > 0); /* from behind: wait-end is the dot */
+    return verdict_of_result(&result, true, &policy);
 }
 
+/* "error", "absent 850", "retry, asked for 5m": what becomes of a row that is the first
+ * of its connection. */
+static void becomes(const struct verdict *v, const struct reaction_rule *rule,
+                    const struct reply *reply, struct buf *out)
+{
+    bool own = rule && rule->action == REACTION_RETRY && rule->for_ms;
+    bool later = v->outcome == OUTCOME_RETRY && reply->code < 500 && !own;
+    int64_t wait =
+        later ? advice_wait_ms((struct span){reply->text, reply->text_n}) : 0;
+    buf_add_str(out, outcome_word(v->outcome));
+    if (v->code != reply->code)
+        buf_printf(out, " %d", v->code);
+    if (wait) {
+        buf_add_str(out, ", asked for ");
+        duration_print(out, wait);
+    }
+}
+
+struct field_line {
+    struct span reply, step, host, domain, title, does, row, source;
+};
+
+static struct field_line split(char *line)
+{
+    struct field_line f;
+    f.reply = field(&line), f.step = field(&line), f.host = field(&line);
+    f.domain = field(&line), f.title = field(&line), f.does = field(&line);
+    f.row = field(&line), f.source = field(&line);
+    return f;
+}
+
+/* One line of replies.tsv. hits: how many lines are for each rule; seen: how many of
+ * them are words that somebody saw. */
+static void check_line(const struct replies *rules, char *line, int number, int *hits,
+                       int *seen)
+{
+    struct field_line f = split(line);
+    struct reply_parser parser;
+    receive(f.reply, &parser);
+    const struct reply *reply = &parser.reply;
+    struct verdict v = judge(reply, f.step, f.domain);
+    struct reaction_reply asked = {
+        v.code, v.step, {reply->text, reply->text_n}, f.host, f.domain};
+    const struct reaction_rule *rule = NULL;
+    if (v.code >= 400 && v.code <= 599) /* 850 has been decided */
+        rule = reactions_find(rules->compiled, &asked);
+    struct buf does = {0}, row = {0};
+    if (rule) {
+        hits[rule - rules->rules]++;
+        seen[rule - rules->rules] += !span_starts_nocase(f.source, SPAN("not seen"));
+        says(rule, &does);
+        reaction_apply(rule, false, &v);
+    }
+    becomes(&v, rule, reply, &row);
+    if (!span_equal(f.title, span_of(rule ? rule->title : "")) ||
+        !span_equal(f.does, buf_span(&does)) || !span_equal(f.row, buf_span(&row)))
+        fail_msg("replies.tsv:%d: %s: %s: %s", number, rule ? rule->name : "no rule",
+                 buf_cstr(&does), buf_cstr(&row));
+    if (f.source.n == 0)
+        fail_msg("replies.tsv:%d: where was it seen?", number);
+    buf_finish(&does);
+    buf_finish(&row);
+}
+
+/* Every rule is the first for some line; one that reads words, for words really seen.
+ */
 static void test_field(void **state)
 {
     (void)state;
@@ -334,20 +385,24 @@ static void test_field(void **state)
     struct replies rules;
     if (!conf || !replies_open(&rules, conf, &f))
         fail_msg("%s", f.words);
-    int *hits = calloc((size_t)conf->replies_n, sizeof *hits), lines = 0;
+    int *hits = calloc((size_t)conf->replies_n, 2 * sizeof *hits), lines = 0;
+    int *seen = hits + conf->replies_n;
     FILE *file = fopen(SOURCE_DIR "/tests/replies.tsv", "r");
     assert_true(file && hits);
     char line[4096];
     while (fgets(line, sizeof line, file)) {
         lines++;
         if (line[0] != '#')
-            check_line(&rules, line, lines, hits);
+            check_line(&rules, line, lines, hits, seen);
     }
     fclose(file);
     assert_true(lines > 50);
-    for (int i = 0; i < conf->replies_n; i++)
+    for (int i = 0; i < conf->replies_n; i++) {
         if (hits[i] == 0)
             fail_msg("no line of replies.tsv is for %s", rules.rules[i].name);
+        if (seen[i] == 0 && rules.rules[i].text[0])
+            fail_msg("no reply that was seen is for %s", rules.rules[i].name);
+    }
     free(hits);
     replies_close(&rules);
     conf_free(conf);
