@@ -9,17 +9,29 @@ enum { NS_A_US = 1000 };
 #define AHEAD_NS (SECOND_NS / 2)
 #define LATE_NS  (SECOND_NS / 50)
 
+static _Atomic int64_t *clock_of(struct gate *g)
+{
+    return g->shared_ns ? g->shared_ns : &g->own_ns;
+}
+
+static int64_t full_ns(const struct gate *g)
+{
+    return atomic_load(g->shared_ns ? g->shared_ns : &g->own_ns);
+}
+
 /* The one that passed last has the new interval behind it instead of the old one: who
- * waits for an hour need not when one a second may pass. */
+ * waits for an hour need not when one a second may pass. On a clock that is not ours
+ * alone the others do so too, so there it is never turned back. */
 static void limit(struct gate *g, int64_t interval_ns, int64_t ahead_ns)
 {
-    int64_t before = atomic_load(&g->interval_ns), full = atomic_load(&g->full_ns),
-            other;
-    do
+    int64_t before = atomic_load(&g->interval_ns), full = full_ns(g), other;
+    do {
         other = interval_ns == 0           ? 0
                 : full == 0 || before == 0 ? full
                                            : full - before + interval_ns;
-    while (!atomic_compare_exchange_weak(&g->full_ns, &full, other));
+        if (g->shared_ns && other < full)
+            break;
+    } while (!atomic_compare_exchange_weak(clock_of(g), &full, other));
     atomic_store(&g->interval_ns, interval_ns);
     atomic_store(&g->ahead_ns, ahead_ns > interval_ns ? ahead_ns - interval_ns : 0);
 }
@@ -38,7 +50,20 @@ void gate_limit(struct gate *g, int64_t per_hour)
 
 void gate_limit_loosely(struct gate *g, int64_t per_hour)
 {
-    limit(g, interval_of(per_hour), 2 * SECOND_NS);
+    limit(g, interval_of(per_hour), GATE_LOOSE_US * INT64_C(1000));
+}
+
+void gate_share(struct gate *g, _Atomic int64_t *shared_ns)
+{
+    int64_t own = full_ns(g);
+    g->shared_ns = shared_ns;
+    if (!shared_ns) {
+        atomic_store(&g->own_ns, own);
+        return;
+    }
+    int64_t full = atomic_load(shared_ns);
+    while (full < own && !atomic_compare_exchange_weak(shared_ns, &full, own))
+        ;
 }
 
 bool gate_limits(const struct gate *g)
@@ -52,7 +77,7 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
     if (interval == 0)
         return true;
     int64_t now = now_us * NS_A_US;
-    int64_t full = atomic_load(&g->full_ns);
+    int64_t full = full_ns(g);
     for (;;) {
         int64_t opens = full - atomic_load(&g->ahead_ns);
         if (full != 0 && now < opens) {
@@ -60,7 +85,7 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
             return false;
         }
         int64_t from = full > now ? full : now;
-        if (atomic_compare_exchange_weak(&g->full_ns, &full, from + interval))
+        if (atomic_compare_exchange_weak(clock_of(g), &full, from + interval))
             return true;
     }
 }
@@ -68,7 +93,7 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
 int64_t gate_opens_us(const struct gate *g)
 {
     int64_t interval = atomic_load(&g->interval_ns);
-    int64_t full = atomic_load(&g->full_ns);
+    int64_t full = full_ns(g);
     if (interval == 0 || full == 0)
         return INT64_MIN;
     return (full - atomic_load(&g->ahead_ns) + NS_A_US - 1) / NS_A_US;

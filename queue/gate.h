@@ -13,8 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { GATE_LOOSE_US = 2 * 1000 * 1000 }; /* gate_limit_loosely */
+
 struct gate {                    /* all zero: no limit */
-    _Atomic int64_t full_ns;     /* when all that has passed is worked off */
+    _Atomic int64_t *shared_ns;  /* who passes it shares this clock; NULL: its own */
+    _Atomic int64_t own_ns;      /* when all that has passed is worked off */
     _Atomic int64_t interval_ns; /* from one to the next; 0: no limit */
     _Atomic int64_t ahead_ns;    /* of its time one may pass, after a rest */
 };
@@ -24,6 +27,9 @@ void gate_limit(struct gate *g, int64_t per_hour);
 /* The same for who only prepares what then passes a gate: two seconds' worth may be on
  * its way there. */
 void gate_limit_loosely(struct gate *g, int64_t per_hour);
+/* From now on it has the clock of others, or its own again (NULL), which goes on from
+ * there. Only while nobody else may pass. */
+void gate_share(struct gate *g, _Atomic int64_t *shared_ns);
 /* Is there a limit? */
 bool gate_limits(const struct gate *g);
 /* May one pass now? Then it has. False: *again_us is when to ask again. */
