@@ -183,6 +183,21 @@ static void choose_sources(struct policies *p, const char *pool, int families,
     out->sources = sources;
 }
 
+/* What these destinations are called in every job of the spool: by whose limits they
+ * share, else by the sections that match them. */
+static uint64_t key_of(const struct policies *p, const int *rules, int n, int budget)
+{
+    struct buf words = {0};
+    for (int i = 0; i < n; i++) {
+        const struct conf_rule *rule = &p->begun->rules[rules[i]];
+        if (budget < 0 || budget == rules[i])
+            buf_printf(&words, "%s %s\n", rule->mx ? "mx" : "domain", rule->pattern);
+    }
+    uint64_t key = hash_bytes(words.p, words.n);
+    buf_finish(&words);
+    return key;
+}
+
 static void get(void *arg, uint32_t number, struct engine_policy *out)
 {
     struct policies *p = arg;
@@ -204,6 +219,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .messages_per_connection = (uint32_t)policy.messages_per_connection,
         .recipients = (uint32_t)policy.recipients_per_message,
         .provider = (uint32_t)(budget + 1),
+        .key = key_of(p, p->found, n, budget),
         .message_rate = policy.message_rate,
         .connection_rate = policy.connection_rate,
         .unknown_percent = p->relay->host ? 0 : (uint32_t)policy.unknown_limit,

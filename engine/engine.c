@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 
 enum {
@@ -217,7 +218,7 @@ enum engine_state engine_state_now(const struct engine *e)
         return e->state;
     if (e->holds & HOLD_START)
         return ENGINE_SCHEDULED;
-    if (e->holds & ~(unsigned)HOLD_ROOM)
+    if (e->holds)
         return ENGINE_PAUSED;
     return e->network.down ? ENGINE_NETWORK_DOWN : ENGINE_RUNNING;
 }
@@ -456,6 +457,15 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
     };
 }
 
+/* Receivers know a source by its address. */
+static uint64_t *keys_of_sources(const struct worker_params *p)
+{
+    uint64_t *keys = mem_zero((size_t)p->sources_n + 1, sizeof *keys);
+    for (int i = 0; i < p->sources_n; i++)
+        keys[i + 1] = hash_bytes(&p->sources[i].address, sizeof p->sources[i].address);
+    return keys;
+}
+
 /* The handlers stand: what was held back until now (cli/run.h) comes in. Workers
  * inherit the mask as it is here. */
 static void let_signals_in(void)
@@ -489,6 +499,7 @@ static void start(struct engine *e)
     e->epoch_us = e->began_us - (age_ms > 0 ? age_ms * 1000 : 0);
     const struct scheduler_policy policy = engine_get_policy(e, 0);
     e->patience_us = policy.lifetime_ms * 1000;
+    e->source_keys = keys_of_sources(&p->worker);
     struct scheduler_params sp = {
         .list = p->list,
         .policy = policy,
@@ -499,6 +510,7 @@ static void start(struct engine *e)
         .retry_longest_ms = p->policies.retry_longest_ms,
         .connections_total = e->lanes_n,
         .sources_n = p->worker.sources_n,
+        .source_keys = e->source_keys,
         .refusals_max = storm_of_one_site(&p->storm),
         .seed = p->seed,
         .now_us = e->began_us,
@@ -584,6 +596,7 @@ bool engine_run(const struct engine_params *params, struct engine_stats *stats,
     journal_finish(&e->journal);
     warmup_close(e->warmup);
     scheduler_destroy(e->scheduler);
+    free(e->source_keys);
     free_policies(e);
     uv_loop_close(&e->loop);
     free(e->lanes);

@@ -9,8 +9,8 @@
 #include "engine/engine.h"
 #include "engine/journal.h"
 #include "engine/record.h"
+#include "queue/board.h"
 #include "queue/network.h"
-#include "queue/share.h"
 #include "queue/warmup.h"
 
 /* What the engine remembers of an open connection: for the log. */
@@ -37,7 +37,6 @@ enum hold {
     HOLD_START = 1 << 0,
     HOLD_PAUSE = 1 << 1,
     HOLD_QUIET = 1 << 2,
-    HOLD_ROOM = 1 << 3, /* other jobs of the spool give up connections for ours */
 };
 
 /* A reply that stopped a path, or slowed it down: the same one on the connections
@@ -100,10 +99,9 @@ struct engine {
     uint8_t reached_from; /* its source */
     int64_t patience_us;  /* with it: the lifetime of policy 0 */
     struct control *control;
-    struct share share; /* while sharing: limits, with other jobs of the spool */
-    bool sharing;
-    uint32_t jobs;   /* that divide them, this one included */
-    int64_t room_us; /* until then the others make room */
+    bool sharing;        /* limits, with other jobs of the spool */
+    struct board *board; /* while sharing; NULL: the others do not see us */
+    uint32_t jobs;       /* that share them, this one included */
     uv_signal_t hangup;
     uv_timer_t clock;        /* start, until, quiet hours, other jobs */
     struct warmup *warmup;   /* NULL: no source has one */
@@ -116,6 +114,7 @@ struct engine {
     char cause[ENGINE_REASON_MAX]; /* with cancelled: why */
     int64_t began_us, began_ms;
     int64_t epoch_us; /* the job's beginning on the monotonic clock */
+    uint64_t *source_keys;
     struct order order;
 };
 

@@ -132,9 +132,8 @@ void status_text(const struct status *s, struct buf *out)
     totals_line(out, &s->totals);
     buf_add_char(out, '\n');
     if (s->jobs > 1)
-        buf_printf(
-            out, "%u jobs of this spool run: connections and rates are divided by %u\n",
-            s->jobs, s->jobs);
+        buf_printf(out, "%u jobs of this spool run: they share connections and rates\n",
+                   s->jobs);
     const struct scheduler_stats *q = &s->scheduler;
     if (q->asking)
         buf_printf(out, "  %llu rows wait for DNS\n", (unsigned long long)q->asking);

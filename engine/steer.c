@@ -10,7 +10,6 @@
 
 enum {
     CLOCK_MS = 500,        /* how often start, until and other jobs are looked at */
-    ROOM_MS = 3000,        /* others see us within CLOCK_MS, and end what they send */
     STATUS_SITES = 100,    /* that `status` lists */
     STATUS_SITES_TEXT = 20 /* for people */
 };
@@ -23,8 +22,6 @@ static const struct said {
     {HOLD_START, "waits for its start", "waits for its start"},
     {HOLD_PAUSE, "paused", "by `hikyaku pause`"},
     {HOLD_QUIET, "paused for quiet hours", "quiet hours"},
-    {HOLD_ROOM, "waits for other jobs to make room",
-     "waits for other jobs to make room"},
     {0, "goes on", NULL},
 };
 
@@ -43,60 +40,71 @@ static void note(struct engine *e, const char *words)
 
 /* ---- stopping and going on ---- */
 
+/* Where nobody can see us we send as if we were alone; but of too many, each takes its
+ * part. */
 static void take_part(struct engine *e)
 {
     struct fault f = {0};
-    if (!share_join(&e->share, e->params->control.fd, &f)) {
-        struct buf words = {0};
-        buf_printf(&words, "other jobs do not see this one: %s", f.words);
-        note(e, buf_cstr(&words));
-        buf_finish(&words);
-    }
+    char boot_id[FLIGHT_BOOT_ID_MAX];
+    bool full;
+    struct board_now now = {engine_now_us(), engine_clock_ms() * 1000};
+    flight_boot_id(boot_id);
+    e->board = board_join(e->params->control.fd, boot_id, now, &full, &f);
     e->sharing = true;
-    if (share_count(&e->share) > 1)
-        e->room_us = engine_now_us() + ROOM_MS * 1000;
-}
-
-static void divide_limits(struct engine *e, uint32_t jobs)
-{
-    struct buf words = {0};
-    if (jobs == e->jobs)
+    scheduler_join(e->scheduler, e->board);
+    if (e->board)
         return;
-    e->jobs = jobs;
-    scheduler_share(e->scheduler, jobs, engine_now_us());
-    if (jobs > 1)
-        buf_printf(&words, "%u jobs of this spool run: limits are divided by %u", jobs,
-                   jobs);
-    else
-        buf_add_str(&words, "no other job of this spool runs: limits are whole again");
+    struct buf words = {0};
+    struct sharing share = {.jobs = full ? BOARD_JOBS_MAX + 1 : 1};
+    scheduler_share(e->scheduler, &share);
+    buf_printf(&words, "other jobs do not see this one: %s", f.words);
     note(e, buf_cstr(&words));
     buf_finish(&words);
 }
 
-/* A job that stands still leaves its share to the others. When it goes on, they need
- * time to see it and to end what they have begun: HOLD_ROOM, else 0. */
-static unsigned share_limits(struct engine *e, bool still)
+static void leave(struct engine *e)
+{
+    e->sharing = false;
+    scheduler_join(e->scheduler, NULL);
+    board_leave(e->board);
+    e->board = NULL;
+}
+
+static void hear_others(struct engine *e)
+{
+    struct buf words = {0};
+    uint32_t before, jobs = board_jobs(e->board, &before);
+    scheduler_hear(e->scheduler, jobs, engine_now_us());
+    if (jobs == e->jobs)
+        return;
+    e->jobs = jobs;
+    if (jobs > 1)
+        buf_printf(&words, "%u jobs of this spool run: they share limits", jobs);
+    else
+        buf_add_str(&words, "no other job of this spool runs");
+    note(e, buf_cstr(&words));
+    buf_finish(&words);
+}
+
+/* A job that stands still leaves its share to the others. */
+static void share_limits(struct engine *e, bool still)
 {
     const struct engine_params *p = e->params;
     if (p->rehearsal || !p->control.job)
-        return 0;
-    if (still && e->sharing && e->lanes_open == 0) {
-        share_leave(&e->share);
-        e->sharing = false;
-    }
+        return;
+    if (still && e->sharing && e->lanes_open == 0)
+        leave(e);
     if (!still && !e->sharing)
         take_part(e);
-    if (e->sharing)
-        divide_limits(e, share_count(&e->share));
-    return !still && engine_now_us() < e->room_us ? HOLD_ROOM : 0;
+    if (e->board)
+        hear_others(e);
 }
 
 /* Connections end when the first reason to hold comes, and may be opened again when
  * the last is gone. */
 static void set_holds(struct engine *e, unsigned holds)
 {
-    holds &= ~(unsigned)HOLD_ROOM;
-    holds |= share_limits(e, holds != 0);
+    share_limits(e, holds != 0);
     bool was = e->holds != 0, is = holds != 0;
     const struct said *before = said_of(e->holds), *after = said_of(holds);
     e->holds = holds;
@@ -385,8 +393,8 @@ void steer_end(struct engine *e)
 {
     control_close(e->control);
     e->control = NULL;
-    share_leave(&e->share);
-    e->sharing = false;
+    if (e->sharing)
+        leave(e);
     uv_close((uv_handle_t *)&e->clock, NULL);
     uv_unref((uv_handle_t *)&e->hangup); /* closed last, like the other signals */
 }

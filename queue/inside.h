@@ -56,7 +56,11 @@ struct scheduler {
     struct link offers;       /* providers with turns for the sites in their lines */
     struct heap alarms;       /* of providers with sites in their lines */
     int64_t *source_until_us; /* by source: suspended */
-    uint32_t jobs;            /* that share our limits */
+    struct board *board;      /* NULL: we share with nobody, or only scheduler_share */
+    struct sharing share;     /* without it */
+    uint32_t jobs;            /* with a place on it */
+    uint32_t heard;           /* turns of scheduler_hear */
+    uint32_t told;            /* board_told, as far as we have heard */
     bool stops;               /* connections have to be told to end */
     struct map site_by_key;   /* "POLICY KEY" */
     struct buf site_key;      /* to look one up */
@@ -136,7 +140,8 @@ unsigned lending_lacks(const struct scheduler *s, const struct site *site,
 
 /* restraint.c */
 /* The site's provider: its section's, or one of its own. */
-struct provider *restraint_provider(struct scheduler *s, uint32_t policy);
+struct provider *restraint_provider(struct scheduler *s, uint32_t policy,
+                                    const struct mx_set *set);
 /* The path of a connection from this source, made when it is the first. */
 struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source);
 /* May a message be begun on this path today? False: not before *until_us. */
@@ -156,7 +161,35 @@ struct site *restraint_turn(struct scheduler *s, int64_t now_us);
 /* A result of a connection: what it tells of its path. */
 void restraint_note(struct scheduler *s, struct connection_record *c,
                     const struct settlement *what, struct decision *d, int64_t now_us);
+/* Connections of this path (NULL: any), site (likewise) and source end with what they
+ * have begun. keep: as many of them may stay. */
+enum { ANY_SOURCE = -1 };
+void restraint_stop(struct scheduler *s, const struct path *path,
+                    const struct site *site, int source, uint32_t keep);
+/* So do those over their path's share. */
+void restraint_stop_surplus(struct scheduler *s);
+/* Longer than it may be already. */
+void restraint_brake(struct scheduler *s, struct provider *p, int64_t until_us);
+void restraint_close_site(struct site *site, int64_t until_us, const char *why);
 int64_t restraint_wake(const struct scheduler *s);
 void restraint_advance(struct scheduler *s, int64_t now_us);
+
+/* jobs.c: with others of the spool, on the board. Without one nothing happens. */
+/* Before a path without connections may have one: what all know of it. jobs_part when
+ * it gets none. */
+void jobs_meet(struct scheduler *s, struct site *site, uint8_t source,
+               struct path *path, int64_t now_us);
+void jobs_part(struct scheduler *s, const struct site *site, struct path *path);
+/* One more connection; false: others have them all. */
+bool jobs_open(struct scheduler *s, const struct site *site, struct path *path);
+void jobs_close(struct scheduler *s, const struct site *site, struct path *path);
+/* Of all jobs. */
+uint32_t jobs_connections(const struct scheduler *s, const struct path *path);
+/* What was said of a path, of its site or its source, or of a whole provider. */
+void jobs_tell(struct scheduler *s, struct path *path, int64_t now_us);
+void jobs_tell_site(struct scheduler *s, const struct site *site, int64_t now_us);
+void jobs_tell_source(struct scheduler *s, uint8_t source, const char *why,
+                      int64_t now_us);
+void jobs_tell_brake(struct scheduler *s, const struct provider *p, int64_t now_us);
 
 #endif

@@ -47,9 +47,9 @@ static void meet(struct obstacle *o, enum lack lack, int64_t until_us)
 static bool may_lend(struct path *path, int64_t now_us, struct obstacle *o)
 {
     int64_t again;
-    if (gate_pass(&path->lending, now_us, &again))
+    if (path_lends_us(path) <= now_us && gate_pass(&path->lending, now_us, &again))
         return true;
-    meet(o, LACK_RATE, again);
+    meet(o, LACK_RATE, path_lends_us(path));
     return false;
 }
 
@@ -100,7 +100,7 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
     s->lent += n;
     s->ready -= n;
     c->last = (site_ready(site, c->source) == 0 && s->asking == 0) ||
-              gate_opens_us(&c->path->lending) > now_us + PATIENCE_US;
+              path_lends_us(c->path) > now_us + PATIENCE_US;
     out->last = c->last;
 }
 
@@ -131,7 +131,6 @@ static void open_connection(struct scheduler *s, struct site *site, uint8_t sour
     s->connections_n++;
     if (s->network_down)
         s->probe = number;
-    path->connections++;
     /* Share what is ready with the connections that are still to be opened. */
     uint32_t others =
         site->window > site->connections ? site->window - site->connections : 1;
@@ -192,7 +191,7 @@ static bool may_feed(struct connection_record *c, bool behind, int64_t now_us,
                      struct obstacle *o)
 {
     if (behind && gate_limits(&c->path->lending)) {
-        meet(o, LACK_RATE, gate_opens_us(&c->path->lending));
+        meet(o, LACK_RATE, path_lends_us(c->path));
         return false;
     }
     return may_lend(c->path, now_us, o);
@@ -222,7 +221,7 @@ static bool feed(struct scheduler *s, struct site *site, bool behind, struct ord
         }
         bool allowed = is_allowed(s, site, c->source, c->path, o, now_us);
         if (!allowed || !may_feed(c, behind, now_us, o)) {
-            bool soon = gate_opens_us(&c->path->lending) <= now_us + PATIENCE_US;
+            bool soon = path_lends_us(c->path) <= now_us + PATIENCE_US;
             if (!idle || (allowed && soon))
                 continue;
             link_remove(l);
@@ -264,13 +263,29 @@ static void find_obstacles(const struct scheduler *s, const struct site *site,
         meet(o, LACK_PATH, closed_until_us);
     else if (path->used_up && now_us < path->allowance_until_us)
         meet(o, LACK_WARMUP, path->allowance_until_us);
-    else if (path->connections >=
-             path_connections(path, &site->provider->limits, s->jobs))
+    else if (path->connections >= path_connections(path, &site->provider->limits))
         meet(o, LACK_CONNECTIONS, INT64_MAX);
-    else if (gate_opens_us(&path->lending) > now_us)
-        meet(o, LACK_RATE, gate_opens_us(&path->lending));
-    else if (gate_opens_us(&path->opening) > now_us)
-        meet(o, LACK_CONNECTION_RATE, gate_opens_us(&path->opening));
+    else if (path_lends_us(path) > now_us)
+        meet(o, LACK_RATE, path_lends_us(path));
+    else if (path_opens_us(path) > now_us)
+        meet(o, LACK_CONNECTION_RATE, path_opens_us(path));
+}
+
+/* The whole site waits: after a failed round, by a rule, for its hours, or its provider
+ * does. */
+static bool is_closed(const struct scheduler *s, const struct site *site,
+                      struct obstacle *o, int64_t now_us)
+{
+    bool quiet = policy_of(s, site)->quiet_until_us != 0;
+    bool closed = now_us < site->closed_until_us;
+    bool braked = now_us < site->provider->braked_until_us;
+    if (closed)
+        meet(o, site->why ? LACK_PATH : LACK_ROUND, site->closed_until_us);
+    if (braked)
+        meet(o, LACK_BRAKE, site->provider->braked_until_us);
+    if (quiet) /* scheduler_quiet ends it */
+        meet(o, LACK_QUIET, INT64_MAX);
+    return closed || braked || quiet;
 }
 
 /* The i-th source of the site, counted from the one whose turn it is; NO_SOURCE: there
@@ -296,12 +311,17 @@ static struct path *find_path(struct scheduler *s, struct site *site, bool behin
         int64_t again;
         if (site_ready(site, (uint8_t)source) == 0)
             continue;
+        jobs_meet(s, site, (uint8_t)source, path, now_us);
+        is_closed(s, site, &here, now_us); /* as other jobs were told */
         find_obstacles(s, site, source, &here, now_us);
         if (!here.lacks && !behind)
             is_allowed(s, site, (uint8_t)source, path, &here, now_us);
+        if (!here.lacks && !behind && !jobs_open(s, site, path))
+            meet(&here, LACK_CONNECTIONS, INT64_MAX); /* scheduler_hear asks again */
         if (here.lacks || behind) {
             o->lacks |= here.lacks;
             o->until_us = min_i64(o->until_us, here.until_us);
+            jobs_part(s, site, path);
             continue;
         }
         gate_pass(&path->opening, now_us, &again); /* they do: nobody else asks */
@@ -310,23 +330,6 @@ static struct path *find_path(struct scheduler *s, struct site *site, bool behin
         return path;
     }
     return NULL;
-}
-
-/* The whole site waits: after a failed round, by a rule, for its hours, or its provider
- * does. */
-static bool is_closed(const struct scheduler *s, const struct site *site,
-                      struct obstacle *o, int64_t now_us)
-{
-    bool quiet = policy_of(s, site)->quiet_until_us != 0;
-    bool closed = now_us < site->closed_until_us;
-    bool braked = now_us < site->provider->braked_until_us;
-    if (closed)
-        meet(o, site->why ? LACK_PATH : LACK_ROUND, site->closed_until_us);
-    if (braked)
-        meet(o, LACK_BRAKE, site->provider->braked_until_us);
-    if (quiet) /* scheduler_quiet ends it */
-        meet(o, LACK_QUIET, INT64_MAX);
-    return closed || braked || quiet;
 }
 
 /* What keeps the site from a connection beside its paths. */

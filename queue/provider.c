@@ -44,44 +44,65 @@ void limits_add(struct limits *limits, const struct scheduler_policy *policy)
     limits->connection_rate = slower(limits->connection_rate, policy->connection_rate);
 }
 
-static int64_t share_of(int64_t per_hour, uint32_t jobs, uint32_t slow)
+static int64_t slowed(int64_t per_hour, uint32_t slow)
 {
-    if (per_hour == 0)
-        return 0;
-    int64_t share = (per_hour / jobs) >> slow;
-    return share > 0 ? share : 1;
+    int64_t rate = per_hour >> slow;
+    return rate > 0 || per_hour == 0 ? rate : 1;
 }
 
-void path_limit(struct path *path, const struct limits *limits, uint32_t jobs)
+static int64_t share_of(int64_t per_hour, uint32_t jobs)
 {
-    int64_t mails = share_of(limits->message_rate, jobs, path->slow);
-    int64_t connects = share_of(limits->connection_rate, jobs, path->slow);
+    return per_hour && per_hour < jobs ? 1 : per_hour / jobs;
+}
+
+void path_limit(struct path *path, const struct limits *limits)
+{
+    int64_t mails = slowed(limits->message_rate, path->slow);
+    int64_t connects = slowed(limits->connection_rate, path->slow);
     gate_limit(&path->mails, mails);
-    gate_limit_loosely(&path->lending, mails);
+    gate_limit_loosely(&path->lending, share_of(mails, path->share.jobs));
     gate_limit(&path->connects, connects);
-    gate_limit_loosely(&path->opening, connects);
+    gate_limit_loosely(&path->opening, share_of(connects, path->share.jobs));
 }
 
-static uint32_t whole(const struct limits *limits, uint32_t jobs)
+uint32_t path_whole(const struct path *path, const struct limits *limits)
 {
-    return limits->connections > jobs ? limits->connections / jobs : 1;
+    return path->allowed < limits->connections ? path->allowed : limits->connections;
 }
 
-uint32_t path_connections(const struct path *path, const struct limits *limits,
-                          uint32_t jobs)
+uint32_t path_connections(const struct path *path, const struct limits *limits)
 {
-    uint32_t most = whole(limits, jobs);
-    return path->allowed < most ? path->allowed : most;
+    uint32_t whole = path_whole(path, limits), jobs = path->share.jobs;
+    uint32_t rank = (path->share.before + path->share.turn) % jobs;
+    return whole / jobs + (rank < whole % jobs); /* what is left goes round */
 }
 
-bool path_good(struct path *path, const struct limits *limits, uint32_t jobs)
+/* What may be lent is as far ahead of what has passed as gate_limit_loosely allows. */
+static int64_t either(const struct gate *pace, const struct gate *passed)
+{
+    int64_t own_us = gate_opens_us(pace), all_us = gate_opens_us(passed);
+    all_us = all_us == INT64_MIN ? all_us : all_us - GATE_LOOSE_US;
+    return own_us > all_us ? own_us : all_us;
+}
+
+int64_t path_lends_us(const struct path *path)
+{
+    return either(&path->lending, &path->mails);
+}
+
+int64_t path_opens_us(const struct path *path)
+{
+    return either(&path->opening, &path->connects);
+}
+
+bool path_good(struct path *path, const struct limits *limits)
 {
     path->refusals = path->pauses = 0;
     if (path->allowed == UINT32_MAX || ++path->good < PATH_GOOD * path->allowed)
         return false;
     path->good = 0;
     path->allowed++;
-    if (path->allowed >= whole(limits, jobs)) /* as before */
+    if (path->allowed >= limits->connections) /* as before */
         path->allowed = UINT32_MAX;
     return true;
 }
@@ -104,14 +125,15 @@ void path_close(struct path *path, int64_t until_us, uint32_t connections,
         path->allowed = connections;
 }
 
-void path_slow(struct path *path, int64_t until_us, const char *why)
+void path_slow(struct path *path, int64_t until_us, uint32_t connections,
+               const char *why)
 {
     words_set(&path->why, why);
     path->slow_until_us = until_us;
     if (path->slow < PATH_SLOWEST)
         path->slow++;
     path->good = path->refusals = 0;
-    path->allowed = path->connections > 1 ? path->connections / 2 : 1;
+    path->allowed = connections > 1 ? connections / 2 : 1;
 }
 
 bool path_rest(struct path *path, int64_t now_us, int64_t step_us)

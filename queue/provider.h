@@ -11,6 +11,7 @@
 
 #include "base/heap.h"
 #include "base/list.h"
+#include "queue/board.h"
 #include "queue/scheduler.h"
 
 enum {
@@ -27,15 +28,19 @@ struct limits { /* of a path: the least that a policy of its provider allows */
 };
 
 struct path {
-    struct gate connects, mails;  /* which the workers pass */
-    struct gate opening, lending; /* the scheduler's own pace: a little ahead of them */
-    uint32_t connections;         /* open or being opened */
-    uint32_t allowed; /* of them, while it recovers; UINT32_MAX: what the policy says */
-    uint32_t standing;     /* stop_surplus counts them anew */
-    uint32_t good;         /* brought through since `allowed` last moved */
-    uint32_t refusals;     /* about us, one behind another */
-    uint32_t pauses;       /* of its own making, without a success between them */
-    uint32_t slow;         /* times that the rate is halved */
+    struct board_slot *slot;      /* with connections: its own among all jobs; NULL */
+    struct gate connects, mails;  /* which the workers of all jobs pass */
+    struct gate opening, lending; /* our part of it, a little ahead: the scheduler's */
+    struct sharing share;         /* between the jobs that send by it now */
+    uint32_t heard;       /* the turn of scheduler_hear that it was last met in */
+    uint32_t connections; /* open or being opened */
+    uint32_t allowed;  /* of them, while it recovers, to all jobs; UINT32_MAX: what the
+                          policy says */
+    uint32_t standing; /* stop_surplus counts them anew */
+    uint32_t good;     /* brought through since `allowed` last moved */
+    uint32_t refusals; /* about us, one behind another */
+    uint32_t pauses;   /* of its own making, without a success between them */
+    uint32_t slow;     /* times that the rate is halved */
     int64_t slow_until_us; /* then once less */
     int64_t closed_until_us;
     int64_t allowance; /* messages that may be begun; less than 0: too many were */
@@ -57,6 +62,7 @@ enum line_kind {
 };
 
 struct provider {
+    uint64_t key; /* the same in all jobs */
     struct limits limits;
     struct path **paths;      /* by source; NULL: nothing was sent yet */
     struct line lines[LINES]; /* sites with rows that lack only what it may have */
@@ -77,18 +83,24 @@ void provider_free(struct provider *p, int sources_n);
 void limits_init(struct limits *limits);
 void limits_add(struct limits *limits, const struct scheduler_policy *policy);
 
-/* Rates and their share of `jobs` that run beside each other. */
-void path_limit(struct path *path, const struct limits *limits, uint32_t jobs);
-/* The connections it may have now, at least one. */
-uint32_t path_connections(const struct path *path, const struct limits *limits,
-                          uint32_t jobs);
+/* Rates, and our share of them. */
+void path_limit(struct path *path, const struct limits *limits);
+/* The connections it may have now, of all jobs, and our share of those: 0 when others
+ * have their turn. */
+uint32_t path_whole(const struct path *path, const struct limits *limits);
+uint32_t path_connections(const struct path *path, const struct limits *limits);
+/* When we may lend it one more message, or open one more connection: by our own pace,
+ * and by what all jobs have sent. */
+int64_t path_lends_us(const struct path *path);
+int64_t path_opens_us(const struct path *path);
 /* A message was brought through. True: one more connection is allowed now. */
-bool path_good(struct path *path, const struct limits *limits, uint32_t jobs);
+bool path_good(struct path *path, const struct limits *limits);
 /* Closed until then, and what comes after; why is copied. */
 void path_close(struct path *path, int64_t until_us, uint32_t connections,
                 const char *why);
-/* Half of what it had, until then. */
-void path_slow(struct path *path, int64_t until_us, const char *why);
+/* Half of the rates, and of the connections that all jobs have, until then. */
+void path_slow(struct path *path, int64_t until_us, uint32_t connections,
+               const char *why);
 /* Time has passed: it may be less slow. True: path_limit is due. */
 bool path_rest(struct path *path, int64_t now_us, int64_t step_us);
 

@@ -1,6 +1,5 @@
 /* What receivers make us refrain from: paths that are closed or slow, providers that
- * say of too many addresses that they do not exist, and limits that several jobs
- * share. */
+ * say of too many addresses that they do not exist, and limits. */
 #include "queue/inside.h"
 
 #include "base/mem.h"
@@ -21,8 +20,7 @@ static void stop(struct scheduler *s, struct connection_record *c)
     s->stall_at = 0; /* the search begins anew */
 }
 
-/* Connections over their path's limit end. */
-static void stop_surplus(struct scheduler *s)
+void restraint_stop_surplus(struct scheduler *s)
 {
     for (uint32_t i = 0; i < s->connections_used; i++)
         if (s->connections[i].site)
@@ -30,8 +28,7 @@ static void stop_surplus(struct scheduler *s)
     for (uint32_t i = 0; i < s->connections_used; i++) {
         struct connection_record *c = &s->connections[i];
         if (c->site &&
-            ++c->path->standing >
-                path_connections(c->path, &c->site->provider->limits, s->jobs))
+            ++c->path->standing > path_connections(c->path, &c->site->provider->limits))
             stop(s, c);
     }
 }
@@ -50,23 +47,32 @@ static struct provider *shared_provider(struct scheduler *s, uint32_t number)
 
 static void limit_paths(struct scheduler *s, struct provider *p)
 {
-    for (int i = 0; i <= s->params.sources_n; i++)
-        if (p->paths[i])
-            path_limit(p->paths[i], &p->limits, s->jobs);
+    for (int i = 0; i <= s->params.sources_n; i++) {
+        struct path *path = p->paths[i];
+        if (!path)
+            continue;
+        if (!path->slot)
+            path->share = s->share;
+        path_limit(path, &p->limits);
+    }
 }
 
-struct provider *restraint_provider(struct scheduler *s, uint32_t policy)
+struct provider *restraint_provider(struct scheduler *s, uint32_t policy,
+                                    const struct mx_set *set)
 {
     uint32_t number = s->policies[policy].provider;
     struct provider *p =
         number ? shared_provider(s, number) : provider_create(s->params.sources_n);
+    p->key = s->policies[policy].key;
+    if (!number) /* its hosts belong to it */
+        p->key ^= hash_bytes(set->key, strlen(set->key));
     uint32_t most = p->limits.connections;
     limits_add(&p->limits, &s->policies[policy]);
     if (most == UINT32_MAX)
         return p;
     limit_paths(s, p); /* it may be less than its other policies allow */
     if (p->limits.connections < most)
-        stop_surplus(s);
+        restraint_stop_surplus(s);
     return p;
 }
 
@@ -78,7 +84,8 @@ struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t sour
     if (!*path) {
         *path = mem_zero(1, sizeof **path);
         (*path)->allowed = UINT32_MAX;
-        path_limit(*path, &p->limits, s->jobs);
+        (*path)->share = s->share;
+        path_limit(*path, &p->limits);
     }
     return *path;
 }
@@ -159,14 +166,14 @@ static void find_times(const struct scheduler *s, const struct provider *p, int 
         at = path->closed_until_us;
     if (s->source_until_us[source] > at)
         at = s->source_until_us[source];
-    if (gate_opens_us(&path->lending) > at)
-        at = gate_opens_us(&path->lending);
+    if (path_lends_us(path) > at)
+        at = path_lends_us(path);
     if (gate_limits(&path->lending))
         times_us[LINE_FEED] = at;
-    if (path->connections >= path_connections(path, &p->limits, s->jobs))
+    if (path->connections >= path_connections(path, &p->limits))
         return;
-    if (gate_opens_us(&path->opening) > at)
-        at = gate_opens_us(&path->opening);
+    if (path_opens_us(path) > at)
+        at = path_opens_us(path);
     times_us[LINE_OPEN] = at;
 }
 
@@ -230,19 +237,15 @@ void restraint_advance(struct scheduler *s, int64_t now_us)
         struct provider *p = CONTAINER_OF(first, struct provider, alarm);
         for (int i = 0; i <= s->params.sources_n; i++)
             if (p->paths[i] && path_rest(p->paths[i], now_us, REST_US))
-                path_limit(p->paths[i], &p->limits, s->jobs);
+                path_limit(p->paths[i], &p->limits);
         restraint_offer(s, p);
     }
 }
 
 /* ---- closing ---- */
 
-enum { ANY_SOURCE = -1 };
-
-/* Connections of this path (NULL: any), site (likewise) and source end with what they
- * have begun. keep: as many of them may stay. */
-static void stop_connections(struct scheduler *s, const struct path *path,
-                             const struct site *site, int source, uint32_t keep)
+void restraint_stop(struct scheduler *s, const struct path *path,
+                    const struct site *site, int source, uint32_t keep)
 {
     for (uint32_t i = 0; i < s->connections_used; i++) {
         struct connection_record *c = &s->connections[i];
@@ -257,7 +260,15 @@ static void stop_connections(struct scheduler *s, const struct path *path,
     }
 }
 
-static void close_site(struct site *site, int64_t until_us, const char *why)
+void restraint_brake(struct scheduler *s, struct provider *p, int64_t until_us)
+{
+    p->braked_until_us = until_us;
+    for (int i = 0; i <= s->params.sources_n; i++)
+        if (p->paths[i])
+            restraint_stop(s, p->paths[i], NULL, ANY_SOURCE, 0);
+}
+
+void restraint_close_site(struct site *site, int64_t until_us, const char *why)
 {
     if (until_us <= site->closed_until_us)
         return; /* it is for longer already */
@@ -289,23 +300,27 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
     switch (what->reach) {
     case REACH_PATH:
         if (what->slow) {
-            path_slow(path, until_us, what->why);
-            path_limit(path, &c->site->provider->limits, s->jobs);
-            stop_connections(s, path, NULL, ANY_SOURCE, path->allowed);
+            path_slow(path, until_us, jobs_connections(s, path), what->why);
+            path_limit(path, &c->site->provider->limits);
+            restraint_stop_surplus(s);
         } else {
             path_close(path, until_us, what->connections, what->why);
-            stop_connections(s, path, NULL, ANY_SOURCE, 0);
+            restraint_stop(s, path, NULL, ANY_SOURCE, 0);
         }
+        jobs_tell(s, path, now_us);
         break;
     case REACH_SITE:
-        close_site(c->site, until_us, what->why);
-        stop_connections(s, NULL, c->site, ANY_SOURCE, 0);
+        restraint_close_site(c->site, until_us, what->why);
+        restraint_stop(s, NULL, c->site, ANY_SOURCE, 0);
+        jobs_tell_site(s, c->site, now_us);
         break;
     case REACH_SOURCE:
         if (until_us > s->source_until_us[c->source])
             s->source_until_us[c->source] = until_us;
         path_close(path, until_us, what->connections, what->why); /* tells why */
-        stop_connections(s, NULL, NULL, c->source, 0);
+        restraint_stop(s, NULL, NULL, c->source, 0);
+        jobs_tell(s, path, now_us);
+        jobs_tell_source(s, c->source, what->why, now_us);
         break;
     }
     restraint_offer(s, c->site->provider); /* their reasons are others now */
@@ -343,10 +358,8 @@ static void note_answer(struct scheduler *s, struct connection_record *c, bool a
     const struct scheduler_policy *policy = policy_of(s, c->site);
     if (!provider_answered(p, absent, policy->unknown_percent))
         return;
-    p->braked_until_us = now_us + policy->unknown_pause_ms * 1000;
-    for (int i = 0; i <= s->params.sources_n; i++)
-        if (p->paths[i])
-            stop_connections(s, p->paths[i], NULL, ANY_SOURCE, 0);
+    restraint_brake(s, p, now_us + policy->unknown_pause_ms * 1000);
+    jobs_tell_brake(s, p, now_us);
     d->notice = NOTICE_UNKNOWN;
     d->notice_us = p->braked_until_us;
 }
@@ -357,8 +370,10 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
     if (what->about_us) {
         note_refusal(s, c, d, now_us);
     } else if (what->outcome == OUTCOME_DELIVERED) {
-        if (path_good(c->path, &c->site->provider->limits, s->jobs))
+        if (path_good(c->path, &c->site->provider->limits)) {
+            jobs_tell(s, c->path, now_us);
             restraint_offer(s, c->site->provider);
+        }
         note_answer(s, c, false, d, now_us);
     } else if (what->absent) {
         note_answer(s, c, true, d, now_us);
@@ -386,13 +401,13 @@ static void limit_all(struct scheduler *s)
         if (site->ready)
             wake_site(s, site); /* it may have more now, or other sources */
     }
-    stop_surplus(s);
+    restraint_stop_surplus(s);
 }
 
-void scheduler_share(struct scheduler *s, uint32_t jobs, int64_t now_us)
+void scheduler_share(struct scheduler *s, const struct sharing *share)
 {
-    (void)now_us;
-    s->jobs = jobs > 0 ? jobs : 1;
+    assert(!s->board && share->jobs > 0);
+    s->share = *share;
     limit_all(s);
 }
 

@@ -175,7 +175,7 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->policies = mem_alloc(sizeof *s->policies);
     s->policies[0] = params->policy;
     s->policies_n = 1;
-    s->jobs = 1;
+    s->share.jobs = 1;
     s->source_until_us =
         mem_zero((size_t)params->sources_n + 1, sizeof *s->source_until_us);
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);
@@ -250,7 +250,7 @@ static struct site *site_for(struct scheduler *s, uint32_t policy, struct mx_set
         s->sites = mem_resize(s->sites, s->sites_cap, sizeof(struct site *));
     }
     struct site *site = mem_alloc(sizeof *site);
-    site_init(site, set, policy, restraint_provider(s, policy));
+    site_init(site, set, policy, restraint_provider(s, policy, set));
     s->sites[s->sites_n++] = site;
     return site;
 }
@@ -502,7 +502,7 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     s->free_connections[s->connections_free++] = connection;
     s->connections_n--;
     site->connections--;
-    c->path->connections--;
+    jobs_close(s, site, c->path);
     site->group = site->group || group;
     if (connection == s->probe) {
         s->probe = NO_CONNECTION;

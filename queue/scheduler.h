@@ -36,6 +36,15 @@ enum {
         5 * 1000 * 1000, /* from one probe of a network that is down to the next */
 };
 
+struct board;
+
+/* Jobs that send by one path at a time divide its connections and rates. */
+struct sharing {
+    uint32_t jobs;   /* that do, this one included */
+    uint32_t before; /* of them before this one, in an order that all of them know */
+    uint32_t turn;   /* whose turn it is to have one more, where they cannot be divided */
+};
+
 struct scheduler_policy {
     const int64_t *retry_interval_ms; /* the last one repeats */
     int retry_intervals;
@@ -47,7 +56,8 @@ struct scheduler_policy {
     /* Whose limits are these: destinations with the same number, from 1, share one
      * budget; 0: each site has its own. */
     uint32_t provider;
-    int64_t message_rate;    /* of one source to one provider, per hour; 0: no limit */
+    uint64_t key;         /* the same in all jobs that treat these destinations alike */
+    int64_t message_rate; /* of one source to one provider, per hour; 0: no limit */
     int64_t connection_rate; /* the same */
     const uint8_t *sources;  /* numbers of those that may send; outlive the scheduler */
     int sources_n;           /* 0: the system chooses (source 0) */
@@ -92,8 +102,10 @@ struct scheduler_params {
     scheduler_allow_fn *allow; /* NULL: as many as the policies allow */
     void *allow_arg;
     int64_t retry_longest_ms; /* no policy lets a row wait for longer; 0: as `policy` */
-    uint32_t connections_total; /* over all sites: what file descriptors allow */
-    int sources_n;              /* highest number of a source; 0: there are none */
+    uint32_t connections_total;  /* over all sites: what file descriptors allow */
+    int sources_n;               /* highest number of a source; 0: there are none */
+    const uint64_t *source_keys; /* by number: the same in all jobs that send from it;
+                                    NULL: the numbers are */
     uint32_t refusals_max; /* about us, one behind another, before a path is left alone
                               for a retry interval, and longer each time; 0: never */
     uint64_t seed;
@@ -251,10 +263,16 @@ void scheduler_set_policies(struct scheduler *s,
  * connections are told to end, and the time does not count for the lifetime of rows
  * that are ready. until_us: when that will be over, for people; 0: it is over. */
 void scheduler_quiet(struct scheduler *s, uint32_t number, int64_t until_us);
-/* So many jobs of the spool run, this one included: connections and rates of each path
- * are divided by it, but for one connection. Those over it end after what they have
- * begun. */
-void scheduler_share(struct scheduler *s, uint32_t jobs, int64_t now_us);
+/* From now on this job has a place on that board (queue/board.h) among those of its
+ * spool; NULL: it has none any more. Only while no connection is open. What receivers
+ * said to any of them goes for all. */
+void scheduler_join(struct scheduler *s, struct board *board);
+/* On a board: whatever the others did or were told since is taken in. Twice a second.
+ * jobs: that have a place. */
+void scheduler_hear(struct scheduler *s, uint32_t jobs, int64_t now_us);
+/* Without a board: so every path is shared. Connections over our share end after what
+ * they have begun. */
+void scheduler_share(struct scheduler *s, const struct sharing *share);
 
 enum reach {
     REACH_PATH,   /* the provider, from this source */

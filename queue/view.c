@@ -88,8 +88,8 @@ static int64_t rate_opens(const struct provider *p, int sources_n)
 {
     int64_t opens_us = INT64_MAX;
     for (int i = 0; i <= sources_n; i++)
-        if (p->paths[i] && gate_opens_us(&p->paths[i]->lending) < opens_us)
-            opens_us = gate_opens_us(&p->paths[i]->lending);
+        if (p->paths[i] && path_lends_us(p->paths[i]) < opens_us)
+            opens_us = path_lends_us(p->paths[i]);
     return opens_us == INT64_MAX ? 0 : opens_us;
 }
 
@@ -130,14 +130,14 @@ static void explain(const struct scheduler *s, const struct site *site,
  * leaves. */
 static uint32_t allowed_now(const struct scheduler *s, const struct site *site)
 {
-    static const struct path fresh = {.allowed = UINT32_MAX};
+    const struct path fresh = {.allowed = UINT32_MAX, .share = s->share};
     static const uint8_t none = 0;
     const struct scheduler_policy *policy = policy_of(s, site);
     const uint8_t *sources = policy->sources_n ? policy->sources : &none;
     uint32_t sum = 0, n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
     for (uint32_t i = 0; i < n; i++) {
         const struct path *path = site->provider->paths[sources[i]];
-        sum += path_connections(path ? path : &fresh, &site->provider->limits, s->jobs);
+        sum += path_connections(path ? path : &fresh, &site->provider->limits);
     }
     return sum;
 }

@@ -2,6 +2,7 @@
  * a sync of the log, news take a while from thread to thread, and a run may be ended
  * anywhere: politely, at once, or by the death of the process. */
 #include <assert.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -422,6 +423,21 @@ static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
     return w->policies_n++;
 }
 
+/* Another open file of the same memory, as each process has its own. */
+static void join_board(struct world *w)
+{
+    char path[40];
+    bool full;
+    struct fault f = {0};
+    struct board_now now = {w->now_us, w->now_us};
+    if (!w->plan->boarded)
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", w->board_fd);
+    w->board =
+        board_join_file(open(path, O_RDWR | O_CLOEXEC), "this boot", now, &full, &f);
+    promise(w->board != NULL, w, "the board: %s", f.words);
+}
+
 void desk_start(struct world *w)
 {
     struct plan *p = w->plan;
@@ -441,8 +457,11 @@ void desk_start(struct world *w)
                                       .epoch_us = 0,
                                       .past = past_of,
                                       .past_arg = w};
+    join_board(w);
     record_begin(w);
     w->scheduler = scheduler_create(&params);
+    if (w->board)
+        scheduler_join(w->scheduler, w->board);
     network_init(&w->network, MINUTE_US, p->policy.lifetime_ms * 1000, w->now_us);
     hand_begin(w);
     desk_turn(w);
@@ -492,6 +511,8 @@ static void forget_run(struct world *w)
 {
     scheduler_destroy(w->scheduler);
     w->scheduler = NULL;
+    board_leave(w->board);
+    w->board = NULL;
     network_finish(&w->network);
     record_finish(w);
     while (w->tasks_first < w->tasks_n) /* to connections that are over */
@@ -549,6 +570,7 @@ void world_run(struct world *w, struct plan *p)
 {
     *w = (struct world){.plan = p, .rng = {p->seed ^ 0x5eed}, .now_us = SECOND_US};
     w->record_fd = memfd_create("record", MFD_CLOEXEC);
+    w->board_fd = memfd_create("board", MFD_CLOEXEC);
     w->sink = sink_world_create(w->record_fd, NULL);
     w->stories = mem_zero(p->rows + 1, sizeof *w->stories);
     w->lanes = mem_zero(p->connections_total, sizeof *w->lanes);
@@ -575,6 +597,8 @@ void world_finish(struct world *w)
             wire_free(w, w->wires[i]);
     sink_world_destroy(w->sink);
     close(w->record_fd);
+    close(w->board_fd);
+    record_forget(w);
     events_finish(&w->events);
     free(w->wires);
     free(w->free_wires);

@@ -50,10 +50,14 @@ static void suspend(struct world *w)
 
 static void share(struct world *w)
 {
-    uint32_t jobs = 1 + rng_below(&w->rng, 4);
-    world_log(w, "jobs %u", jobs);
-    scheduler_share(w->scheduler, jobs, w->now_us);
-    record_shared(w, jobs);
+    struct sharing share = {.jobs = 1 + rng_below(&w->rng, 4)};
+    world_log(w, "jobs %u", share.jobs);
+    if (w->board) {
+        scheduler_hear(w->scheduler, share.jobs, w->now_us);
+        return;
+    }
+    scheduler_share(w->scheduler, &share);
+    record_shared(w, &share);
 }
 
 static void pause(struct world *w)

@@ -280,6 +280,7 @@ static void draw_limits_of(struct plan *p, uint32_t number, struct rng *r)
     struct scheduler_policy *policy = number ? &p->others[number - 1] : &p->policy;
     *policy = p->policy;
     policy->provider = rng_below(r, PROVIDERS_MAX + 1);
+    policy->key = policy->provider ? 100 + policy->provider : number;
     policy->connections = (uint32_t)between(r, 1, chance(r, 50) ? 4 : 20);
     policy->messages_per_connection = chance(r, 50) ? (uint32_t)between(r, 1, 30) : 0;
     policy->message_rate = draw_rate(r);
@@ -330,7 +331,7 @@ static void sour(struct machine *m, struct rng *r)
 void plan_draw_limited(struct plan *p, uint64_t seed)
 {
     struct rng r = {seed ^ 0x11111};
-    *p = (struct plan){.seed = seed, .limited = true};
+    *p = (struct plan){.seed = seed, .limited = true, .boarded = seed % 2 == 0};
     p->places_n = (uint32_t)between(&r, 1, chance(&r, 40) ? 6 : 40);
     p->names_n = p->places_n + (uint32_t)between(&r, 0, p->places_n);
     p->rows = (uint32_t)between(&r, 20, 900);

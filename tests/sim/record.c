@@ -2,6 +2,7 @@
  * what they have told us since, so that it is known at each moment who may have what.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -11,21 +12,62 @@ enum {
     TICK_US = 200 * 1000,  /* what the retry wheel may be late by */
     GOOD_A_CONNECTION = 5, /* before one more, as receivers publish it */
     SLOWEST = 4,
+    LATE_US = 20 * 1000, /* what a gate adds to slow rates */
 };
 
 /* ---- who they are ---- */
 
 static uint32_t share(const struct world *w, uint32_t of)
 {
-    return of > w->record.jobs ? of / w->record.jobs : 1;
+    const struct sharing *s = &w->record.share;
+    return of / s->jobs + (of % s->jobs > 0); /* it is our turn */
 }
 
-static int64_t rate_of(const struct world *w, const struct scheduler_policy *policy,
+static int64_t rate_of(const struct scheduler_policy *policy, enum passing passing)
+{
+    return passing == PASSING_MAIL ? policy->message_rate : policy->connection_rate;
+}
+
+/* That is lent. */
+static int64_t pace_of(const struct world *w, const struct scheduler_policy *policy,
                        enum passing passing)
 {
-    int64_t rate =
-        passing == PASSING_MAIL ? policy->message_rate : policy->connection_rate;
-    return rate && rate < w->record.jobs ? 1 : rate / w->record.jobs;
+    int64_t rate = rate_of(policy, passing);
+    return rate && rate < w->record.share.jobs ? 1 : rate / w->record.share.jobs;
+}
+
+/* ---- from life to life ---- */
+
+static uint32_t memory_of(struct world *w, const char *kind, uint32_t number,
+                          const char *name)
+{
+    char key[200];
+    bool fresh;
+    int n = snprintf(key, sizeof key, "%s %u %s", kind, number, name);
+    uint32_t i = map_put(&w->memory_numbers, (struct span){key, (size_t)n},
+                         w->memories_n, &fresh, NULL);
+    if (fresh) {
+        w->memories = mem_resize(w->memories, i + 1, sizeof *w->memories);
+        w->memories[w->memories_n++] = (struct memory){0};
+        for (int k = 0; k <= SOURCES_MAX; k++)
+            w->memories[i].paths[k].allowed = UINT32_MAX;
+    }
+    return i;
+}
+
+/* Our process is new, its receivers are not. */
+static void remember(const struct world *w, struct seen_provider *p)
+{
+    const struct memory *m = &w->memories[p->memory];
+    p->braked_until_us = m->braked_until_us;
+    for (int i = 0; i <= SOURCES_MAX; i++) {
+        struct seen_path *path = &p->paths[i];
+        *path = m->paths[i];
+        memset(path->lent, 0, sizeof path->lent);
+        path->lanes = path->untold = path->good = 0;
+        if (w->now_us > path->kept_until_us)
+            path->allowed = UINT32_MAX;
+    }
 }
 
 static void limit_provider(const struct world *w, struct seen_provider *p)
@@ -33,16 +75,16 @@ static void limit_provider(const struct world *w, struct seen_provider *p)
     for (int i = 0; i <= SOURCES_MAX; i++)
         for (int k = 0; k < PASSINGS; k++)
             gate_limit_loosely(&p->paths[i].lent[k],
-                               rate_of(w, p->policy, (enum passing)k));
+                               pace_of(w, p->policy, (enum passing)k));
 }
 
-static struct seen_provider *new_provider(const struct world *w,
-                                          const struct scheduler_policy *policy)
+static struct seen_provider *
+new_provider(struct world *w, const struct scheduler_policy *policy, uint32_t memory)
 {
     struct seen_provider *p = mem_zero(1, sizeof *p);
     p->policy = policy;
-    for (int i = 0; i <= SOURCES_MAX; i++)
-        p->paths[i].allowed = UINT32_MAX;
+    p->memory = memory;
+    remember(w, p);
     limit_provider(w, p);
     return p;
 }
@@ -60,10 +102,17 @@ static struct seen_site *site_of(struct world *w, const char *name, uint32_t pol
     struct seen_site *site = mem_zero(1, sizeof *site);
     site->name = name;
     site->policy = settings;
+    site->memory = memory_of(w, "site", 0, name);
+    site->ruled_until_us = site->closed_until_us =
+        w->memories[site->memory].ruled_until_us;
     uint32_t shared = settings->provider;
     if (shared && !r->shared[shared])
-        r->shared[shared] = new_provider(w, settings);
-    site->provider = shared ? r->shared[shared] : new_provider(w, settings);
+        r->shared[shared] =
+            new_provider(w, settings, memory_of(w, "provider", shared, ""));
+    site->provider =
+        shared ? r->shared[shared]
+               : new_provider(w, settings,
+                              memory_of(w, "policy", w->policies[policy], name));
     r->sites = mem_resize(r->sites, number + 1, sizeof(struct seen_site *));
     r->sites[r->sites_n++] = site;
     return site;
@@ -72,16 +121,38 @@ static struct seen_site *site_of(struct world *w, const char *name, uint32_t pol
 void record_begin(struct world *w)
 {
     uint32_t domains = recipients_domains(w->plan->list);
-    w->record = (struct record){.jobs = 1};
+    if (!w->board)
+        record_forget(w);
+    w->record = (struct record){.share = {.jobs = 1}};
+    memcpy(w->record.source_until_us, w->source_until_us, sizeof w->source_until_us);
     w->record.of_domain = mem_zero(domains, sizeof(struct seen_site *));
     w->record.asked = mem_alloc(domains);
     memset(w->record.asked, 1, domains);
 }
 
+static void keep(struct world *w, const struct seen_provider *p)
+{
+    struct memory *m = &w->memories[p->memory];
+    memcpy(m->paths, p->paths, sizeof m->paths);
+    m->braked_until_us = p->braked_until_us;
+}
+
+void record_forget(struct world *w)
+{
+    map_finish(&w->memory_numbers);
+    w->memory_numbers = (struct map){0};
+    free(w->memories);
+    w->memories = NULL;
+    w->memories_n = 0;
+    memset(w->source_until_us, 0, sizeof w->source_until_us);
+}
+
 void record_finish(struct world *w)
 {
     struct record *r = &w->record;
+    memcpy(w->source_until_us, r->source_until_us, sizeof w->source_until_us);
     for (uint32_t i = 0; i < r->sites_n; i++) {
+        keep(w, r->sites[i]->provider);
         if (!r->sites[i]->policy->provider)
             free(r->sites[i]->provider);
         free(r->sites[i]);
@@ -100,8 +171,24 @@ void record_finish(struct world *w)
 static uint32_t may_have(const struct world *w, const struct seen_site *site,
                          const struct seen_path *path)
 {
-    uint32_t whole = share(w, site->policy->connections);
-    return path->allowed < whole ? path->allowed : whole;
+    uint32_t whole = site->policy->connections;
+    return share(w, path->allowed < whole ? path->allowed : whole);
+}
+
+/* What is lent waits for no longer than this for its turn: what has come before it may
+ * have come late. */
+static bool is_full(const struct world *w, const struct seen_path *path,
+                    enum passing passing)
+{
+    const struct meter *m = &path->came[passing];
+    int64_t ahead_us = m->interval_us < SECOND_US ? SECOND_US / 2 : 0;
+    return m->at_us + m->level_us - ahead_us + LATE_US > w->now_us + GATE_LOOSE_US;
+}
+
+/* It may be restrained still, from an earlier life. */
+static bool may_be_restrained(const struct world *w, const struct seen_path *path)
+{
+    return w->board && path->allowed == UINT32_MAX && path->kept_until_us;
 }
 
 /* What keeps a path from one more connection with a row, as enum lack. */
@@ -113,12 +200,14 @@ static unsigned path_lacks(const struct world *w, const struct seen_site *site,
     if (w->now_us < path->closed_until_us ||
         w->now_us < w->record.source_until_us[source])
         lacks |= LACK_PATH;
-    if (path->lanes >= may_have(w, site, path))
+    if (path->lanes >= may_have(w, site, path) || may_be_restrained(w, path))
         lacks |= LACK_CONNECTIONS;
     if (gate_opens_us(&path->lent[PASSING_MAIL]) > w->now_us ||
+        is_full(w, path, PASSING_MAIL) ||
         (path->was_slow && site->policy->message_rate))
         lacks |= LACK_RATE;
     if (gate_opens_us(&path->lent[PASSING_CONNECT]) > w->now_us ||
+        is_full(w, path, PASSING_CONNECT) ||
         (path->was_slow && site->policy->connection_rate))
         lacks |= LACK_CONNECTION_RATE;
     return lacks;
@@ -134,7 +223,8 @@ static unsigned site_lacks(const struct world *w, const struct seen_site *site,
         lacks |= LACK_BRAKE;
     if (w->now_us < site->closed_until_us)
         lacks |= LACK_ROUND;
-    if (w->now_us < site->ruled_until_us)
+    if (w->now_us < site->ruled_until_us ||
+        w->now_us < w->memories[site->memory].ruled_until_us)
         lacks |= LACK_PATH;
     if (w->lanes_open == w->plan->connections_total || w->now_us <= w->short_until_us ||
         w->network.down)
@@ -223,6 +313,7 @@ static void close_path(struct world *w, struct seen_path *path, int64_t until_us
         path->closed_until_us = until_us;
     if (connections)
         path->allowed = connections;
+    path->kept_until_us = until_us + HOUR_US;
     path->good = 0;
     w->record.restrained = true;
 }
@@ -235,8 +326,11 @@ void record_settled(struct world *w, const struct lane *lane, const struct verdi
         ++path->good >= GOOD_A_CONNECTION * path->allowed) {
         path->good = 0;
         path->allowed++;
-        if (path->allowed >= share(w, lane->seen->policy->connections))
+        path->kept_until_us = w->now_us + HOUR_US;
+        if (path->allowed >= lane->seen->policy->connections) {
             path->allowed = UINT32_MAX;
+            path->kept_until_us = 0;
+        }
     }
     if (d->notice == NOTICE_REFUSALS)
         close_path(w, path, d->notice_us, 1);
@@ -266,10 +360,13 @@ void record_suspended(struct world *w, const struct lane *lane,
         path->was_slow = true;
         path->good = 0;
         path->allowed = path->lanes > 1 ? path->lanes / 2 : 1;
+        path->kept_until_us = w->now_us + HOUR_US;
     } else if (what->reach == REACH_SITE) {
         struct seen_site *site = lane->seen;
         if (until_us > site->ruled_until_us)
             site->ruled_until_us = until_us;
+        if (until_us > w->memories[site->memory].ruled_until_us)
+            w->memories[site->memory].ruled_until_us = until_us;
         if (until_us > site->closed_until_us)
             site->closed_until_us = until_us;
     } else {
@@ -281,10 +378,10 @@ void record_suspended(struct world *w, const struct lane *lane,
     w->record.restrained = true;
 }
 
-void record_shared(struct world *w, uint32_t jobs)
+void record_shared(struct world *w, const struct sharing *share)
 {
     struct record *r = &w->record;
-    r->jobs = jobs;
+    r->share = *share;
     for (uint32_t i = 0; i < r->sites_n; i++)
         limit_provider(w, r->sites[i]->provider);
     r->restrained = true;
@@ -319,7 +416,7 @@ void record_told(struct world *w)
 static void came(struct world *w, const struct lane *lane, enum passing passing)
 {
     struct seen_path *path = lane->path;
-    int64_t rate = rate_of(w, lane->seen->policy, passing);
+    int64_t rate = rate_of(lane->seen->policy, passing);
     if (rate == 0)
         return;
     int64_t interval_us = HOUR_US / rate;
@@ -408,6 +505,8 @@ void record_waits(struct world *w, const struct site_view *view)
                 ready, source, view->lacks);
         all |= lacks;
     }
+    if (all & LACK_SOCKETS) /* the gate was passed all the same */
+        all |= LACK_CONNECTION_RATE;
     promise(!(view->lacks & ~all), w, "%s lacks %x, and says %x", view->name, all,
             view->lacks);
 }

@@ -21,6 +21,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/rng.h"
+#include "queue/board.h"
 #include "queue/flight.h"
 #include "queue/gate.h"
 #include "queue/network.h"
@@ -157,6 +158,7 @@ struct plan {
     int hands;              /* so often a rule or an operator steps in … */
     int64_t hands_us;       /* … after so long at most */
     bool limited;           /* drawn by plan_draw_limited */
+    bool boarded;           /* what is known of paths outlives the process */
     uint32_t giant_percent; /* of the rows are of the first name */
     uint32_t connections_total;
     struct smtp_params smtp;
@@ -367,23 +369,33 @@ struct seen_path {
     uint32_t lanes, untold;      /* connections; not told to end, for record_told */
     uint32_t allowed, good;      /* connections on its way back; UINT32_MAX: all */
     int64_t closed_until_us;
-    uint32_t slow; /* the rates are halved so often, for sure until */
+    int64_t kept_until_us; /* then the next life may have forgotten `allowed` */
+    uint32_t slow;         /* the rates are halved so often, for sure until */
     int64_t slow_until_us;
     bool was_slow; /* and may be for longer than is sure */
 };
 
 struct seen_provider {
     const struct scheduler_policy *policy;
+    uint32_t memory;
     int64_t braked_until_us;
     struct seen_path paths[SOURCES_MAX + 1];
 };
 
 struct seen_site {
     const char *name; /* the scheduler's own: no other site has it */
+    uint32_t memory;
     const struct scheduler_policy *policy;
     struct seen_provider *provider;
     int64_t closed_until_us, ruled_until_us; /* at all; by a rule */
     uint32_t ready[SOURCES_MAX + 1];         /* for sure, by source; for record_waits */
+};
+
+/* What receivers know of us from life to life, and so do we, by the board. */
+struct memory {
+    struct seen_path paths[SOURCES_MAX + 1];
+    int64_t braked_until_us; /* of a provider */
+    int64_t ruled_until_us;  /* of a site */
 };
 
 /* One life of the process as its receivers saw it. */
@@ -395,7 +407,7 @@ struct record {
     struct seen_site **of_domain; /* NULL: nothing was lent of it yet */
     bool *asked;                  /* by domain: its hosts are not known now */
     int64_t source_until_us[SOURCES_MAX + 1];
-    uint32_t jobs;
+    struct sharing share;
     bool restrained; /* just now: record_told looks */
 };
 
@@ -437,6 +449,12 @@ struct world {
     uint64_t stop_at;
 
     struct record record;
+    struct map memory_numbers; /* "provider N", "policy N SITE", "site SITE" */
+    struct memory *memories;
+    uint32_t memories_n;
+    int64_t source_until_us[SOURCES_MAX + 1]; /* from life to life, too */
+    int board_fd;
+    struct board *board;               /* NULL: this world has none */
     uint32_t policies[OTHERS_MAX + 1]; /* the scheduler's number → the plan's */
     uint32_t policies_n;
     int hands_left;
@@ -488,6 +506,7 @@ uint32_t row_name(const struct world *w, uint32_t row); /* its number in the pla
 
 void record_begin(struct world *w);
 void record_finish(struct world *w);
+void record_forget(struct world *w); /* all lives */
 /* What is lent, opened, settled, closed and restrained, as it happens; each promises
  * that it may be. */
 void record_order(struct world *w, const struct order *order);
@@ -496,7 +515,7 @@ void record_settled(struct world *w, const struct lane *lane, const struct verdi
 void record_closed(struct world *w, const struct lane *lane, bool round);
 void record_suspended(struct world *w, const struct lane *lane,
                       const struct suspension *what);
-void record_shared(struct world *w, uint32_t jobs);
+void record_shared(struct world *w, const struct sharing *share);
 /* A connection is begun, a MAIL begins to leave: what receivers see. */
 void record_connect(struct world *w, const struct connection *c);
 void record_mail(struct world *w, struct wire *wire);

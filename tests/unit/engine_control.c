@@ -330,7 +330,7 @@ static void status_is_told(void **state)
               "job news: network-down (why until 1970-01-01 22:00:00)\n"
               "rows 10 = delivered 4 + error 3 + absent 2 + pending 1 (in-doubt 5, "
               "assumed 6)\n"
-              "3 jobs of this spool run: connections and rates are divided by 3\n"
+              "3 jobs of this spool run: they share connections and rates\n"
               "  2 rows wait for DNS\n"
               "  3 rows wait for their next attempt, the first at 1970-01-01 21:00:02\n"
               "  mx.example                              7 rows  2/5 connections  "

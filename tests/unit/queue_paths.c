@@ -124,13 +124,13 @@ static void jobs_share(void **state)
         settle_all(&w, good);
     }
     assert_int_equal(w.open, 8);
-    scheduler_share(w.s, 3, w.now);
+    scheduler_share(w.s, &(struct sharing){.jobs = 3, .before = 2});
     take_orders(&w);
     assert_int_equal(w.stopped, 6);
     assert_int_equal(w.open, 2);
     assert_int_equal(view(&w).window, 2);
     assert_int_equal(view(&w).lacks, LACK_CONNECTIONS);
-    scheduler_share(w.s, 1, w.now);
+    scheduler_share(w.s, &(struct sharing){.jobs = 1});
     for (int i = 0; i < 20; i++) {
         take_orders(&w);
         settle_all(&w, good);

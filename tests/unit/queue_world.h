@@ -24,6 +24,9 @@ struct lane {
     char site[32];
     uint32_t rows[LEASE_MAX];
     int n;
+    struct gate *connects, *mails; /* to be passed; for who counts what comes */
+    uint32_t messages, served; /* at most so many; 0: no limit */
+    bool connected;
 };
 
 struct world {
@@ -146,7 +149,11 @@ static inline void take_orders(struct world *w)
     while (scheduler_next(w->s, &o, w->now) != ORDER_NONE) {
         struct lane *lane = &w->lanes[o.connection];
         if (o.kind == ORDER_OPEN) {
-            *lane = (struct lane){.open = true, .source = o.source};
+            *lane = (struct lane){.open = true,
+                                  .source = o.source,
+                                  .connects = o.connect_gate,
+                                  .mails = o.mail_gate,
+                                  .messages = o.messages};
             snprintf(lane->site, sizeof lane->site, "%s", o.site);
             w->most = ++w->open > w->most ? w->open : w->most;
         }

@@ -1,0 +1,470 @@
+#include "queue/board.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "queue/flight.h"
+
+enum {
+    FILE_MODE = 0600,
+    PEN = BOARD_JOBS_MAX, /* the byte whose lock allows to change who has which slot */
+    PEN_TRIES = 1000,     /* it is held for microseconds; but a holder may be stopped */
+    PROBES_MAX = 128,     /* slots that are looked at for a key */
+    WANTED_S = 3,         /* a job that wants a connection says so twice a second */
+    TURN_US = 30 * 1000 * 1000, /* one job's turn, where there are too few for all */
+    GRACE_US = 1000 * 1000, /* so long a slot is whose it was given to, until used */
+};
+static const char file_name[] = "../.running"; /* a job's folder is in its spool */
+static const char magic[8] = "hkrun 2";
+/* No word lasts for longer, nor may a gate be shut for longer. */
+static const int64_t longest_us = INT64_C(8) * 24 * 3600 * 1000 * 1000;
+static const int64_t gate_longest_us = INT64_C(16) * 3600 * 1000 * 1000;
+static const int64_t ways_back_us = INT64_C(3600) * 1000 * 1000;
+
+/* The file. */
+struct sheet {
+    char magic[8];
+    char boot_id[FLIGHT_BOOT_ID_MAX];
+    int64_t apart_us;              /* wall clock minus the monotonic one */
+    _Atomic uint64_t joined;       /* by place; the dead too, until somebody notices */
+    _Atomic uint32_t told;         /* board_told */
+    _Atomic int64_t wide_until_us; /* no word of board_tell_wide is for longer */
+    struct board_slot slots[BOARD_SLOTS];
+};
+
+struct board {
+    int fd, place;
+    struct sheet *sheet;
+};
+
+/* ---- locks ---- */
+
+static struct flock byte_at(off_t place)
+{
+    return (struct flock){
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
+}
+
+static bool pen_take(int fd)
+{
+    struct flock lock = byte_at(PEN);
+    for (int i = 0; i < PEN_TRIES; i++) {
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+            return true;
+        sched_yield();
+    }
+    return false;
+}
+
+static void pen_give(int fd)
+{
+    struct flock lock = byte_at(PEN);
+    lock.l_type = F_UNLCK;
+    fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* Has somebody else this place? */
+static bool is_held(int fd, int place)
+{
+    struct flock lock = byte_at(place);
+    return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+/* The first place that nobody has; -1 with errno. */
+static int take_place(int fd)
+{
+    for (int place = 0; place < BOARD_JOBS_MAX; place++) {
+        struct flock lock = byte_at(place);
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+            return place;
+        if (errno != EAGAIN && errno != EACCES)
+            return -1;
+    }
+    errno = EUSERS;
+    return -1;
+}
+
+/* ---- slots; with the pen ---- */
+
+static bool has_come(int64_t us, int64_t now_us)
+{
+    return us <= now_us;
+}
+
+static uint32_t connections(const struct sheet *sheet, const struct board_slot *slot)
+{
+    uint64_t joined = atomic_load(&sheet->joined);
+    uint32_t n = 0;
+    for (; joined; joined &= joined - 1)
+        n += atomic_load(&slot->open[__builtin_ctzll(joined)]);
+    return n;
+}
+
+/* Nobody needs it, and nothing in it is still to come. */
+static bool is_over(const struct sheet *sheet, const struct board_slot *slot,
+                    int64_t now_us)
+{
+    return has_come(atomic_load(&slot->connects_ns) / 1000, now_us) &&
+           has_come(atomic_load(&slot->mails_ns) / 1000, now_us) &&
+           has_come(atomic_load(&slot->closed_until_us), now_us) &&
+           has_come(atomic_load(&slot->slow_until_us), now_us) &&
+           has_come(atomic_load(&slot->kept_until_us), now_us) &&
+           connections(sheet, slot) == 0;
+}
+
+/* The key's slot; else, with `fresh`, the first that can become it. */
+static struct board_slot *find(struct sheet *sheet, uint64_t key, bool fresh,
+                               int64_t now_us)
+{
+    struct board_slot *room = NULL;
+    assert(key);
+    for (uint64_t i = 0; i < PROBES_MAX; i++) {
+        struct board_slot *slot = &sheet->slots[(key + i) % BOARD_SLOTS];
+        uint64_t has = atomic_load(&slot->key);
+        if (has == key)
+            return slot;
+        if (!room && (has == 0 || (fresh && is_over(sheet, slot, now_us))))
+            room = slot;
+        if (has == 0)
+            break;
+    }
+    if (!room || !fresh)
+        return NULL;
+    memset(room, 0, sizeof *room);
+    atomic_store(&room->allowed, UINT32_MAX);
+    atomic_store(&room->key, key);
+    return room;
+}
+
+/* What a job that is gone had open is open no more. */
+static void empty_place(struct sheet *sheet, int place)
+{
+    for (int i = 0; i < BOARD_SLOTS; i++)
+        if (atomic_load(&sheet->slots[i].key)) {
+            atomic_store(&sheet->slots[i].open[place], 0);
+            atomic_store(&sheet->slots[i].wanted[place], 0);
+        }
+    atomic_fetch_and(&sheet->joined, ~(UINT64_C(1) << place));
+}
+
+/* ---- the file; with the pen ---- */
+
+static int64_t moved(int64_t us, int64_t by_us, int64_t latest_us)
+{
+    return us == 0 || us + by_us < 0 ? 0
+           : us + by_us < latest_us  ? us + by_us
+                                     : latest_us;
+}
+
+/* The machine was started again: its monotonic clock is another one. Nobody's bytes are
+ * believed to say more than could have been told. */
+static void move_clocks(struct sheet *sheet, struct board_now now)
+{
+    int64_t by_us = sheet->apart_us - (now.wall_us - now.us);
+    int64_t latest_us = now.us + longest_us, gate_us = now.us + gate_longest_us;
+    for (int i = 0; i < BOARD_SLOTS; i++) {
+        struct board_slot *slot = &sheet->slots[i];
+        if (!slot->key)
+            continue;
+        slot->connects_ns = moved(slot->connects_ns / 1000, by_us, gate_us) * 1000;
+        slot->mails_ns = moved(slot->mails_ns / 1000, by_us, gate_us) * 1000;
+        slot->closed_until_us = moved(slot->closed_until_us, by_us, latest_us);
+        slot->slow_until_us = moved(slot->slow_until_us, by_us, latest_us);
+        slot->kept_until_us = moved(slot->kept_until_us, by_us, latest_us);
+        slot->why[BOARD_WHY_MAX - 1] = '\0';
+    }
+    sheet->wide_until_us = latest_us;
+}
+
+/* Slots that are over make the way to the others longer. */
+static void clean(struct sheet *sheet, int64_t now_us)
+{
+    struct board_slot *kept = mem_alloc(sizeof sheet->slots);
+    int n = 0;
+    for (int i = 0; i < BOARD_SLOTS; i++)
+        if (sheet->slots[i].key && !is_over(sheet, &sheet->slots[i], now_us))
+            memcpy(&kept[n++], &sheet->slots[i], sizeof *kept);
+    memset(sheet->slots, 0, sizeof sheet->slots);
+    for (int i = 0; i < n; i++) {
+        struct board_slot *slot = find(sheet, kept[i].key, true, now_us);
+        if (slot)
+            memcpy(slot, &kept[i], sizeof *slot);
+    }
+    free(kept);
+}
+
+/* Whatever stands in the file, it is a sheet of this boot afterwards. */
+static void make_good(struct sheet *sheet, const char *boot_id, struct board_now now)
+{
+    if (memcmp(sheet->magic, magic, sizeof magic) != 0) {
+        memset(sheet, 0, sizeof *sheet);
+        memcpy(sheet->magic, magic, sizeof magic);
+    } else if (!boot_id[0] ||
+               strncmp(sheet->boot_id, boot_id, FLIGHT_BOOT_ID_MAX - 1) != 0) {
+        move_clocks(sheet, now);
+    }
+    strncpy(sheet->boot_id, boot_id, FLIGHT_BOOT_ID_MAX - 1);
+    sheet->apart_us = now.wall_us - now.us;
+    clean(sheet, now.us);
+}
+
+/* 0 or errno. */
+static int map(struct board *b)
+{
+    /* Space is taken now: a store into a hole of a full disk would be SIGBUS. */
+    int error = posix_fallocate(b->fd, 0, sizeof(struct sheet));
+    if (error)
+        return error;
+    void *p =
+        mmap(NULL, sizeof(struct sheet), PROT_READ | PROT_WRITE, MAP_SHARED, b->fd, 0);
+    if (p == MAP_FAILED)
+        return errno;
+    b->sheet = p;
+    return 0;
+}
+
+/* Those whose holder is gone; of the others a bit each. */
+static uint64_t bury(struct board *b)
+{
+    uint64_t joined = atomic_load(&b->sheet->joined), dead = 0;
+    for (int place = 0; place < BOARD_JOBS_MAX; place++)
+        if (joined >> place & 1 && place != b->place && !is_held(b->fd, place))
+            dead |= UINT64_C(1) << place;
+    if (dead && pen_take(b->fd)) {
+        for (int place = 0; place < BOARD_JOBS_MAX; place++)
+            if (dead >> place & 1 && !is_held(b->fd, place)) /* nor by a new one */
+                empty_place(b->sheet, place);
+        pen_give(b->fd);
+    }
+    return joined & ~dead;
+}
+
+/* ---- taking part ---- */
+
+/* 0 or errno. */
+static int begin(struct board *b, const char *boot_id, struct board_now now)
+{
+    b->place = take_place(b->fd);
+    if (b->place < 0)
+        return errno;
+    if (!pen_take(b->fd))
+        return EBUSY;
+    int error = map(b);
+    if (!error) {
+        bool alone = true;
+        for (int place = 0; place < BOARD_JOBS_MAX; place++)
+            alone = alone && (place == b->place || !is_held(b->fd, place));
+        if (alone) {
+            b->sheet->joined = 0;
+            make_good(b->sheet, boot_id, now);
+        }
+        if (memcmp(b->sheet->magic, magic, sizeof magic) == 0) {
+            empty_place(b->sheet, b->place);
+            atomic_fetch_or(&b->sheet->joined, UINT64_C(1) << b->place);
+        } else { /* of jobs of another version */
+            error = EBUSY;
+            munmap(b->sheet, sizeof *b->sheet);
+        }
+    }
+    pen_give(b->fd);
+    return error;
+}
+
+struct board *board_join_file(int fd, const char *boot_id, struct board_now now,
+                              bool *full_out, struct fault *f)
+{
+    struct board *b = mem_zero(1, sizeof *b);
+    b->fd = fd;
+    int error = fd < 0 ? errno : begin(b, boot_id, now);
+    *full_out = error == EUSERS;
+    if (!error)
+        return b;
+    if (error == EUSERS)
+        fault_set(f, -20, "more than %d jobs of this spool run", BOARD_JOBS_MAX);
+    else
+        fault_set(f, -20, "cannot use \"%s\" of the spool: %s", file_name + 3,
+                  strerror(error));
+    if (fd >= 0)
+        close(fd);
+    free(b);
+    return NULL;
+}
+
+struct board *board_join(int job_dir, const char *boot_id, struct board_now now,
+                         bool *full_out, struct fault *f)
+{
+    int fd = openat(job_dir, file_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+                    FILE_MODE);
+    return board_join_file(fd, boot_id, now, full_out, f);
+}
+
+void board_leave(struct board *b)
+{
+    if (!b)
+        return;
+    if (pen_take(b->fd)) { /* else somebody will find it dead */
+        empty_place(b->sheet, b->place);
+        pen_give(b->fd);
+    }
+    munmap(b->sheet, sizeof *b->sheet);
+    close(b->fd);
+    free(b);
+}
+
+uint32_t board_jobs(struct board *b, uint32_t *before_out)
+{
+    uint64_t living = bury(b) | UINT64_C(1) << b->place;
+    *before_out =
+        (uint32_t)__builtin_popcountll(living & ((UINT64_C(1) << b->place) - 1));
+    return (uint32_t)__builtin_popcountll(living);
+}
+
+uint32_t board_jobs_of(int spool_dir)
+{
+    uint32_t n = 0;
+    int fd = openat(spool_dir, file_name + 3, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    for (int place = 0; fd >= 0 && place < BOARD_JOBS_MAX; place++)
+        n += is_held(fd, place);
+    if (fd >= 0)
+        close(fd);
+    return n;
+}
+
+/* ---- paths ---- */
+
+struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us)
+{
+    if (!pen_take(b->fd))
+        return NULL;
+    struct board_slot *slot = find(b->sheet, key, true, now_us);
+    if (slot && slot->kept_until_us < now_us + GRACE_US)
+        atomic_store(&slot->kept_until_us, now_us + GRACE_US);
+    pen_give(b->fd);
+    return slot;
+}
+
+struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now_us)
+{
+    uint16_t now_s = (uint16_t)(now_us / 1000000);
+    struct sharing share = {.jobs = 1, .turn = (uint32_t)(now_us / TURN_US)};
+    uint64_t others = atomic_load(&b->sheet->joined) & ~(UINT64_C(1) << b->place);
+    atomic_store(&slot->wanted[b->place], now_s);
+    for (; others; others &= others - 1) {
+        int place = __builtin_ctzll(others);
+        uint16_t ago_s = (uint16_t)(now_s - atomic_load(&slot->wanted[place]));
+        if (atomic_load(&slot->open[place]) == 0 && ago_s > WANTED_S)
+            continue;
+        share.jobs++;
+        share.before += place < b->place;
+    }
+    return share;
+}
+
+bool board_open(struct board *b, struct board_slot *slot, uint32_t most)
+{
+    /* First ours, then the sum: of two at once one at least sees the other. */
+    atomic_fetch_add(&slot->open[b->place], 1);
+    if (connections(b->sheet, slot) <= most)
+        return true;
+    board_close(b, slot);
+    return false;
+}
+
+void board_close(struct board *b, struct board_slot *slot)
+{
+    atomic_fetch_sub(&slot->open[b->place], 1);
+}
+
+uint32_t board_connections(const struct board *b, const struct board_slot *slot)
+{
+    return connections(b->sheet, slot);
+}
+
+/* ---- words ---- */
+
+static void set_why(struct board_slot *slot, const char *why)
+{
+    snprintf(slot->why, sizeof slot->why, "%s", why);
+}
+
+void board_tell(struct board *b, struct board_slot *slot, const struct board_word *word,
+                int64_t now_us)
+{
+    if (!pen_take(b->fd))
+        return;
+    int64_t until_us = word->closed_until_us > now_us ? word->closed_until_us : now_us;
+    bool weaker = slot->closed_until_us > until_us; /* than what another job was told */
+    if (!weaker) {
+        atomic_store(&slot->closed_until_us, word->closed_until_us);
+        atomic_store(&slot->allowed, word->allowed);
+        atomic_store(&slot->kept_until_us,
+                     until_us +
+                         (word->allowed == UINT32_MAX ? GRACE_US : ways_back_us));
+        set_why(slot, word->why);
+    }
+    bool was_slow = slot->slow_until_us > now_us;
+    if (word->slow_until_us > now_us && (!was_slow || word->slow >= slot->slow)) {
+        atomic_store(&slot->slow, word->slow);
+        atomic_store(&slot->slow_until_us, word->slow_until_us);
+    }
+    pen_give(b->fd);
+    atomic_fetch_add(&b->sheet->told, 1);
+}
+
+void board_hear(struct board *b, const struct board_slot *slot, struct board_word *out)
+{
+    bool pen = pen_take(b->fd);
+    *out = (struct board_word){.closed_until_us = atomic_load(&slot->closed_until_us),
+                               .allowed = atomic_load(&slot->allowed),
+                               .slow = atomic_load(&slot->slow),
+                               .slow_until_us = atomic_load(&slot->slow_until_us)};
+    if (pen) {
+        memcpy(out->why, slot->why, sizeof out->why);
+        pen_give(b->fd);
+    }
+}
+
+void board_tell_wide(struct board *b, uint64_t key, int64_t closed_until_us,
+                     const char *why, int64_t now_us)
+{
+    if (!pen_take(b->fd))
+        return;
+    struct board_slot *slot = find(b->sheet, key, true, now_us);
+    if (slot && closed_until_us > slot->closed_until_us) {
+        atomic_store(&slot->closed_until_us, closed_until_us);
+        set_why(slot, why);
+        if (closed_until_us > b->sheet->wide_until_us)
+            atomic_store(&b->sheet->wide_until_us, closed_until_us);
+    }
+    pen_give(b->fd);
+    atomic_fetch_add(&b->sheet->told, 1);
+}
+
+bool board_hear_wide(struct board *b, uint64_t key, int64_t now_us,
+                     struct board_word *out)
+{
+    if (has_come(atomic_load(&b->sheet->wide_until_us), now_us) || !pen_take(b->fd))
+        return false;
+    const struct board_slot *slot = find(b->sheet, key, false, now_us);
+    bool closed = slot && slot->closed_until_us > now_us;
+    *out = (struct board_word){.closed_until_us = closed ? slot->closed_until_us : 0,
+                               .allowed = UINT32_MAX};
+    if (closed)
+        memcpy(out->why, slot->why, sizeof out->why);
+    pen_give(b->fd);
+    return closed;
+}
+
+uint32_t board_told(const struct board *b)
+{
+    return atomic_load(&b->sheet->told);
+}

@@ -1,0 +1,302 @@
+/* Several jobs of one spool send to the same receivers, under a false clock: what these
+ * see is one sender's, whoever comes, is ended, resumed or told to wait. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "queue/board.h"
+#include "queue_world.h"
+
+enum {
+    JOBS = 3,
+    STEP_US = 50 * 1000,
+    HEAR_STEPS = 10,        /* twice a second */
+    HEARD_US = 1000 * 1000, /* then all know what one was told */
+};
+
+static int board_fd;
+
+static int make_board(void **state)
+{
+    (void)state;
+    board_fd = memfd_create("board", MFD_CLOEXEC);
+    return board_fd < 0 ? -1 : 0;
+}
+
+static int drop_board(void **state)
+{
+    (void)state;
+    close(board_fd);
+    return 0;
+}
+
+struct job {
+    struct world w;
+    struct board *board; /* NULL: it does not run */
+};
+
+static void run_job(struct job *job, int64_t now, int rows, int domains,
+                    struct scheduler_policy policy)
+{
+    char path[40];
+    bool full;
+    struct fault f = {0};
+    begin(&job->w, 1, 1, policy);
+    finish(&job->w);
+    job->w.now = now;
+    job->w.list = make_list(rows, domains);
+    struct scheduler_params params = {
+        .list = job->w.list,
+        .policy = whole_life(policy),
+        .connections_total = CONNECTIONS,
+        .sources_n = 3,
+        .seed = 1,
+        .now_us = now,
+    };
+    job->w.s = scheduler_create(&params);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", board_fd);
+    job->board = board_join_file(open(path, O_RDWR | O_CLOEXEC), "boot",
+                                 (struct board_now){now, now}, &full, &f);
+    assert_non_null(job->board);
+    scheduler_join(job->w.s, job->board);
+}
+
+/* Its connections break off. */
+static void end_job(struct job *job)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (job->w.lanes[i].open)
+            end_lane(&job->w, i, CLOSED_CLEAN);
+    finish(&job->w);
+    board_leave(job->board);
+    job->board = NULL;
+}
+
+static void hear(struct job *job)
+{
+    uint32_t before, jobs = board_jobs(job->board, &before);
+    scheduler_hear(job->w.s, jobs, job->w.now);
+}
+
+/* ---- a receiver ---- */
+
+struct meter { /* a bucket that leaks */
+    int64_t level_us, at_us;
+};
+
+struct seen { /* of one path: all domains are one provider, from one source */
+    struct meter connects, mails;
+    int open, most, messages;
+    int64_t closed_until_us, told_us;
+};
+
+static void came(struct meter *m, int64_t now, int64_t per_hour)
+{
+    if (per_hour == 0)
+        return;
+    int64_t interval = INT64_C(3600) * SECOND_US / per_hour;
+    int64_t left = m->level_us - (now - m->at_us);
+    m->level_us = (left > 0 ? left : 0) + interval;
+    m->at_us = now;
+    assert_true(m->level_us <= (interval > SECOND_US ? interval : SECOND_US));
+}
+
+/* One step of a job: connects and messages that may leave do, and some are answered. */
+static void step(struct job *job, struct seen *seen, struct rng *rng,
+                 const struct scheduler_policy *policy)
+{
+    struct world *w = &job->w;
+    int64_t again;
+    int before = w->open;
+    take_orders(w);
+    seen->open += w->open - before;
+    seen->most = seen->open > seen->most ? seen->open : seen->most;
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct lane *lane = &w->lanes[i];
+        if (!lane->open)
+            continue;
+        if (!lane->connected) {
+            lane->connected = gate_pass(lane->connects, w->now, &again);
+            if (lane->connected)
+                came(&seen->connects, w->now, policy->connection_rate);
+            continue;
+        }
+        if (lane->n == 0 || rng_below(rng, 4) ||
+            !gate_pass(lane->mails, w->now, &again))
+            continue;
+        came(&seen->mails, w->now, policy->message_rate);
+        seen->messages++;
+        assert_true(w->now >= seen->closed_until_us ||
+                    w->now < seen->told_us + HEARD_US);
+        settle(w, i, good);
+        lane->served++;
+        if (lane->n == 0 && (lane->last || lane->served == lane->messages)) {
+            end_lane(w, i, CLOSED_CLEAN);
+            seen->open--;
+        }
+    }
+}
+
+static void suspend(struct job *job, struct seen *seen, struct rng *rng)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        if (!job->w.lanes[i].open || !job->w.lanes[i].connected)
+            continue;
+        struct suspension what = {.reach = (enum reach)rng_below(rng, 3),
+                                  .for_us =
+                                      (int64_t)(2 + rng_below(rng, 20)) * SECOND_US,
+                                  .connections = rng_below(rng, 2),
+                                  .why = "a rule"};
+        if (what.reach == REACH_SITE)
+            what.reach = REACH_PATH; /* it is one site of the provider */
+        scheduler_suspend(job->w.s, i, &what, job->w.now);
+        if (job->w.now + what.for_us > seen->closed_until_us)
+            seen->closed_until_us = job->w.now + what.for_us;
+        seen->told_us = job->w.now;
+        return;
+    }
+}
+
+static struct scheduler_policy draw_policy(struct rng *rng)
+{
+    static const int64_t rates[] = {0, 0, 120, 1800, 3600, 18000, 72000};
+    return (struct scheduler_policy){
+        .connections = 1 + rng_below(rng, 12),
+        .messages_per_connection = rng_below(rng, 2) ? 1 + rng_below(rng, 20) : 0,
+        .message_rate = rates[rng_below(rng, 7)],
+        .connection_rate = rates[rng_below(rng, 7)],
+        .provider = 1,
+        .key = 7,
+    };
+}
+
+static void begin_or_end(struct job *jobs, int64_t now, struct rng *rng,
+                         struct seen *seen, struct scheduler_policy policy)
+{
+    struct job *job = &jobs[rng_below(rng, JOBS)];
+    if (!job->board) {
+        run_job(job, now, 600, 3, policy);
+        return;
+    }
+    seen->open -= job->w.open;
+    end_job(job);
+}
+
+/* 200 seeds: no limit is ever exceeded, and what one was told all obey, also those that
+ * come later. */
+static void receivers_see_one_sender(void **state)
+{
+    (void)state;
+    int messages = 0, full = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct rng rng = {.state = seed};
+        struct scheduler_policy policy = draw_policy(&rng);
+        struct seen seen = {0};
+        static struct job jobs[JOBS];
+        memset(jobs, 0, sizeof jobs);
+        int64_t now = 1000000;
+        assert_int_equal(ftruncate(board_fd, 0), 0);
+        run_job(&jobs[0], now, 600, 3, policy);
+        run_job(&jobs[1], now, 600, 3, policy);
+        for (int i = 0; i < 3000; i++, now += STEP_US) {
+            for (int k = 0; k < JOBS; k++) {
+                if (!jobs[k].board)
+                    continue;
+                jobs[k].w.now = now;
+                if ((i + 3 * k) % HEAR_STEPS == 0)
+                    hear(&jobs[k]);
+                step(&jobs[k], &seen, &rng, &policy);
+                if (rng_below(&rng, 400) == 0)
+                    suspend(&jobs[k], &seen, &rng);
+            }
+            assert_true(seen.open <= (int)policy.connections);
+            if (rng_below(&rng, 200) == 0)
+                begin_or_end(jobs, now, &rng, &seen, policy);
+        }
+        for (int k = 0; k < JOBS; k++)
+            if (jobs[k].board)
+                end_job(&jobs[k]);
+        messages += seen.messages;
+        full += seen.most == (int)policy.connections;
+    }
+    assert_true(messages > 20000); /* and they did send, */
+    assert_true(full > 50);        /* as much as they may */
+}
+
+/* ---- fairness ---- */
+
+static void run(struct job *jobs, int n, int64_t *now, int steps, struct seen *seen,
+                const struct scheduler_policy *policy)
+{
+    struct rng rng = {.state = 5};
+    for (int i = 0; i < steps; i++, *now += STEP_US)
+        for (int k = 0; k < n; k++) {
+            jobs[k].w.now = *now;
+            if ((i + 3 * k) % HEAR_STEPS == 0)
+                hear(&jobs[k]);
+            step(&jobs[k], seen, &rng, policy);
+        }
+}
+
+/* Two that send have half each, of whatever there is; who has nothing to send there
+ * takes nothing away. */
+static void those_who_send_share_alike(void **state)
+{
+    (void)state;
+    static const struct scheduler_policy policies[] = {
+        {.connections = 8, .provider = 1, .key = 7},
+        {.connections = 5, .provider = 1, .key = 7, .messages_per_connection = 10},
+        {.connections = 1, .provider = 1, .key = 7},
+        {.connections = 20, .provider = 1, .key = 7, .message_rate = 36000},
+        {.connections = 4, .provider = 1, .key = 7, .message_rate = 1800},
+        {.connections = 4,
+         .provider = 1,
+         .key = 7,
+         .connection_rate = 7200,
+         .messages_per_connection = 1},
+    };
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        const struct scheduler_policy *p = &policies[i];
+        static struct job jobs[2];
+        struct seen seen = {0};
+        int64_t now = 1000000;
+        assert_int_equal(ftruncate(board_fd, 0), 0);
+        /* One by itself, for as long as two beside each other. */
+        enum { STEPS = 4 * 60 * 20 };
+        run_job(&jobs[0], now, 60000, 1, *p);
+        run(jobs, 1, &now, STEPS, &seen, p);
+        int alone = jobs[0].w.delivered;
+        run_job(&jobs[1], now, 60000, 1, *p);
+        run(jobs, 2, &now, STEPS, &seen, p);
+        int first = jobs[0].w.delivered - alone, second = jobs[1].w.delivered;
+        assert_in_range(first, second * 3 / 4, second * 4 / 3 + 1);
+        assert_in_range(first + second, alone * 8 / 10, alone * 11 / 10 + 2);
+        assert_true(seen.most <= (int)p->connections);
+        /* The second one is done there: all is the first one's again. */
+        seen.open -= jobs[1].w.open;
+        end_job(&jobs[1]);
+        run_job(&jobs[1], now, 0, 1, *p);
+        int before = jobs[0].w.delivered;
+        run(jobs, 2, &now, STEPS, &seen, p);
+        assert_in_range(jobs[0].w.delivered - before, alone * 8 / 10,
+                        alone * 11 / 10 + 2);
+        end_job(&jobs[0]);
+        end_job(&jobs[1]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(receivers_see_one_sender, make_board,
+                                        drop_board),
+        cmocka_unit_test_setup_teardown(those_who_send_share_alike, make_board,
+                                        drop_board),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
