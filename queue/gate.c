@@ -90,6 +90,11 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
     }
 }
 
+bool gate_is_rested(const struct gate *g, int64_t now_us)
+{
+    return full_ns(g) <= now_us * NS_A_US;
+}
+
 int64_t gate_opens_us(const struct gate *g)
 {
     int64_t interval = atomic_load(&g->interval_ns);

@@ -34,6 +34,8 @@ void gate_share(struct gate *g, _Atomic int64_t *shared_ns);
 bool gate_limits(const struct gate *g);
 /* May one pass now? Then it has. False: *again_us is when to ask again. */
 bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us);
+/* Is all worked off that has passed? */
+bool gate_is_rested(const struct gate *g, int64_t now_us);
 /* When the next one may pass, if nobody passes before; in the past: now. */
 int64_t gate_opens_us(const struct gate *g);
 

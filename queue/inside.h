@@ -34,6 +34,12 @@ struct domain_queue {
     uint32_t head, tail; /* number + 1 */
 };
 
+struct resting { /* a path without connections */
+    struct provider *provider;
+    uint8_t source;
+    int64_t until_us;
+};
+
 struct scheduler {
     struct scheduler_params params;
     struct rng rng;
@@ -53,8 +59,10 @@ struct scheduler {
     uint32_t sites_n, sites_cap;
     struct provider **shared; /* by number, those of sections; NULL: not met yet */
     uint32_t shared_n;
-    struct link offers;       /* providers with turns for the sites in their lines */
-    struct heap alarms;       /* of providers with sites in their lines */
+    struct link offers;      /* providers with turns for the sites in their lines */
+    struct heap alarms;      /* of providers with sites in their lines */
+    struct resting *resting; /* a ring, the next one to be looked at first */
+    uint32_t resting_first, resting_n, resting_cap;
     int64_t *source_until_us; /* by source: suspended */
     struct board *board;      /* NULL: we share with nobody, or only scheduler_share */
     struct sharing share;     /* without it */
@@ -144,6 +152,9 @@ struct provider *restraint_provider(struct scheduler *s, uint32_t policy,
                                     const struct mx_set *set);
 /* The path of a connection from this source, made when it is the first. */
 struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source);
+/* The last connection of a path has ended: it goes when it is like a new one. */
+void restraint_rest(struct scheduler *s, struct provider *p, uint8_t source,
+                    int64_t now_us);
 /* May a message be begun on this path today? False: not before *until_us. */
 bool restraint_allows(struct scheduler *s, const struct site *site, uint8_t source,
                       struct path *path, int64_t now_us, int64_t *until_us);

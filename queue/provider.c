@@ -95,6 +95,18 @@ int64_t path_opens_us(const struct path *path)
     return either(&path->opening, &path->connects);
 }
 
+bool path_is_plain(const struct path *path, int64_t now_us)
+{
+    const struct gate *gates[] = {&path->connects, &path->mails, &path->opening,
+                                  &path->lending};
+    for (size_t i = 0; i < sizeof gates / sizeof gates[0]; i++)
+        if (!gate_is_rested(gates[i], now_us))
+            return false;
+    return path->connections == 0 && now_us >= path->closed_until_us &&
+           path->allowed == UINT32_MAX && path->slow == 0 && path->refusals == 0 &&
+           path->pauses == 0 && path->allowance_until_us == 0;
+}
+
 bool path_good(struct path *path, const struct limits *limits)
 {
     path->refusals = path->pauses = 0;

@@ -93,6 +93,8 @@ uint32_t path_connections(const struct path *path, const struct limits *limits);
  * and by what all jobs have sent. */
 int64_t path_lends_us(const struct path *path);
 int64_t path_opens_us(const struct path *path);
+/* Is it like a new one? Then nobody needs it. */
+bool path_is_plain(const struct path *path, int64_t now_us);
 /* A message was brought through. True: one more connection is allowed now. */
 bool path_good(struct path *path, const struct limits *limits);
 /* Closed until then, and what comes after; why is copied. */

@@ -2,11 +2,15 @@
  * say of too many addresses that they do not exist, and limits. */
 #include "queue/inside.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 
 enum {
     REST_US = 10 * 60 * 1000 * 1000, /* a slowed path is half as slow after so long */
     OWN_PAUSE_CONNECTIONS = 1,       /* the probe behind a pause of our own making */
+    REST_PATH_US = 15 * 1000 * 1000, /* for longer than anybody compares it with others
+                                        (scheduler_reached) */
 };
 
 /* ---- providers and paths ---- */
@@ -88,6 +92,41 @@ struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t sour
         path_limit(*path, &p->limits);
     }
     return *path;
+}
+
+void restraint_rest(struct scheduler *s, struct provider *p, uint8_t source,
+                    int64_t now_us)
+{
+    if (s->resting_n == s->resting_cap) {
+        uint32_t cap = s->resting_cap ? 2 * s->resting_cap : 64;
+        struct resting *wider = mem_alloc(cap * sizeof *wider);
+        for (uint32_t i = 0; i < s->resting_n; i++)
+            wider[i] = s->resting[(s->resting_first + i) % s->resting_cap];
+        free(s->resting);
+        s->resting = wider;
+        s->resting_cap = cap;
+        s->resting_first = 0;
+    }
+    s->resting[(s->resting_first + s->resting_n++) % s->resting_cap] =
+        (struct resting){p, source, now_us + REST_PATH_US};
+}
+
+/* Of 50,000 sites most have nothing to do. */
+static void end_rests(struct scheduler *s, int64_t now_us)
+{
+    while (s->resting_n && s->resting[s->resting_first].until_us <= now_us) {
+        struct resting r = s->resting[s->resting_first];
+        struct provider *p = r.provider;
+        struct path *path = p->paths[r.source];
+        s->resting_first = (s->resting_first + 1) % s->resting_cap;
+        s->resting_n--;
+        bool waited_for = p->lines[LINE_OPEN].n + p->lines[LINE_FEED].n > 0;
+        if (!path || waited_for || !path_is_plain(path, now_us))
+            continue;
+        free(path->why);
+        free(path);
+        p->paths[r.source] = NULL;
+    }
 }
 
 static uint32_t lent_on(const struct scheduler *s, const struct path *path)
@@ -232,6 +271,7 @@ int64_t restraint_wake(const struct scheduler *s)
 
 void restraint_advance(struct scheduler *s, int64_t now_us)
 {
+    end_rests(s, now_us);
     for (struct heap_node *first;
          (first = heap_first(&s->alarms)) && first->key <= now_us;) {
         struct provider *p = CONTAINER_OF(first, struct provider, alarm);

@@ -208,6 +208,7 @@ void scheduler_destroy(struct scheduler *s)
             provider_free(s->shared[i], s->params.sources_n);
     free(s->shared);
     heap_finish(&s->alarms);
+    free(s->resting);
     free(s->source_until_us);
     for (uint32_t i = 0; i < s->domains_n; i++)
         mx_set_unref(s->domains[i].failed);
@@ -503,6 +504,8 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     s->connections_n--;
     site->connections--;
     jobs_close(s, site, c->path);
+    if (c->path->connections == 0)
+        restraint_rest(s, site->provider, c->source, now_us);
     site->group = site->group || group;
     if (connection == s->probe) {
         s->probe = NO_CONNECTION;

@@ -42,7 +42,7 @@ struct board;
 struct sharing {
     uint32_t jobs;   /* that do, this one included */
     uint32_t before; /* of them before this one, in an order that all of them know */
-    uint32_t turn;   /* whose turn it is to have one more, where they cannot be divided */
+    uint32_t turn; /* whose turn it is to have one more, where they cannot be divided */
 };
 
 struct scheduler_policy {

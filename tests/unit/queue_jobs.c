@@ -54,7 +54,7 @@ static void run_job(struct job *job, int64_t now, int rows, int domains,
         .list = job->w.list,
         .policy = whole_life(policy),
         .connections_total = CONNECTIONS,
-        .sources_n = 3,
+        .sources_n = 8,
         .seed = 1,
         .now_us = now,
     };

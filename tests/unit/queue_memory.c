@@ -34,6 +34,8 @@ static size_t idle_site(struct scheduler_policy policy)
         }
         w.now += SECOND_US / 1000;
     }
+    w.now += minute_us;
+    take_orders(&w);
     assert_int_equal(scheduler_stats(w.s).sites, SITES);
     assert_int_equal(scheduler_stats(w.s).waiting, SITES / 2);
     size_t bytes = in_use() - before;
@@ -44,11 +46,11 @@ static size_t idle_site(struct scheduler_policy policy)
 static void an_idle_site_takes_a_kilobyte(void **state)
 {
     (void)state;
-    static const uint8_t sources[] = {1, 2, 3};
+    static const uint8_t sources[] = {1, 2, 3, 4, 5, 6, 7, 8};
     assert_in_range(idle_site((struct scheduler_policy){.connections = 20}), 0,
                     IDLE_SITE_MAX);
     assert_in_range(idle_site((struct scheduler_policy){
-                        .connections = 20, .sources = sources, .sources_n = 3}),
+                        .connections = 20, .sources = sources, .sources_n = 8}),
                     0, IDLE_SITE_MAX);
 }
 

@@ -83,7 +83,7 @@ static inline void begin_in(struct world *w, uint32_t room, int rows, int domain
         .policy_of = w->policy_of,
         .policy_arg = w->policy_arg,
         .connections_total = room,
-        .sources_n = 3,
+        .sources_n = 8,
         .refusals_max = 20,
         .seed = 1,
         .now_us = w->now,
