@@ -239,7 +239,9 @@ static struct site *site_for(struct scheduler *s, uint32_t policy, struct mx_set
 {
     bool added;
     buf_reset(&s->site_key);
-    buf_printf(&s->site_key, "%u %s", policy, set->key);
+    buf_add_i64(&s->site_key, policy);
+    buf_add_char(&s->site_key, ' ');
+    buf_add_str(&s->site_key, set->key);
     uint32_t number =
         map_put(&s->site_by_key, buf_span(&s->site_key), s->sites_n, &added, NULL);
     if (!added) {
