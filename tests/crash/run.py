@@ -429,6 +429,7 @@ def begin_and_stop(case):
         time.sleep(0.001)
     case.process.send_signal(signal.SIGSTOP)
     assert case.process.poll() is None, "it was over too soon"
+    os.waitid(os.P_PID, case.process.pid, os.WSTOPPED | os.WNOWAIT)  # each thread of it
     return log
 
 
