@@ -118,14 +118,10 @@ static int make_deny(struct blast *b)
     return b->deny ? -1 : complain(&f);
 }
 
-/* The engine would find it out too, but only when the job stands. */
-static int check_tls(struct blast *b)
+static int make_trust(struct blast *b)
 {
-    struct engine_params e = blast_engine(b);
     struct fault f = {0};
-    struct tls_context *c = tls_client_context(&e.worker.tls, &f);
-    tls_context_free(c);
-    return c ? -1 : complain(&f);
+    return trust_open(&b->trust, b->conf, &f) ? -1 : complain(&f);
 }
 
 static int make_relay(struct blast *b)
@@ -195,7 +191,7 @@ int blast_ready(struct blast *b)
     if (status < 0)
         status = make_sources(b);
     if (status < 0)
-        status = check_tls(b);
+        status = make_trust(b);
     return status >= 0 ? status : read_message(b);
 }
 
@@ -304,6 +300,7 @@ void blast_close(struct blast *b)
     recipients_free(b->list);
     deny_free(b->deny);
     relay_close(&b->relay);
+    trust_close(&b->trust);
     replies_close(&b->replies);
     free(b->sources);
     free(b->warmups);
@@ -339,8 +336,8 @@ struct engine_params blast_engine(const struct blast *b)
                 .sender = b->from.text,
                 .sources = b->sources,
                 .sources_n = b->sources_n,
-                .tls = {.ca_file = b->conf->policy.tls_ca_file,
-                        .min_version = 10 + (int)b->conf->policy.tls_min_version},
+                .tls = b->trust.kinds,
+                .tls_n = b->trust.kinds_n,
             },
         .resolver = blast_resolver(b),
         .reactions = b->replies.compiled,

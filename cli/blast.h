@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "cli/relay.h"
 #include "cli/replies.h"
+#include "cli/trust.h"
 #include "conf/conf.h"
 #include "engine/engine.h"
 #include "queue/job.h"
@@ -21,6 +22,7 @@ struct blast {
     struct template *template;
     struct deny *deny;
     struct relay relay;
+    struct trust trust;
     struct replies replies;
     struct worker_source *sources; /* none in a rehearsal */
     int sources_n;
@@ -36,7 +38,7 @@ struct blast {
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command);
 /* What blast_open does once the settings are there: the message's text,
- * deny_destinations, the relay, the sources. */
+ * deny_destinations, the relay, the sources, the authorities of TLS. */
 int blast_ready(struct blast *b);
 /* The list at path, which is the one that the user named, or a copy. */
 int blast_open_list(struct blast *b, const char *path);

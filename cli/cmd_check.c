@@ -260,7 +260,7 @@ static int plan_and_print(struct blast *b)
     struct policies policies;
     struct plan plan;
     int status;
-    policies_init(&policies, b->conf, &b->relay);
+    policies_init(&policies, b->conf, &b->relay, &b->trust);
     if (plan_make(&plan, b->list, &policies, &resolver, quiet, &f)) {
         struct outlook outlook;
         outlook_make(&outlook, b, &plan, &policies, quiet);

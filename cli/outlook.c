@@ -116,7 +116,7 @@ static void run(struct outlook *o, const struct blast *b, const struct plan *pla
 {
     struct asking a = {.list = b->list, .known = 1};
     struct engine_policy first;
-    policies_init(&a.policies, b->conf, &b->relay);
+    policies_init(&a.policies, b->conf, &b->relay, &b->trust);
     a.engine = policies_engine(&a.policies);
     a.engine.get(a.engine.arg, 0, &first);
     int loops = b->conf->workers > 1 ? (int)b->conf->workers : 1;

@@ -73,9 +73,9 @@ static uint32_t number_of(struct policies *p, int families, int n)
 }
 
 void policies_init(struct policies *p, const struct conf *conf,
-                   const struct relay *relay)
+                   const struct relay *relay, const struct trust *trust)
 {
-    *p = (struct policies){.conf = conf, .relay = relay, .begun = conf};
+    *p = (struct policies){.conf = conf, .relay = relay, .trust = trust, .begun = conf};
     p->found = mem_zero((size_t)conf->rules_n + 1, sizeof *p->found);
     p->mixed = has_both(conf);
     number_of(p, FAMILY_BOTH, 0); /* number 0: none matches */
@@ -204,11 +204,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     struct conf_policy policy;
     assert(number < p->n);
     int families, n = take_matched(p->matched[number], &families, p->found);
-    struct conf_policy at_start;
-    conf_policy_of(p->conf, p->found, n, &policy);
-    conf_policy_of(p->begun, p->found, n, &at_start);
-    policy.port = at_start.port;
-    policy.tls = at_start.tls;
+    conf_policy_now(p->conf, p->begun, p->found, n, &policy);
     int budget = conf_budget(p->conf, p->found, n);
     out->queue = (struct scheduler_policy){
         .retry_interval_ms = policy.retry_interval.ms,
@@ -230,6 +226,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     out->quiet = policy.quiet_hours;
     out->budget = budget < 0 ? NULL : p->begun->rules[budget].pattern;
     out->destination = make_destination(p->begun->hostname, &policy);
+    out->destination.tls = trust_kind(p->trust, &policy);
     if (p->port)
         out->destination.port = p->port;
     else

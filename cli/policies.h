@@ -6,23 +6,25 @@
 
 #include "base/map.h"
 #include "cli/relay.h"
+#include "cli/trust.h"
 
 struct policies {
     const struct conf *conf;
     const struct relay *relay; /* with one the sections are not looked at */
-    const struct conf *begun;  /* its hostname, port, tls and relay stay at a reload */
-    uint16_t port;             /* of a rehearsal's receivers; 0: that of the settings */
-    bool mixed;                /* there are sources of both families */
-    struct map numbers;        /* by families and sections, as bytes */
-    const char **matched;      /* of each number: those bytes */
+    const struct trust *trust;
+    const struct conf *begun; /* its hostname, port, tls and relay stay at a reload */
+    uint16_t port;            /* of a rehearsal's receivers; 0: that of the settings */
+    bool mixed;               /* there are sources of both families */
+    struct map numbers;       /* by families and sections, as bytes */
+    const char **matched;     /* of each number: those bytes */
     uint32_t n;
     int *found;          /* room for what matches one destination */
     struct arena chosen; /* the scheduler's lists of sources */
 };
 
-/* conf and relay must outlive it. */
+/* conf, relay and trust must outlive it. */
 void policies_init(struct policies *p, const struct conf *conf,
-                   const struct relay *relay);
+                   const struct relay *relay, const struct trust *trust);
 void policies_finish(struct policies *p);
 
 /* The numbers stay; what stands in the sections is that of conf from now on. False and

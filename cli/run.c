@@ -199,7 +199,7 @@ static int run_engine(const struct run *run, struct attempts *attempts,
     struct source source = {.run = run, .rehearsal = rehearsal};
     static const struct relay none; /* a rehearsal goes through no relay */
     policies_init(&source.policies, run->blast->conf,
-                  rehearsal ? &none : &run->blast->relay);
+                  rehearsal ? &none : &run->blast->relay, &run->blast->trust);
     if (rehearsal)
         source.policies.port = (uint16_t)rehearsal_smtp_port(rehearsal);
     struct engine_params e = make_params(&source, run->blast);

@@ -231,6 +231,13 @@ int conf_match(const struct conf *c, struct span domain, struct span hosts, int 
  * policy { }. Strings and lists stay c's. */
 void conf_policy_of(const struct conf *c, const int *rules, int n,
                     struct conf_policy *out);
+/* The same in the middle of a run that began with other settings of the same sections:
+ * what a reload cannot change is as it was then. */
+void conf_policy_now(const struct conf *c, const struct conf *begun, const int *rules,
+                     int n, struct conf_policy *out);
+/* Where a key of policy { } stands, "FILE:LINE"; from: the settings, or the values of a
+ * section. False: it is not given there. */
+bool conf_place(struct buf *out, const struct conf *from, const char *key);
 /* The one of these rules whose limits are shared by all that it matches: the first that
  * gives connections, connection_rate, message_rate or unknown_limit. -1: none does. */
 int conf_budget(const struct conf *c, const int *rules, int n);

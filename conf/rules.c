@@ -82,14 +82,33 @@ const struct hours *conf_rule_hours(const struct conf *c, int rule)
                                                           : NULL;
 }
 
+void conf_policy_now(const struct conf *c, const struct conf *begun, const int *rules,
+                     int n, struct conf_policy *out)
+{
+    *out = c->policy;
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+        if (!setting_is_policy(s))
+            continue;
+        const struct conf *from = giver(setting_stays(s) ? begun : c, rules, n, s);
+        memcpy((char *)out + (s->offset - offsetof(struct conf, policy)),
+               (const char *)from + s->offset, s->size);
+    }
+}
+
 void conf_policy_of(const struct conf *c, const int *rules, int n,
                     struct conf_policy *out)
 {
-    *out = c->policy;
-    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++)
-        if (setting_is_policy(s))
-            memcpy((char *)out + (s->offset - offsetof(struct conf, policy)),
-                   (const char *)giver(c, rules, n, s) + s->offset, s->size);
+    conf_policy_now(c, c, rules, n, out);
+}
+
+bool conf_place(struct buf *out, const struct conf *from, const char *key)
+{
+    const struct setting *s = setting_find(SECTION_POLICY, span_of(key));
+    assert(s);
+    const struct place *at = &from->given[s - settings];
+    if (at->line)
+        buf_printf(out, "%s:%d", at->file, at->line);
+    return at->line > 0;
 }
 
 void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n)

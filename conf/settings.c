@@ -57,8 +57,7 @@ const struct section sections[SECTION_COUNT] = {
          "all below one: `domain '*.example.com' { }`, which is not example.com "
          "itself. "
          "It may hold any key of policy { } and its timeout { }, but not `relay` and "
-         "the others that begin with it, `tls_ca_file` and `tls_min_version`, which "
-         "the whole job has.\n"
+         "the others that begin with it, which the whole job has.\n"
          "\n"
          "Each key has its value from the first of these that gives it: the section of "
          "the very domain; those with `*.`, the longest name first; mx sections in the "
@@ -76,7 +75,8 @@ const struct section sections[SECTION_COUNT] = {
          "least holds for all of it. "
          "`--explain` names the budget. With a relay these sections are not looked at. "
          "A reload may change "
-         "what stands in them, all but `port` and `tls`, but not add, remove or rename "
+         "what stands in them, all but `port` and `tls*`, but not add, remove or "
+         "rename "
          "one. When a resumed job "
          "decides about rows that a crash left in doubt, it asks domain sections and "
          "policy { }, for the MX hosts are not known yet."},
@@ -211,17 +211,34 @@ bool setting_is_policy(const struct setting *s)
     return s->section == SECTION_POLICY || s->section == SECTION_TIMEOUT;
 }
 
+static bool is_one_of(const struct setting *s, const int *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (s - settings == list[i])
+            return true;
+    return false;
+}
+
 bool setting_is_global(const struct setting *s)
 {
     static const int global[] = {
-        SETTING_POLICY_relay,          SETTING_POLICY_relay_user,
-        SETTING_POLICY_relay_tls,      SETTING_POLICY_relay_password_file,
-        SETTING_POLICY_tls_ca_file,    SETTING_POLICY_relay_auth_clear,
-        SETTING_POLICY_tls_min_version};
-    for (size_t i = 0; i < sizeof global / sizeof global[0]; i++)
-        if (s - settings == global[i])
-            return true;
-    return false;
+        SETTING_POLICY_relay, SETTING_POLICY_relay_user, SETTING_POLICY_relay_tls,
+        SETTING_POLICY_relay_password_file, SETTING_POLICY_relay_auth_clear};
+    return is_one_of(s, global, sizeof global / sizeof global[0]);
+}
+
+bool setting_stays(const struct setting *s)
+{
+    static const int stay[] = {SETTING_POLICY_port,
+                               SETTING_POLICY_tls,
+                               SETTING_POLICY_tls_ca_file,
+                               SETTING_POLICY_tls_min_version,
+                               SETTING_POLICY_relay,
+                               SETTING_POLICY_relay_user,
+                               SETTING_POLICY_relay_tls,
+                               SETTING_POLICY_relay_password_file,
+                               SETTING_POLICY_relay_auth_clear};
+    return is_one_of(s, stay, sizeof stay / sizeof stay[0]);
 }
 
 void section_full_name(struct buf *out, enum conf_section section)

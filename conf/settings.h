@@ -96,6 +96,8 @@ bool setting_is_list(const struct setting *s);
 bool setting_is_policy(const struct setting *s);
 /* Of those, one that the whole job has: domain and mx cannot give it. */
 bool setting_is_global(const struct setting *s);
+/* Of those, one that a running job keeps as it began. */
+bool setting_stays(const struct setting *s);
 
 /* "policy.timeout.connect"; "policy" */
 void setting_full_name(struct buf *out, const struct setting *s);

@@ -278,10 +278,10 @@ static void session_over(struct connection *c)
 
 void connection_begin_tls(struct connection *c)
 {
-    const struct worker *w = c->worker;
-    stream_secure(&c->stream,
-                  tls_client(w->tls, c->task->targets[c->target].host,
-                             c->task->destination->tls_verify, c->task->source));
+    const struct destination *d = c->task->destination;
+    stream_secure(&c->stream, tls_client(worker_tls(c->worker, d->tls),
+                                         c->task->targets[c->target].host,
+                                         d->tls_verify, c->task->source));
 }
 
 /* Everything that follows from what the session has read or was told. The only place

@@ -367,15 +367,12 @@ static const char no_loop[] = "cannot make an event loop: %s";
 /* One worker of its own loop, or, with workers = 0, on the scheduler's. */
 static bool make_worker(struct engine *e, struct sender *s, struct fault *f)
 {
-    if (e->params->workers == 0)
-        return worker_init(&s->worker, &e->loop, &e->worker_params, &e->inbox, f);
-    int failed = uv_loop_init(&s->loop);
+    uv_loop_t *loop = e->params->workers == 0 ? &e->loop : &s->loop;
+    int failed = e->params->workers == 0 ? 0 : uv_loop_init(loop);
     if (failed)
         return fault_set(f, -20, no_loop, uv_strerror(failed));
-    if (worker_init(&s->worker, &s->loop, &e->worker_params, &e->inbox, f))
-        return true;
-    uv_loop_close(&s->loop);
-    return false;
+    worker_init(&s->worker, loop, &e->worker_params, &e->inbox);
+    return true;
 }
 
 /* Those that could be made end by TASK_END like all others. */

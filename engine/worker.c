@@ -129,13 +129,11 @@ static void deliver(void *owner, struct mail *mail)
     free(task);
 }
 
-bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
-                 struct mailbox *scheduler, struct fault *f)
+void worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
+                 struct mailbox *scheduler)
 {
     *w = (struct worker){.params = params, .scheduler = scheduler, .loop = loop};
-    w->tls = tls_client_context(&params->tls, f);
-    if (!w->tls)
-        return false;
+    w->tls = mem_zero((size_t)params->tls_n, sizeof(struct tls_context *));
     w->cipher_buffer = mem_alloc(WORKER_READ_MAX);
     w->read_buffer = mem_alloc(WORKER_READ_MAX);
     mailbox_init(&w->inbox, loop, deliver, w);
@@ -143,14 +141,23 @@ bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *
     w->flush.data = w;
     uv_prepare_start(&w->flush, on_prepare);
     uv_timer_init(loop, &w->later);
-    return true;
 }
 
 void worker_finish(struct worker *w)
 {
-    tls_context_free(w->tls);
+    for (int i = 0; i < w->params->tls_n; i++)
+        tls_context_free(w->tls[i]);
+    free(w->tls);
     free(w->cipher_buffer);
     free(w->read_buffer);
     free(w->connections);
     free(w->report);
+}
+
+struct tls_context *worker_tls(struct worker *w, int number)
+{
+    assert(number < w->params->tls_n);
+    if (!w->tls[number])
+        w->tls[number] = tls_client_context(&w->params->tls[number]);
+    return w->tls[number];
 }

@@ -16,6 +16,7 @@ struct destination {
     struct smtp_params smtp;
     struct verdict_policy verdict; /* without the domain */
     bool tls_verify;               /* the certificate must be the host's */
+    int tls;                       /* by which of the worker's params.tls */
     int64_t connect_limit_us;      /* for one address */
     uint16_t port;
     int recipients; /* of one message, at least 1 */
@@ -36,8 +37,9 @@ struct worker_params { /* all of it outlives the workers */
     struct flight *flight;   /* states of the rows that are lent */
     const char *sender;      /* envelope sender */
     const struct worker_source *sources;
-    int sources_n; /* at most 255 */
-    struct tls_client_params tls;
+    int sources_n;                       /* at most 255 */
+    const struct tls_client_params *tls; /* every kind that a destination wants */
+    int tls_n;                           /* at least 1 */
 };
 
 struct worker {
@@ -52,19 +54,20 @@ struct worker {
     struct report *report;           /* being filled */
     struct connection **connections; /* by number; NULL: not ours */
     uint32_t connections_cap;
-    struct tls_context *tls;
+    struct tls_context **tls; /* as in params; NULL: not wanted yet */
     char *read_buffer;   /* one for all: the session copies only an unfinished line */
     char *cipher_buffer; /* likewise, for what TLS reads */
 };
 
 enum { WORKER_READ_MAX = 64 * 1024 };
 
-/* False and *f (-7) when the certificates of params.tls cannot be used: then nothing
- * was begun. loop: the worker's own, not yet running, or the scheduler's. TASK_END
- * closes its handles, and a loop of its own then ends by itself. */
-bool worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
-                 struct mailbox *scheduler, struct fault *f);
+/* loop: the worker's own, not yet running, or the scheduler's. TASK_END closes its
+ * handles, and a loop of its own then ends by itself. */
+void worker_init(struct worker *w, uv_loop_t *loop, const struct worker_params *params,
+                 struct mailbox *scheduler);
 /* After the loop has run the close callbacks. */
 void worker_finish(struct worker *w);
+/* Its context of that number in params.tls. */
+struct tls_context *worker_tls(struct worker *w, int number);
 
 #endif

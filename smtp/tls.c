@@ -34,6 +34,10 @@ struct kept {
     SSL_SESSION *session;
 };
 
+struct tls_authorities {
+    X509_STORE *store; /* counts its references, and locks itself */
+};
+
 struct tls_context {
     SSL_CTX *ssl;
     BIO_METHOD *wire;
@@ -213,11 +217,16 @@ static struct tls_context *context_create(const SSL_METHOD *method)
     return c;
 }
 
-static struct tls_context *refuse(struct tls_context *c, struct fault *f,
-                                  const char *what, const char *file)
+static void say_fault(struct fault *f, const char *what, const char *file)
 {
     fault_set(f, -7, "%s \"%s\": %s", what, file, error_text(ERR_peek_error()));
     ERR_clear_error();
+}
+
+static struct tls_context *refuse(struct tls_context *c, struct fault *f,
+                                  const char *what, const char *file)
+{
+    say_fault(f, what, file);
     tls_context_free(c);
     return NULL;
 }
@@ -231,8 +240,33 @@ static int check_chain(X509_STORE_CTX *store, void *arg)
     return t->verify ? X509_verify_cert(store) : 1;
 }
 
-struct tls_context *tls_client_context(const struct tls_client_params *params,
-                                       struct fault *f)
+struct tls_authorities *tls_authorities_read(const char *ca_file, struct fault *f)
+{
+    struct tls_authorities *a = mem_zero(1, sizeof *a);
+    ERR_clear_error();
+    a->store = X509_STORE_new();
+    if (!a->store)
+        die_oom();
+    if (!ca_file || !*ca_file) {
+        X509_STORE_set_default_paths(a->store);
+    } else if (!X509_STORE_load_file(a->store, ca_file)) {
+        say_fault(f, "cannot read certificates from", ca_file);
+        tls_authorities_free(a);
+        return NULL;
+    }
+    ERR_clear_error();
+    return a;
+}
+
+void tls_authorities_free(struct tls_authorities *a)
+{
+    if (!a)
+        return;
+    X509_STORE_free(a->store);
+    free(a);
+}
+
+struct tls_context *tls_client_context(const struct tls_client_params *params)
 {
     assert(params->min_version >= 10 && params->min_version <= 13);
     struct tls_context *c = context_create(TLS_client_method());
@@ -243,12 +277,8 @@ struct tls_context *tls_client_context(const struct tls_client_params *params,
                                    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(c->ssl, keep_session);
     SSL_CTX_set_cert_verify_callback(c->ssl, check_chain, NULL);
-    if (params->ca_file && *params->ca_file) {
-        if (!SSL_CTX_load_verify_file(c->ssl, params->ca_file))
-            return refuse(c, f, "cannot read certificates from", params->ca_file);
-    } else {
-        SSL_CTX_set_default_verify_paths(c->ssl);
-    }
+    if (params->authorities)
+        SSL_CTX_set1_cert_store(c->ssl, params->authorities->store);
     ERR_clear_error();
     return c;
 }

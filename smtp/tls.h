@@ -4,7 +4,8 @@
  * in tls.c and nowhere else.
  *
  * A context belongs to one thread (each worker has its own), and so do its pipes. It
- * keeps TLS sessions for resumption, by the name given to tls_client. */
+ * keeps TLS sessions for resumption, by the name given to tls_client. Authorities are
+ * shared by contexts of any thread. */
 #ifndef SMTP_TLS_H
 #define SMTP_TLS_H
 
@@ -16,6 +17,7 @@
 #include "base/fault.h"
 
 struct tls_context;
+struct tls_authorities;
 
 enum {
     TLS_PENDING_MAX =
@@ -23,16 +25,20 @@ enum {
     TLS_SESSIONS_MAX = 512, /* kept by a context for resumption; more replace others */
 };
 
+/* Whose signature makes a certificate good: those in ca_file, PEM; "" or NULL: the
+ * system's. Read here and now. NULL and *f (-7) when the file cannot be used. */
+struct tls_authorities *tls_authorities_read(const char *ca_file, struct fault *f);
+void tls_authorities_free(struct tls_authorities *a); /* NULL is allowed */
+
 struct tls_client_params {
-    const char *ca_file; /* PEM; "" or NULL: the system's */
+    /* Contexts keep what they need of them. NULL: nobody passes verify. */
+    const struct tls_authorities *authorities;
     /* 10, 11, 12, 13. Below 12 OpenSSL's level of security is 0 for all: its higher
      * levels know no TLS 1.0 and 1.1. A pipe without verify has level 0 in any case:
      * a weak key protects better than clear text (RFC 7435). */
     int min_version;
 };
-/* NULL and *f (-7) when ca_file cannot be used. */
-struct tls_context *tls_client_context(const struct tls_client_params *params,
-                                       struct fault *f);
+struct tls_context *tls_client_context(const struct tls_client_params *params);
 /* For the built-in receiver: certificate and key files (PEM; key_file NULL: it is in
  * cert_file); cert_file NULL: makes a self-signed one for `name`. NULL and *f (-7). */
 struct tls_context *tls_server_context(const char *cert_file, const char *key_file,

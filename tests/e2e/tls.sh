@@ -2,7 +2,7 @@
 # TLS from end to end: what each `tls` setting makes of a receiver that offers it well, badly
 # or not at all, and whom `verify` believes.
 . "$(dirname "$0")/lib.sh"
-wants openssl unbound
+wants openssl unbound python3
 cat >"$work/message.eml" <<'M'
 From: News <news@sender.test.example>
 Subject: Hello
@@ -88,6 +88,8 @@ Z
     site foreign 127.0.0.3
     site alone 127.0.0.4
 } >"$work/list.tsv"
+site modern 127.0.0.5 >/dev/null
+site modest 127.0.0.5 >/dev/null
 start_unbound
 port=$(free_port)
 serve() { # FILE ADDRESS
@@ -129,4 +131,75 @@ refused wrong "hostname mismatch"
 refused old "certificate has expired"
 refused foreign "unable to get local issuer certificate"
 refused alone "self-signed certificate"
+
+# ---- each destination by its own authorities ----
+
+# good is for ours, foreign for theirs. modern gets nothing older than TLS 1.3, which its
+# receiver does not know; modest has the same receiver.
+cat >"$work/tls12.py" <<'P'
+import socketserver, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.maximum_version = ssl.TLSVersion.TLSv1_2
+context.load_cert_chain(sys.argv[3], sys.argv[4])
+class Session(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.serve(self.request, b"220 old.example\r\n", b"250-old.example\r\n250 STARTTLS\r\n")
+    def serve(self, s, greeting, ehlo):
+        s.sendall(greeting)
+        lines = s.makefile("rb")
+        for line in lines:
+            verb = line[:4].upper()
+            s.sendall(ehlo if verb == b"EHLO" else b"354 go\r\n" if verb == b"DATA" else b"250 ok\r\n")
+            if verb == b"STAR":
+                return self.serve(context.wrap_socket(s, server_side=True), b"", b"250 old.example\r\n")
+            if verb == b"DATA":
+                while lines.readline() != b".\r\n":
+                    pass
+                s.sendall(b"250 taken\r\n")
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+    def handle_error(self, request, address):
+        pass
+Server((sys.argv[1], int(sys.argv[2])), Session).serve_forever()
+P
+python3 "$work/tls12.py" 127.0.0.5 "$port" "$work/good.pem" "$work/good.key" &
+pids="$pids $!"
+wait_for 127.0.0.5 "$port"
+for site in modern modest; do echo "a@$site.example" >>"$work/list.tsv"; done
+write_conf "$port" "tls = verify
+    tls_ca_file = \"ours.pem\""
+cat >>"$work/hikyaku.conf" <<C
+domain "foreign.example" { tls_ca_file = "theirs.pem" tls_min_version = 1.3 }
+domain "modern.example" { tls = encrypt tls_min_version = 1.3 }
+domain "modest.example" { tls = encrypt }
+mx 'mx.alone.*' { tls = encrypt }
+mx 'mx.wrong.*' {
+    tls_ca_file = "theirs.pem"
+}
+C
+send_own() { # JOB
+    status=0
+    (cd / && "$hikyaku" send -c "$work/hikyaku.conf" -l "$work/list.tsv" -m "$work/message.eml" \
+        -j "$1" --quiet) >"$work/sum" 2>"$work/err" || status=$?
+    "$hikyaku" results -c "$work/hikyaku.conf" "$1" >"$work/$1.results" 2>/dev/null || :
+}
+send_own own
+for site in good foreign; do
+    same "own, $site" "250 TLSv1.3:TLS_AES_256_GCM_SHA384:verified" "$(of own $site code) $(of own $site tls)"
+done
+same "own, alone" "250 TLSv1.3:TLS_AES_256_GCM_SHA384" "$(of own alone code) $(of own alone tls)"
+same "own, wrong" "602 certificate: unable to get local issuer certificate" \
+    "$(of own wrong last_code) $(of own wrong message)"
+same "own, old" "602 certificate: certificate has expired" "$(of own old last_code) $(of own old message)"
+same "own, modern" "602 TLS alert from the peer: protocol version" "$(of own modern last_code) $(of own modern message)"
+same "own, modest" "250 TLSv1.2" "$(of own modest code) $(of own modest tls | cut -d: -f1)"
+# The job's own settings name the files whatever the folder it is resumed from.
+grep -q "^    tls_ca_file = '$work/theirs.pem'$" "$XDG_STATE_HOME/hikyaku/own/job.conf" ||
+    die "job.conf: $(grep tls_ca_file "$XDG_STATE_HOME/hikyaku/own/job.conf")"
+# A file that cannot be used is told with its line, before there is a job.
+sed -i 's/^    tls_ca_file = "theirs.pem"/    tls_ca_file = "none.pem"/' "$work/hikyaku.conf"
+send_own missing
+same "a missing file" "78 hikyaku: -7 LE $work/hikyaku.conf:$(grep -n none.pem "$work/hikyaku.conf" | cut -d: -f1): tls_ca_file: cannot read certificates from \"$work/none.pem\": No such file or directory" \
+    "$status $(cat "$work/err")"
+[ ! -e "$XDG_STATE_HOME/hikyaku/missing" ] || die "a job was made"
 echo "tls: every setting does what it says; verify believes only the right one"

@@ -123,8 +123,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     struct fault f = {0};
-    client_context =
-        tls_client_context(&(struct tls_client_params){.min_version = 10}, &f);
+    client_context = tls_client_context(&(struct tls_client_params){.min_version = 10});
     server_context = tls_server_context(NULL, NULL, "mx.example", &f);
     assert(client_context && server_context);
     return 0;

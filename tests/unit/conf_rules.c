@@ -162,6 +162,61 @@ static void each_value_has_its_line(void **state)
     conf_free(c);
 }
 
+static struct conf_policy now(const struct conf *c, const struct conf *begun,
+                              const char *domain)
+{
+    int rules[RULES_MOST];
+    struct conf_policy p;
+    conf_policy_now(c, begun, rules, conf_match(c, span_of(domain), SPAN(""), rules),
+                    &p);
+    return p;
+}
+
+static void what_a_running_job_keeps(void **state)
+{
+    (void)state;
+    struct conf *begun = good(H "policy { port = 26 tls = verify tls_ca_file = '/a'\n"
+                                "    connections = 3 }\n"
+                                "domain 'a.example' { tls = none port = 27\n"
+                                "    tls_ca_file = '/b' tls_min_version = 1.3 }\n");
+    struct conf *c = good(H "policy { port = 36 connections = 4 }\n"
+                            "domain 'a.example' { tls_ca_file = '/c' tls = may\n"
+                            "    connections = 5 }\n");
+    struct conf_policy p = now(c, begun, "a.example");
+    assert_int_equal(p.port, 27);
+    assert_int_equal(p.tls, CONF_TLS_NONE);
+    assert_int_equal(p.connections, 5);
+    assert_string_equal(p.tls_ca_file, "/b");
+    assert_int_equal(p.tls_min_version, CONF_TLS_VERSION_1_3);
+    p = now(c, begun, "b.example");
+    assert_int_equal(p.port, 26);
+    assert_int_equal(p.tls, CONF_TLS_VERIFY);
+    assert_int_equal(p.connections, 4);
+    assert_string_equal(p.tls_ca_file, "/a");
+    assert_int_equal(p.tls_min_version, CONF_TLS_VERSION_1_2);
+    conf_free(begun);
+    conf_free(c);
+}
+
+static void where_a_key_stands(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "policy {\n tls_ca_file = '/a' }\n"
+                            "mx '*' {\n\n tls_ca_file = '/b' }\n"
+                            "domain 'a.example' { }\n");
+    struct buf place = {0};
+    assert_true(conf_place(&place, c, "tls_ca_file"));
+    buf_add_char(&place, ' ');
+    assert_true(conf_place(&place, c->rules[0].values, "tls_ca_file"));
+    assert_string_equal(buf_cstr(&place), "a.conf:3 a.conf:6");
+    buf_reset(&place);
+    assert_false(conf_place(&place, c, "tls_min_version"));
+    assert_false(conf_place(&place, c->rules[1].values, "tls_ca_file"));
+    assert_string_equal(buf_cstr(&place), "");
+    buf_finish(&place);
+    conf_free(c);
+}
+
 static void errors(void **state)
 {
     (void)state;
@@ -187,8 +242,6 @@ static void errors(void **state)
     bad("domain 'a.example' = 1", -5, "a.conf:1: = where { is due");
     bad("domain 'a.example' {\n relay = 'x:25' }", -6,
         "a.conf:2: unknown keyword \"relay\" here; it belongs in policy { }");
-    bad("mx '*' { tls_ca_file = x }", -6,
-        "a.conf:1: unknown keyword \"tls_ca_file\" here; it belongs in policy { }");
     bad("mx '*' { conections = 1 }", -6,
         "a.conf:1: unknown keyword \"conections\"; did you mean \"connections\"?");
     bad("mx '*' { workers = 1 }", -6,
@@ -247,6 +300,8 @@ int main(void)
         cmocka_unit_test(hours_of_sections),
         cmocka_unit_test(who_shares_a_budget),
         cmocka_unit_test(each_value_has_its_line),
+        cmocka_unit_test(what_a_running_job_keeps),
+        cmocka_unit_test(where_a_key_stands),
         cmocka_unit_test(errors),
         cmocka_unit_test(reads_back),
     };

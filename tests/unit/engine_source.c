@@ -107,20 +107,20 @@ static void set_source(struct worker_source *s, const char *name, const char *ad
 static void call(struct bench *b, uint16_t port, uint8_t source, const char *first,
                  const char *second)
 {
-    struct fault f = {0};
+    static const struct tls_client_params any = {.min_version = 12};
     *b = (struct bench){.closed = CLOSED_NETWORK};
     set_source(&b->sources[0], "a", "127.0.1.1", "a.example");
     set_source(&b->sources[1], "b", "127.0.1.2", "b.example");
     set_source(&b->sources[2], "far", "192.0.2.1", "far.example");
     b->params = (struct worker_params){
-        .sources = b->sources, .sources_n = FAR_SOURCE, .tls.min_version = 12};
+        .sources = b->sources, .sources_n = FAR_SOURCE, .tls = &any, .tls_n = 1};
     b->destination = (struct destination){
         .smtp.helo_name = "us.example", .connect_limit_us = 60000000, .port = port};
     for (int i = 0; i < SMTP_STAGE_COUNT; i++)
         b->destination.smtp.limit_us[i] = 60000000;
     assert_int_equal(uv_loop_init(&b->loop), 0);
     mailbox_init(&b->inbox, &b->loop, deliver, b);
-    assert_true(worker_init(&b->worker, &b->loop, &b->params, &b->inbox, &f));
+    worker_init(&b->worker, &b->loop, &b->params, &b->inbox);
     struct order order = {
         .kind = ORDER_OPEN, .source = source, .targets_n = 1 + !!second};
     order.targets[0].host = order.targets[1].host = "mx.example";

@@ -259,7 +259,7 @@ static void test_under_tls(void **state)
     struct fault f = {0};
     struct tls_context *server = tls_server_context(NULL, NULL, "mx.x", &f);
     struct tls_context *client =
-        tls_client_context(&(struct tls_client_params){.min_version = 12}, &f);
+        tls_client_context(&(struct tls_client_params){.min_version = 12});
     assert_int_equal(f.code, 0);
     struct scenario *s = read_text("S: 220 mx.x\nC: EHLO *\nS: 250 secret\n", true, &f);
     struct player *p = player_create(s, 1, SCENARIO_WHOLE, server, 0);

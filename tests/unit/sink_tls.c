@@ -258,12 +258,11 @@ struct stage {
 
 static void stage_open(struct stage *s)
 {
-    struct fault f = {0};
     *s = (struct stage){0};
     assert_int_equal(uv_loop_init(&s->loop), 0);
     s->world = sink_world_create(-1, NULL);
     s->receiver = receiver_create(&s->loop, s->world);
-    s->context = tls_client_context(&(struct tls_client_params){.min_version = 12}, &f);
+    s->context = tls_client_context(&(struct tls_client_params){.min_version = 12});
     assert_non_null(s->context);
 }
 

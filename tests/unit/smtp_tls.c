@@ -89,11 +89,12 @@ static void identity_finish(struct identity *i)
 static struct tls_context *client_context(const char *ca_file, int min_version)
 {
     struct fault f = {0};
-    struct tls_context *c = tls_client_context(
-        &(struct tls_client_params){.ca_file = ca_file, .min_version = min_version},
-        &f);
+    struct tls_authorities *a = tls_authorities_read(ca_file, &f);
     assert_string_equal(f.words, "");
-    assert_non_null(c);
+    assert_non_null(a);
+    struct tls_client_params params = {.authorities = a, .min_version = min_version};
+    struct tls_context *c = tls_client_context(&params);
+    tls_authorities_free(a); /* the context keeps what it needs */
     return c;
 }
 
@@ -345,8 +346,7 @@ static void test_files_that_cannot_be_used(void **state)
     struct identity one = make_identity("DNS:mx.example", NULL, HOUR_S);
     struct identity two = make_identity("DNS:mx.example", NULL, HOUR_S);
     struct fault f = {0};
-    assert_null(tls_client_context(
-        &(struct tls_client_params){.ca_file = "/nowhere", .min_version = 12}, &f));
+    assert_null(tls_authorities_read("/nowhere", &f));
     assert_int_equal(f.code, -7);
     assert_string_equal(f.words, "cannot read certificates from \"/nowhere\": No such "
                                  "file or directory");

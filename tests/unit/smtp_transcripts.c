@@ -597,7 +597,7 @@ int main(void)
         return 1;
     struct fault f = {0};
     struct tls_client_params anything = {.min_version = 12};
-    client_context = tls_client_context(&anything, &f);
+    client_context = tls_client_context(&anything);
     server_context = tls_server_context(NULL, NULL, "mx.x", &f);
     if (!client_context || !server_context)
         return 1;
