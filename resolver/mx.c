@@ -154,10 +154,12 @@ struct mx_query *mx_query_create(const char *domain, const struct deny *deny)
     q->bad_domain = !take_name(q, domain);
     if (q->bad_domain)
         return q;
-    if (q->is_host)
+    if (q->is_host) {
+        q->deny = NULL;
         begin_host(q);
-    else
+    } else {
         open_slot(q, MX_SLOT);
+    }
     return q;
 }
 
@@ -466,7 +468,7 @@ struct mx_set *mx_query_finish(struct mx_query *q, int64_t now_us, int64_t took_
     t.denied = NULL;
     t.failed = NULL;
     t.expires_us = now_us;
-    struct mx_set model = {0};
+    struct mx_set model = {.is_host = q->is_host};
     struct buf words = {0};
     struct buf key = {0};
     judge(q, &t, &model, &words);

@@ -34,6 +34,7 @@ struct mx_host {
 /* The answer for one domain. Reference-counted, immutable once made, one piece of
  * memory; the count is not atomic: all holders live on the scheduler thread. */
 struct mx_set {
+    bool is_host;   /* it was asked for in brackets */
     int code;       /* 0: there are targets; else 608, 700, 710, 711, 720, 730 */
     char status[8]; /* enhanced status when not the table's ("5.1.10"), else "" */
     const char
@@ -93,7 +94,8 @@ enum { MX_QUESTIONS_MAX = 1 + 2 * MX_HOSTS_MAX };
 /* domain: A-labels, lower case, no trailing dot; anything else ends as 700 without a
  * question. A name in brackets is a host, not a domain: "[mx.example]" is asked for its
  * addresses and for no MX; "[192.0.2.1]" and "[2001:db8::1]" are known without a
- * question. deny must outlive the query; NULL: nothing is denied. */
+ * question. deny must outlive the query; NULL: nothing is denied, and neither is a host
+ * in brackets: its name came from the user, and not from whoever publishes an MX. */
 struct mx_query *mx_query_create(const char *domain, const struct deny *deny);
 /* A question that is open and was not handed out before. */
 bool mx_query_next(struct mx_query *q, struct mx_question *out);

@@ -262,10 +262,10 @@ static const struct host_row {
     {"[mx.test]", "mx.test MX 10 other.test", 2, 720, "mx.test has no address"},
     {"[mx.test]", "other.test A 8.8.8.8", 2, 700, "mx.test does not exist"},
     {"[mx.test]", "mx.test A ! 2\n mx.test AAAA ! 2", 2, 710, "address of mx.test: SERVFAIL"},
-    {"[mx.test]", "mx.test A 10.0.0.1", 2, 730, "mx.test [10.0.0.1]: private"},
+    {"[mx.test]", "mx.test A 10.0.0.1", 2, 0, "0 mx.test=10.0.0.1"},
     {"[8.8.8.8]", "", 0, 0, "0 8.8.8.8=8.8.8.8"},
     {"[2a00::1]", "", 0, 0, "0 2a00::1=2a00::1"},
-    {"[10.0.0.1]", "", 0, 730, "[10.0.0.1]: private"},
+    {"[10.0.0.1]", "", 0, 0, "0 10.0.0.1=10.0.0.1"},
     {"[]", "", 0, 700, "not a name"},
     {"[", "", 0, 700, "not a name"},
     {"[[mx.test]]", "", 0, 700, "not a name"},
@@ -292,6 +292,7 @@ static void hosts_in_brackets(void **state)
         const char *got = row->code ? s->words : hosts_text(s);
         if (!strstr(got, row->hosts))
             fail_msg("%s: %s", row->name, got);
+        assert_true(s->is_host == (strchr(row->name, ']') != NULL));
         if (row->code != 700) { /* the set is that of the host alone */
             assert_int_equal(strlen(s->key), strlen(row->name) - 2);
             assert_memory_equal(s->key, row->name + 1, strlen(s->key));
