@@ -124,10 +124,10 @@ static int make_trust(struct blast *b)
     return trust_open(&b->trust, b->conf, &f) ? -1 : complain(&f);
 }
 
-static int make_relay(struct blast *b)
+static int make_relays(struct blast *b)
 {
     struct fault f = {0};
-    return relay_open(&b->relay, b->conf, &f) ? -1 : complain(&f);
+    return relays_open(&b->relays, b->conf, &f) ? -1 : complain(&f);
 }
 
 static int make_replies(struct blast *b)
@@ -185,7 +185,7 @@ int blast_ready(struct blast *b)
 {
     int status = make_deny(b);
     if (status < 0)
-        status = make_relay(b);
+        status = make_relays(b);
     if (status < 0)
         status = make_replies(b);
     if (status < 0)
@@ -299,7 +299,7 @@ void blast_close(struct blast *b)
     template_free(b->template);
     recipients_free(b->list);
     deny_free(b->deny);
-    relay_close(&b->relay);
+    relays_close(&b->relays);
     trust_close(&b->trust);
     replies_close(&b->replies);
     free(b->sources);

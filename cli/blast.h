@@ -21,7 +21,7 @@ struct blast {
     struct recipients *list;
     struct template *template;
     struct deny *deny;
-    struct relay relay;
+    struct relays relays;
     struct trust trust;
     struct replies replies;
     struct worker_source *sources; /* none in a rehearsal */
@@ -38,7 +38,7 @@ struct blast {
 int blast_open(struct blast *b, const struct blast_options *options,
                const char *command);
 /* What blast_open does once the settings are there: the message's text,
- * deny_destinations, the relay, the sources, the authorities of TLS. */
+ * deny_destinations, the relays, the sources, the authorities of TLS. */
 int blast_ready(struct blast *b);
 /* The list at path, which is the one that the user named, or a copy. */
 int blast_open_list(struct blast *b, const char *path);
@@ -52,7 +52,7 @@ int exit_of_job(enum job_result result);
 /* What the resolver is asked with. The strings live as long as b. */
 struct resolver_params blast_resolver(const struct blast *b);
 /* The engine's parameters from the settings; attempts, totals and policies are the
- * caller's. The relay is not in them yet (relay_apply). */
+ * caller's. */
 struct engine_params blast_engine(const struct blast *b);
 
 #endif

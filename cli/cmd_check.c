@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/blast.h"
@@ -76,16 +77,22 @@ static void print_sites(const struct plan *p)
         printf("%10s %8s  and %u more sites\n", "", "", p->sites_n - SITES_SHOWN);
 }
 
+/* With a relay it is the relay that is not to be found. */
 static void print_unresolved(const struct plan *p, const struct recipients *list)
 {
-    if (p->unresolved_domains == 0)
+    uint32_t domains = 0, rows = 0;
+    for (uint32_t i = 0; i < p->domains_n; i++) {
+        bool failed = p->sets[i]->code && !p->sets[i]->is_host;
+        domains += failed;
+        rows += failed ? p->rows[i] : 0;
+    }
+    if (domains == 0)
         return;
-    printf("\nNo mail can be sent to %u domains (%u rows):\n", p->unresolved_domains,
-           p->unresolved_rows);
+    printf("\nNo mail can be sent to %u domains (%u rows):\n", domains, rows);
     int shown = 0;
     for (uint32_t i = 0; i < p->domains_n && shown < UNRESOLVED_SHOWN; i++) {
         const struct mx_set *set = p->sets[i];
-        if (!set->code)
+        if (!set->code || set->is_host)
             continue;
         shown++;
         const struct code *code = codes_find(set->code, "dns");
@@ -93,19 +100,69 @@ static void print_unresolved(const struct plan *p, const struct recipients *list
                set->code, code_class_word(code->class), set->words,
                code->retry ? " (would be retried)" : "");
     }
-    if (p->unresolved_domains > UNRESOLVED_SHOWN)
-        printf("%10s  and %u more\n", "", p->unresolved_domains - UNRESOLVED_SHOWN);
+    if (domains > UNRESOLVED_SHOWN)
+        printf("%10s  and %u more\n", "", domains - UNRESOLVED_SHOWN);
 }
 
-static void print_relay(const struct blast *b, const struct plan *p)
+/* What goes through one relay. */
+struct relayed {
+    const char *words;
+    uint32_t rows, domains;
+    const struct mx_set *set;
+};
+
+struct all_relayed {
+    struct map numbers; /* by words */
+    struct relayed *list;
+    uint32_t n;
+};
+
+static void find_relayed(struct all_relayed *all, const struct blast *b,
+                         const struct plan *p, struct policies *policies)
 {
     struct buf words = {0};
-    relay_print(&b->relay, b->conf, &words);
-    printf("relay     %s\n", buf_cstr(&words));
-    if (p->domains_n > 0 && p->sets[0]->code)
-        printf("\nNo mail can be sent: the relay: %d LE: %s (would be retried)\n",
-               p->sets[0]->code, p->sets[0]->words);
+    for (uint32_t i = 0; i < p->domains_n; i++) {
+        const char *domain = recipients_domain_name(b->list, i);
+        uint32_t policy = policies_number(policies, domain, plan_mx(p, i), p->sets[i]);
+        buf_reset(&words);
+        if (!policies_print_relay(policies, policy, &words))
+            continue;
+        bool fresh;
+        const char *kept;
+        uint32_t n = map_put(&all->numbers, buf_span(&words), all->n, &fresh, &kept);
+        if (fresh) {
+            all->list = mem_resize(all->list, all->n + 1, sizeof *all->list);
+            all->list[all->n++] = (struct relayed){.words = kept, .set = p->sets[i]};
+        }
+        all->list[n].rows += p->rows[i];
+        all->list[n].domains++;
+    }
     buf_finish(&words);
+}
+
+static void print_relays(const struct all_relayed *all, const struct plan *p)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        const struct relayed *r = &all->list[i];
+        printf("relay     %s", r->words);
+        if (r->domains < p->domains_n)
+            printf(": %u rows of %u domains", r->rows, r->domains);
+        putchar('\n');
+    }
+}
+
+static void print_lost_relays(const struct all_relayed *all, const struct plan *p)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        const struct relayed *r = &all->list[i];
+        if (!r->set->code)
+            continue;
+        fputs("\nNo mail can be sent", stdout);
+        if (r->domains < p->domains_n)
+            printf(" to %u domains (%u rows)", r->domains, r->rows);
+        printf(": the relay: %d LE: %s (would be retried)\n", r->set->code,
+               r->set->words);
+    }
 }
 
 /* Without dot-stuffing and CRs. */
@@ -178,7 +235,7 @@ static void print_unused(const struct blast *b, const struct policies *policies)
 }
 
 static int print_text(const struct blast *b, const struct plan *p,
-                      const struct policies *policies, const struct outlook *o)
+                      struct policies *policies, const struct outlook *o)
 {
     uint32_t rows = job_rows(b->list);
     struct buf when = {0};
@@ -206,19 +263,19 @@ static int print_text(const struct blast *b, const struct plan *p,
     printf("plan      %u domains at %u sites, up to %" PRId64
            " connections each, %s%s; EHLO %s\n",
            p->domains_n - p->unresolved_domains, p->sites_n, policy->connections,
-           buf_cstr(&when),
-           b->conf->rules_n && !b->relay.host ? ", where no section says otherwise"
-                                              : "",
+           buf_cstr(&when), b->conf->rules_n ? ", where no section says otherwise" : "",
            b->conf->hostname);
     buf_finish(&when);
     print_sources(b);
-    if (b->relay.host)
-        print_relay(b, p);
-    else
-        print_unused(b, policies);
+    struct all_relayed relayed = {0};
+    find_relayed(&relayed, b, p, policies);
+    print_relays(&relayed, p);
+    print_unused(b, policies);
     print_sites(p);
-    if (!b->relay.host)
-        print_unresolved(p, b->list);
+    print_unresolved(p, b->list);
+    print_lost_relays(&relayed, p);
+    map_finish(&relayed.numbers);
+    free(relayed.list);
     outlook_print(o, b);
     return p->first_usable ? print_sample(b, p->first_usable) : -1;
 }
@@ -254,13 +311,11 @@ static int plan_and_print(struct blast *b)
     const struct blast_options *o = b->options;
     bool quiet = o->quiet || o->json;
     struct resolver_params resolver = blast_resolver(b);
-    if (b->relay.host)
-        resolver.deny = NULL;
     struct fault f = {0};
     struct policies policies;
     struct plan plan;
     int status;
-    policies_init(&policies, b->conf, &b->relay, &b->trust);
+    policies_init(&policies, b->conf, &b->relays, &b->trust);
     if (plan_make(&plan, b->list, &policies, &resolver, quiet, &f)) {
         struct outlook outlook;
         outlook_make(&outlook, b, &plan, &policies, quiet);

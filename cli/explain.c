@@ -32,13 +32,19 @@ static void print_sections(const struct conf *conf, const int *rules, int n)
 static void print_budget(const struct conf *conf, const int *rules, int n)
 {
     int owner = conf_budget(conf, rules, n);
+    bool relayed = conf_relay(conf, rules, n)[0] != '\0';
+    if (owner < 0 && relayed) {
+        puts("budget    of the relay: its limits hold for all together that go through "
+             "it, but for sections with limits");
+        return;
+    }
     if (owner < 0) {
         puts("budget    of its site alone: no section gives it limits");
         return;
     }
     const struct conf_rule *r = &conf->rules[owner];
-    printf("budget    %s '%s': its limits hold for all together that share it\n",
-           r->mx ? "mx" : "domain", r->pattern);
+    printf("budget    %s '%s': its limits hold for all together that share it%s\n",
+           r->mx ? "mx" : "domain", r->pattern, relayed ? " and its relay" : "");
 }
 
 /* The lines of conf_explain in columns. */
@@ -81,39 +87,65 @@ static void print_replies(const struct conf *conf, const struct replies *replies
     }
 }
 
+static void print_relay(const struct conf *conf, const int *rules, int n)
+{
+    struct conf_policy policy;
+    struct buf words = {0};
+    conf_policy_of(conf, rules, n, &policy);
+    if (!policy.relay[0])
+        return;
+    relay_print(&policy, &words);
+    printf("relay     %s\n", buf_cstr(&words));
+    buf_finish(&words);
+}
+
+/* set: its MX set; NULL: that is not asked, since its relay is known without. */
+static void print_domain(const struct conf *conf, const struct replies *replies,
+                         const char *domain, const struct mx_set *set)
+{
+    int *rules = mem_zero((size_t)conf->rules_n + 1, sizeof *rules);
+    struct span hosts = policies_hosts(set);
+    int n = conf_match(conf, span_of(domain), hosts, rules);
+    printf("domain    %s\n", domain);
+    print_relay(conf, rules, n);
+    fputs("MX        ", stdout);
+    if (!set)
+        puts("not asked, so no mx section matches");
+    else if (set->code)
+        printf("not known, so no mx section matches: %d %s\n", set->code, set->words);
+    else
+        print_hosts(hosts);
+    print_sections(conf, rules, n);
+    print_budget(conf, rules, n);
+    print_keys(conf, rules, n);
+    bool relayed = conf_relay(conf, rules, n)[0] != '\0';
+    print_replies(conf, replies, relayed ? (struct span){0} : span_of(domain),
+                  relayed ? (struct span){0} : hosts);
+    free(rules);
+}
+
+static bool is_relayed(const struct conf *conf, const char *domain)
+{
+    int *rules = mem_zero((size_t)conf->rules_n + 1, sizeof *rules);
+    int n = conf_match(conf, span_of(domain), (struct span){0}, rules);
+    bool relayed = conf_relay(conf, rules, n)[0] != '\0';
+    free(rules);
+    return relayed;
+}
+
 static int explain_domain(const struct conf *conf, const struct replies *replies,
                           const char *domain)
 {
     struct fault f = {0};
-    int *rules = mem_zero((size_t)conf->rules_n + 1, sizeof *rules), n = 0;
-    bool relayed = conf->policy.relay[0] != '\0';
     struct blast b = {.conf = (struct conf *)(uintptr_t)conf};
     struct resolver_params resolver = blast_resolver(&b);
-    struct mx_set *set = relayed ? NULL : plan_look_up(domain, &resolver, &f);
-    if (f.code) {
-        free(rules);
+    struct mx_set *set = NULL;
+    if (!is_relayed(conf, domain))
+        set = plan_look_up(domain, &resolver, &f);
+    if (f.code)
         return complain(&f);
-    }
-    printf("domain    %s\n", domain);
-    if (relayed) {
-        puts("relay     all mail goes there: sections domain and mx are not looked at");
-    } else {
-        struct span hosts = policies_hosts(set);
-        fputs("MX        ", stdout);
-        if (set->code)
-            printf("not known, so no mx section matches: %d %s\n", set->code,
-                   set->words);
-        else
-            print_hosts(hosts);
-        n = conf_match(conf, span_of(domain), hosts, rules);
-        print_sections(conf, rules, n);
-        print_budget(conf, rules, n);
-    }
-    print_keys(conf, rules, n);
-    print_replies(conf, replies, relayed ? (struct span){0} : span_of(domain),
-                  policies_hosts(set));
+    print_domain(conf, replies, domain, set);
     mx_set_unref(set);
-    free(rules);
     return 0;
 }
 

@@ -24,16 +24,24 @@ enum {
 
 /* ---- providers ---- */
 
-/* Of each policy the section whose limits hold for it, by number plus 1; 0: each site
- * is alone. */
-static uint32_t *find_budgets(struct policies *policies)
+/* Of a policy: whose limits hold for it. */
+struct budget {
+    uint32_t number; /* 0: each site is alone */
+    const char *name;
+};
+
+/* *most: the highest number. */
+static struct budget *find_budgets(struct policies *policies, uint32_t *most)
 {
     struct engine_policies e = policies_engine(policies);
     struct engine_policy policy;
-    uint32_t *budgets = mem_zero(policies->n, sizeof *budgets);
+    struct budget *budgets = mem_zero(policies->n, sizeof *budgets);
+    *most = 0;
     for (uint32_t i = 0; i < policies->n; i++) {
         e.get(e.arg, i, &policy);
-        budgets[i] = policy.queue.provider;
+        budgets[i] = (struct budget){policy.queue.provider, policy.budget};
+        if (budgets[i].number > *most)
+            *most = budgets[i].number;
     }
     return budgets;
 }
@@ -51,18 +59,19 @@ static uint32_t *find_providers(struct outlook *o, const struct plan *plan,
                                 struct policies *policies)
 {
     uint32_t *of_site = mem_zero(plan->sites_n, sizeof *of_site);
-    uint32_t *budgets = find_budgets(policies);
-    uint32_t *known = mem_zero((size_t)policies->conf->rules_n + 1, sizeof *known);
+    uint32_t most;
+    struct budget *budgets = find_budgets(policies, &most);
+    uint32_t *known = mem_zero((size_t)most + 1, sizeof *known);
     o->providers = mem_zero(plan->sites_n, sizeof *o->providers);
     for (uint32_t i = 0; i < plan->sites_n; i++) {
         const struct plan_site *site = &plan->sites[i];
-        uint32_t budget = budgets[site->policy];
-        if (!budget || !known[budget]) {
+        const struct budget *budget = &budgets[site->policy];
+        if (!budget->number || !known[budget->number]) {
             o->providers[o->providers_n++].name =
-                budget ? policies->conf->rules[budget - 1].pattern : site->name;
-            known[budget] = o->providers_n;
+                budget->number ? budget->name : site->name;
+            known[budget->number] = o->providers_n;
         }
-        of_site[i] = known[budget] - 1;
+        of_site[i] = known[budget->number] - 1;
         struct provider *provider = &o->providers[of_site[i]];
         provider->rows += site->rows;
         provider->sites++;
@@ -75,6 +84,7 @@ static uint32_t *find_providers(struct outlook *o, const struct plan *plan,
 /* ---- making it ---- */
 
 struct asking { /* the policies of the forecast's own scheduler */
+    const struct plan *plan;
     struct policies policies;
     struct engine_policies engine;
     const struct recipients *list;
@@ -86,8 +96,9 @@ static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
 {
     struct asking *a = arg;
     struct engine_policy policy;
-    uint32_t number =
-        a->engine.number(a->engine.arg, recipients_domain_name(a->list, domain), set);
+    const struct mx_set *mx = set && set->is_host ? plan_mx(a->plan, domain) : set;
+    uint32_t number = a->engine.number(
+        a->engine.arg, recipients_domain_name(a->list, domain), mx, set);
     *fresh = number == a->known;
     if (*fresh) {
         a->engine.get(a->engine.arg, number, &policy);
@@ -114,9 +125,9 @@ static void on_tick(void *arg, uint64_t sent)
 static void run(struct outlook *o, const struct blast *b, const struct plan *plan,
                 const uint32_t *groups, bool quiet)
 {
-    struct asking a = {.list = b->list, .known = 1};
+    struct asking a = {.plan = plan, .list = b->list, .known = 1};
     struct engine_policy first;
-    policies_init(&a.policies, b->conf, &b->relay, &b->trust);
+    policies_init(&a.policies, b->conf, &b->relays, &b->trust);
     a.engine = policies_engine(&a.policies);
     a.engine.get(a.engine.arg, 0, &first);
     int loops = b->conf->workers > 1 ? (int)b->conf->workers : 1;

@@ -13,7 +13,7 @@ enum { PROGRESS_MS = 200 };
 struct asking {
     struct plan *plan;
     const struct recipients *list;
-    const char *relay;
+    struct policies *policies;
     struct resolver *resolver;
     uint32_t asked, answered;
     int ahead;
@@ -27,10 +27,22 @@ struct question {
 
 static void ask_more(struct asking *a);
 
+static const char *relay_of(const struct asking *a, uint32_t domain,
+                            const struct mx_set *mx)
+{
+    return policies_relay(a->policies, recipients_domain_name(a->list, domain), mx);
+}
+
 static void on_resolved(void *arg, struct mx_set *set)
 {
     struct question *q = arg;
     struct asking *a = q->asking;
+    const char *relay = set->is_host || set->code ? NULL : relay_of(a, q->domain, set);
+    if (relay) {
+        a->plan->mxs[q->domain] = set;
+        resolver_lookup(a->resolver, relay, on_resolved, q);
+        return;
+    }
     a->plan->sets[q->domain] = set;
     free(q);
     a->answered++;
@@ -48,9 +60,10 @@ static void ask_more(struct asking *a)
            a->asked - a->answered < (uint32_t)a->ahead) {
         struct question *q = mem_alloc(sizeof *q);
         *q = (struct question){a, a->asked++};
-        const char *name =
-            a->relay ? a->relay : recipients_domain_name(a->list, q->domain);
-        resolver_lookup(a->resolver, name, on_resolved, q);
+        const char *relay = relay_of(a, q->domain, NULL);
+        resolver_lookup(a->resolver,
+                        relay ? relay : recipients_domain_name(a->list, q->domain),
+                        on_resolved, q);
     }
 }
 
@@ -60,14 +73,15 @@ static void on_timer(uv_timer_t *timer)
     fprintf(stderr, "\rresolving %u of %u domains", a->answered, a->plan->domains_n);
 }
 
-static bool resolve(struct plan *p, const struct recipients *list, const char *relay,
-                    const struct resolver_params *params, bool quiet, struct fault *f)
+static bool resolve(struct plan *p, const struct recipients *list,
+                    struct policies *policies, const struct resolver_params *params,
+                    bool quiet, struct fault *f)
 {
     uv_loop_t loop;
     if (uv_loop_init(&loop) != 0)
         return fault_set(f, -20, "no event loop");
     struct asking a = {
-        .plan = p, .list = list, .relay = relay, .ahead = 2 * params->in_flight};
+        .plan = p, .list = list, .policies = policies, .ahead = 2 * params->in_flight};
     a.resolver = resolver_create(&loop, params, f);
     bool good = a.resolver != NULL;
     if (good && p->domains_n == 0)
@@ -138,8 +152,8 @@ static uint32_t find_sites(struct plan *p, const struct recipients *list,
             continue;
         }
         bool added;
-        uint32_t policy =
-            policies_number(policies, recipients_domain_name(list, i), set);
+        uint32_t policy = policies_number(policies, recipients_domain_name(list, i),
+                                          plan_mx(p, i), set);
         buf_reset(&key);
         buf_printf(&key, "%u %s", policy, set->key);
         p->site_of[i] = map_put(&by_key, buf_span(&key), n, &added, NULL);
@@ -182,8 +196,8 @@ bool plan_make(struct plan *p, const struct recipients *list, struct policies *p
     *p = (struct plan){.domains_n = recipients_domains(list)};
     p->rows = mem_zero(p->domains_n, sizeof *p->rows);
     p->sets = mem_zero(p->domains_n, sizeof(struct mx_set *));
-    if (!count_rows(p, list, f) ||
-        !resolve(p, list, policies->relay->host, resolver, quiet, f)) {
+    p->mxs = mem_zero(p->domains_n, sizeof(struct mx_set *));
+    if (!count_rows(p, list, f) || !resolve(p, list, policies, resolver, quiet, f)) {
         plan_finish(p);
         return false;
     }
@@ -195,11 +209,19 @@ void plan_finish(struct plan *p)
 {
     for (uint32_t i = 0; i < p->domains_n; i++)
         mx_set_unref(p->sets[i]);
+    for (uint32_t i = 0; i < p->domains_n; i++)
+        mx_set_unref(p->mxs[i]);
+    free(p->mxs);
     free(p->rows);
     free(p->sets);
     free(p->sites);
     free(p->site_of);
     *p = (struct plan){0};
+}
+
+const struct mx_set *plan_mx(const struct plan *p, uint32_t domain)
+{
+    return p->sets[domain]->is_host ? p->mxs[domain] : p->sets[domain];
 }
 
 struct asked {

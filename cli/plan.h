@@ -11,13 +11,14 @@ struct plan_site {
     const char *name;
     uint32_t rows, domains;
     uint32_t policy;          /* its number */
-    const struct mx_set *set; /* of one of its domains, or the relay's */
+    const struct mx_set *set; /* of one of its domains, or their relay's */
 };
 
 struct plan {
     uint32_t domains_n;
     uint32_t *rows;       /* of each domain */
-    struct mx_set **sets; /* of each domain; with a relay they are all the same */
+    struct mx_set **sets; /* of each domain, or of its relay */
+    struct mx_set **mxs;  /* of each domain that has its relay by its MX set: that */
     uint32_t sites_n;
     struct plan_site *sites; /* most rows first */
     uint32_t *site_of;       /* of each domain; valid if its set has no code */
@@ -32,6 +33,8 @@ struct plan {
 bool plan_make(struct plan *p, const struct recipients *list, struct policies *policies,
                const struct resolver_params *resolver, bool quiet, struct fault *f);
 void plan_finish(struct plan *p);
+/* What the policy of a domain with this way goes by (policies_number). */
+const struct mx_set *plan_mx(const struct plan *p, uint32_t domain);
 
 /* One domain's MX set, a reference that is the caller's. NULL and *f when the resolver
  * cannot start. */

@@ -73,9 +73,10 @@ static uint32_t number_of(struct policies *p, int families, int n)
 }
 
 void policies_init(struct policies *p, const struct conf *conf,
-                   const struct relay *relay, const struct trust *trust)
+                   const struct relays *relays, const struct trust *trust)
 {
-    *p = (struct policies){.conf = conf, .relay = relay, .trust = trust, .begun = conf};
+    *p = (struct policies){
+        .conf = conf, .relays = relays, .trust = trust, .begun = conf};
     p->found = mem_zero((size_t)conf->rules_n + 1, sizeof *p->found);
     p->mixed = has_both(conf);
     number_of(p, FAMILY_BOTH, 0); /* number 0: none matches */
@@ -111,13 +112,36 @@ struct span policies_hosts(const struct mx_set *set)
     return (struct span){set->key, strcspn(set->key, ";")};
 }
 
-uint32_t policies_number(struct policies *p, const char *domain,
-                         const struct mx_set *set)
+/* Which ones match goes by the relays, which stay as they were. */
+static int match(struct policies *p, const char *domain, const struct mx_set *mx)
 {
-    int n = 0;
-    if (!p->relay->host)
-        n = conf_match(p->conf, span_of(domain), policies_hosts(set), p->found);
-    return number_of(p, p->mixed ? families_of(set) : FAMILY_BOTH, n);
+    return conf_match(p->begun, span_of(domain), policies_hosts(mx), p->found);
+}
+
+uint32_t policies_number(struct policies *p, const char *domain,
+                         const struct mx_set *mx, const struct mx_set *way)
+{
+    int n = match(p, domain, mx);
+    return number_of(p, p->mixed ? families_of(way) : FAMILY_BOTH, n);
+}
+
+const char *policies_relay(struct policies *p, const char *domain,
+                           const struct mx_set *mx)
+{
+    int n = match(p, domain, mx);
+    int relay = relays_find(p->relays, conf_relay(p->begun, p->found, n));
+    return relay < 0 ? NULL : p->relays->list[relay].host;
+}
+
+bool policies_print_relay(const struct policies *p, uint32_t number, struct buf *out)
+{
+    struct conf_policy policy;
+    int families, n = take_matched(p->matched[number], &families, p->found);
+    conf_policy_of(p->begun, p->found, n, &policy);
+    if (relays_find(p->relays, policy.relay) < 0)
+        return false;
+    relay_print(&policy, out);
+    return true;
 }
 
 void policies_used(const struct policies *p, bool *used)
@@ -183,14 +207,27 @@ static void choose_sources(struct policies *p, const char *pool, int families,
     out->sources = sources;
 }
 
+/* All that goes through one relay shares its limits, but where a section gives them:
+ * they hold for each way by itself, so that a relay that is slow holds up nobody whose
+ * mail is direct. */
+static uint32_t provider_of(const struct policies *p, int budget, int relay)
+{
+    uint32_t sections = (uint32_t)p->begun->rules_n + 1;
+    return (uint32_t)(relay + 1) * sections + (uint32_t)(budget + 1);
+}
+
 /* What these destinations are called in every job of the spool: by whose limits they
  * share, else by the sections that match them. */
-static uint64_t key_of(const struct policies *p, const int *rules, int n, int budget)
+static uint64_t key_of(const struct policies *p, const int *rules, int n, int budget,
+                       int relay)
 {
     struct buf words = {0};
+    if (relay >= 0)
+        buf_printf(&words, "relay %s %u\n", p->relays->list[relay].host,
+                   p->relays->list[relay].port);
     for (int i = 0; i < n; i++) {
         const struct conf_rule *rule = &p->begun->rules[rules[i]];
-        if (budget < 0 || budget == rules[i])
+        if (budget == rules[i] || (budget < 0 && relay < 0))
             buf_printf(&words, "%s %s\n", rule->mx ? "mx" : "domain", rule->pattern);
     }
     uint64_t key = hash_bytes(words.p, words.n);
@@ -206,6 +243,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     int families, n = take_matched(p->matched[number], &families, p->found);
     conf_policy_now(p->conf, p->begun, p->found, n, &policy);
     int budget = conf_budget(p->conf, p->found, n);
+    int relay = relays_find(p->relays, policy.relay);
     out->queue = (struct scheduler_policy){
         .retry_interval_ms = policy.retry_interval.ms,
         .retry_intervals = policy.retry_interval.n,
@@ -214,37 +252,46 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
         .connections = (uint32_t)policy.connections,
         .messages_per_connection = (uint32_t)policy.messages_per_connection,
         .recipients = (uint32_t)policy.recipients_per_message,
-        .provider = (uint32_t)(budget + 1),
-        .key = key_of(p, p->found, n, budget),
+        .provider = provider_of(p, budget, relay),
+        .key = key_of(p, p->found, n, budget, relay),
         .message_rate = policy.message_rate,
         .connection_rate = policy.connection_rate,
-        .unknown_percent = p->relay->host ? 0 : (uint32_t)policy.unknown_limit,
+        .unknown_percent = relay < 0 ? (uint32_t)policy.unknown_limit : 0,
         .unknown_pause_ms = policy.unknown_pause,
     };
     if (!p->port)
         choose_sources(p, policy.pool, families, &out->queue);
     out->quiet = policy.quiet_hours;
-    out->budget = budget < 0 ? NULL : p->begun->rules[budget].pattern;
+    out->budget = relay >= 0    ? p->relays->list[relay].name
+                  : budget >= 0 ? p->begun->rules[budget].pattern
+                                : NULL;
     out->destination = make_destination(p->begun->hostname, &policy);
     out->destination.tls = trust_kind(p->trust, &policy);
     if (p->port)
         out->destination.port = p->port;
-    else
-        relay_speak(p->relay, &p->begun->policy, &out->destination);
+    struct fault why = {0};
+    if (relay >= 0)
+        relay_speak(p->relays, &policy, conf_relay_agrees(p->begun, p->found, n, &why),
+                    &out->destination);
 }
 
-static uint32_t number(void *arg, const char *domain, const struct mx_set *set)
+static uint32_t number(void *arg, const char *domain, const struct mx_set *mx,
+                       const struct mx_set *way)
 {
-    return policies_number(arg, domain, set);
+    return policies_number(arg, domain, mx, way);
+}
+
+static const char *relay_of(void *arg, const char *domain, const struct mx_set *mx)
+{
+    return policies_relay(arg, domain, mx);
 }
 
 /* Until the first of all hours there are ends, if all of them hold. */
 static int64_t all_quiet_until_ms(void *arg, int64_t unix_ms)
 {
     const struct policies *p = arg;
-    int rules_n = p->relay->host ? 0 : p->conf->rules_n;
     int64_t until_ms = INT64_MAX;
-    for (int i = -1; i < rules_n; i++) {
+    for (int i = -1; i < p->conf->rules_n; i++) {
         const struct hours *hours =
             i < 0 ? &p->conf->policy.quiet_hours : conf_rule_hours(p->conf, i);
         if (hours && !hours_hold(hours, unix_ms))
@@ -267,6 +314,8 @@ struct engine_policies policies_engine(struct policies *p)
 {
     struct engine_policies e = {
         .get = get, .all_quiet_until_ms = all_quiet_until_ms, .arg = p};
+    if (p->relays->n)
+        e.relay = relay_of;
     if (p->conf->rules_n == 0 && !p->mixed)
         return e;
     e.number = number;

@@ -1,6 +1,7 @@
 /* From the sections of the settings to the policies of a run. A number stands for a set
  * of sections that match, and, where there are source addresses of both families, for
- * the families of the hosts. Scheduler's thread, once the engine runs. */
+ * the families of the hosts; so whether there is a relay, and which, goes with the
+ * number. Scheduler's thread, once the engine runs. */
 #ifndef CLI_POLICIES_H
 #define CLI_POLICIES_H
 
@@ -10,9 +11,9 @@
 
 struct policies {
     const struct conf *conf;
-    const struct relay *relay; /* with one the sections are not looked at */
+    const struct relays *relays;
     const struct trust *trust;
-    const struct conf *begun; /* its hostname, port, tls and relay stay at a reload */
+    const struct conf *begun; /* its hostname, port, tls and relays stay at a reload */
     uint16_t port;            /* of a rehearsal's receivers; 0: that of the settings */
     bool mixed;               /* there are sources of both families */
     struct map numbers;       /* by families and sections, as bytes */
@@ -22,9 +23,10 @@ struct policies {
     struct arena chosen; /* the scheduler's lists of sources */
 };
 
-/* conf, relay and trust must outlive it. */
+/* conf, relays and trust must outlive it. With relays that are none all mail is direct.
+ */
 void policies_init(struct policies *p, const struct conf *conf,
-                   const struct relay *relay, const struct trust *trust);
+                   const struct relays *relays, const struct trust *trust);
 void policies_finish(struct policies *p);
 
 /* The numbers stay; what stands in the sections is that of conf from now on. False and
@@ -35,9 +37,13 @@ bool policies_take(struct policies *p, const struct conf *conf, struct fault *f)
  * NULL or a set with a code. */
 struct span policies_hosts(const struct mx_set *set);
 
-/* The number of a destination's policy. */
+/* As in struct engine_policies. */
 uint32_t policies_number(struct policies *p, const char *domain,
-                         const struct mx_set *set);
+                         const struct mx_set *mx, const struct mx_set *way);
+const char *policies_relay(struct policies *p, const char *domain,
+                           const struct mx_set *mx);
+/* The relay of a number for people, as relay_print; false: it has none. */
+bool policies_print_relay(const struct policies *p, uint32_t number, struct buf *out);
 /* Which sections were matched so far: used[i] for rule i of the settings. */
 void policies_used(const struct policies *p, bool *used);
 struct engine_policies policies_engine(struct policies *p);

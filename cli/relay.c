@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 /* "host:port" to "[host]" and a port; the settings have made sure of the form. */
-static void take_host(struct relay *r, const char *text)
+static struct relay make_relay(const char *text)
 {
     const char *colon = strrchr(text, ':');
     struct span host = {text, (size_t)(colon - text)};
@@ -21,8 +24,16 @@ static void take_host(struct relay *r, const char *text)
     }
     buf_add_char(&b, ']');
     buf_cstr(&b);
-    r->host = b.p;
-    r->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    return (struct relay){.text = text,
+                          .host = b.p,
+                          .name = mem_strndup(b.p + 1, b.n - 2),
+                          .port = (uint16_t)strtoul(colon + 1, NULL, 10)};
+}
+
+static void free_relay(struct relay *r)
+{
+    free(r->host);
+    free(r->name);
 }
 
 /* As much as there is, at most `max` bytes; -1 with errno. */
@@ -69,80 +80,109 @@ static const char *read_password(const char *path, char out[SMTP_CREDENTIAL_MAX 
     return why;
 }
 
-/* The password must not cross in clear, nor mail that must not. */
-static bool agrees(const struct conf_policy *p, struct fault *f)
+/* from: the settings, or the values of a section. */
+static void take_relay(struct relays *r, const struct conf *from)
 {
-    bool clear = p->relay_tls == CONF_RELAY_TLS_NONE;
-    if (clear && (p->tls == CONF_TLS_ENCRYPT || p->tls == CONF_TLS_VERIFY))
-        return fault_set(f, -7,
-                         "policy.relay_tls = none: tls = %s forbids mail in clear",
-                         p->tls == CONF_TLS_ENCRYPT ? "encrypt" : "verify");
-    if (!p->relay_user[0])
+    const char *text = from->policy.relay;
+    if (text && text[0] && relays_find(r, text) < 0)
+        r->list[r->n++] = make_relay(text);
+}
+
+static struct password *find_password(const struct relays *r, const char *path)
+{
+    for (int i = 0; i < r->passwords_n; i++)
+        if (strcmp(r->passwords[i].path, path) == 0)
+            return &r->passwords[i];
+    return NULL;
+}
+
+static bool take_password(struct relays *r, const struct conf *from, struct fault *f)
+{
+    const char *path = from->policy.relay_password_file;
+    if (!path || !path[0] || find_password(r, path))
         return true;
-    if (clear && !p->relay_auth_clear)
-        return fault_set(f, -7,
-                         "policy.relay_tls = none: the password would cross in clear, "
-                         "which relay_auth_clear forbids");
-    if (!p->relay_password_file[0])
-        return fault_set(f, -7, "policy.relay_user: relay_password_file is not set");
+    struct password *to = &r->passwords[r->passwords_n++];
+    to->path = path;
+    const char *why = read_password(path, to->words);
+    if (!why)
+        return true;
+    struct buf place = {0};
+    conf_place(&place, from, "relay_password_file");
+    fault_set(f, -7, "%s: relay_password_file: \"%s\": %s", buf_cstr(&place), path,
+              why);
+    buf_finish(&place);
+    return false;
+}
+
+/* Policy { } and then each section. */
+static const struct conf *values_of(const struct conf *c, int i)
+{
+    return i == 0 ? c : c->rules[i - 1].values;
+}
+
+bool relays_open(struct relays *r, const struct conf *conf, struct fault *f)
+{
+    bool users = false;
+    size_t most = (size_t)conf->rules_n + 1;
+    *r = (struct relays){.list = mem_zero(most, sizeof *r->list),
+                         .passwords = mem_zero(most, sizeof *r->passwords)};
+    for (int i = 0; i <= conf->rules_n; i++) {
+        const char *user = values_of(conf, i)->policy.relay_user;
+        users = users || (user && user[0]);
+        take_relay(r, values_of(conf, i));
+    }
+    for (int i = 0; users && r->n && i <= conf->rules_n; i++)
+        if (!take_password(r, values_of(conf, i), f))
+            return false;
     return true;
 }
 
-bool relay_open(struct relay *r, const struct conf *conf, struct fault *f)
+void relays_close(struct relays *r)
 {
-    const struct conf_policy *p = &conf->policy;
-    *r = (struct relay){0};
-    if (!p->relay[0])
-        return true;
-    if (!agrees(p, f))
-        return false;
-    take_host(r, p->relay);
-    if (!p->relay_user[0])
-        return true;
-    r->user = p->relay_user;
-    const char *why = read_password(p->relay_password_file, r->password);
-    return !why || fault_set(f, -7, "policy.relay_password_file: \"%s\": %s",
-                             p->relay_password_file, why);
+    for (int i = 0; i < r->n; i++)
+        free_relay(&r->list[i]);
+    free(r->list);
+    if (r->passwords_n)
+        explicit_bzero(r->passwords, (size_t)r->passwords_n * sizeof *r->passwords);
+    free(r->passwords);
+    *r = (struct relays){0};
 }
 
-void relay_close(struct relay *r)
+int relays_find(const struct relays *r, const char *text)
 {
-    free(r->host);
-    explicit_bzero(r, sizeof *r);
+    for (int i = 0; i < r->n; i++)
+        if (strcasecmp(r->list[i].text, text) == 0)
+            return i;
+    return -1;
 }
 
-void relay_apply(const struct relay *r, struct engine_params *e)
-{
-    if (!r->host)
-        return;
-    e->relay = r->host;
-    e->resolver.deny = e->worker.deny = NULL; /* the user named it */
-}
-
-void relay_speak(const struct relay *r, const struct conf_policy *p,
+void relay_speak(const struct relays *r, const struct conf_policy *p, bool fits,
                  struct destination *d)
 {
-    if (!r->host)
-        return;
-    d->port = r->port;
-    d->smtp.tls =
-        p->relay_tls == CONF_RELAY_TLS_STARTTLS ? SMTP_TLS_REQUIRE : SMTP_TLS_NONE;
+    const struct password *password = find_password(r, p->relay_password_file);
+    bool starts = p->relay_tls == CONF_RELAY_TLS_STARTTLS;
+    bool clear = p->relay_tls == CONF_RELAY_TLS_NONE;
+    d->port = r->list[relays_find(r, p->relay)].port;
+    d->verdict.relay = true;
+    d->smtp.tls = starts || (clear && !fits) ? SMTP_TLS_REQUIRE : SMTP_TLS_NONE;
     d->smtp.secured = p->relay_tls == CONF_RELAY_TLS_IMPLICIT;
-    d->smtp.auth_user = r->user;
-    d->smtp.auth_password = r->user ? r->password : NULL;
+    if (!p->relay_user[0] || !fits || !password)
+        return;
+    d->smtp.auth_user = p->relay_user;
+    d->smtp.auth_password = password->words;
     d->smtp.auth_clear = p->relay_auth_clear;
 }
 
-void relay_print(const struct relay *r, const struct conf *conf, struct buf *out)
+void relay_print(const struct conf_policy *p, struct buf *out)
 {
     static const char *const tls[] = {
         [CONF_RELAY_TLS_STARTTLS] = "STARTTLS",
         [CONF_RELAY_TLS_IMPLICIT] = "TLS from the first byte",
         [CONF_RELAY_TLS_NONE] = "in clear",
     };
-    size_t n = strlen(r->host);
-    buf_printf(out, "%.*s port %u, %s", (int)n - 2, r->host + 1, r->port,
-               tls[conf->policy.relay_tls]);
-    if (r->user)
-        buf_printf(out, ", as %s", r->user);
+    struct relay r = make_relay(p->relay);
+    buf_printf(out, "%s port %u, %s", r.name, r.port, tls[p->relay_tls]);
+    if (p->relay_user[0])
+        buf_printf(out, ", as %s", p->relay_user);
+    free_relay(&r);
 }

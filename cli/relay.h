@@ -1,5 +1,5 @@
-/* The relay of the settings, made ready: where it is, how it is spoken to, and the
- * password. */
+/* The relays of the settings, made ready: where they are, how they are spoken to, and
+ * their passwords. */
 #ifndef CLI_RELAY_H
 #define CLI_RELAY_H
 
@@ -7,25 +7,38 @@
 #include "engine/engine.h"
 
 struct relay {
-    char *host; /* in brackets, lower case, as resolver_lookup wants it; NULL: none */
+    const char *text; /* as in the settings */
+    char *host;       /* in brackets, lower case, as resolver_lookup wants it */
+    char *name;       /* without them */
     uint16_t port;
-    const char *user; /* NULL: no AUTH */
-    char password[SMTP_CREDENTIAL_MAX + 1];
 };
 
-/* Reads relay_password_file when relay_user is set. False and *f (-7): no password
- * there, or settings that contradict each other. conf must outlive the relay. Without
- * policy.relay nothing is read and the relay is none. */
-bool relay_open(struct relay *r, const struct conf *conf, struct fault *f);
-void relay_close(struct relay *r); /* wipes the password */
+struct password {
+    const char *path;
+    char words[SMTP_CREDENTIAL_MAX + 1];
+};
 
-/* Everything goes through it, unless it is none. */
-void relay_apply(const struct relay *r, struct engine_params *e);
-/* How it is spoken to. */
-void relay_speak(const struct relay *r, const struct conf_policy *p,
+struct relays {         /* all zero: none, whatever the settings say */
+    struct relay *list; /* each host and port once */
+    int n;
+    struct password *passwords; /* each file once */
+    int passwords_n;
+};
+
+/* Finds the relays of policy { } and the sections; reads each relay_password_file when
+ * there are relays and somebody's relay_user. False and *f (-7) with the line of a file
+ * that holds no password. conf must outlive the relays. */
+bool relays_open(struct relays *r, const struct conf *conf, struct fault *f);
+void relays_close(struct relays *r); /* wipes the passwords */
+
+/* The place in the list of that relay, "host:port"; -1: none. */
+int relays_find(const struct relays *r, const char *text);
+/* How it is spoken to with this policy. fits: conf_relay_agrees; else it gets no
+ * password, and no mail in clear. */
+void relay_speak(const struct relays *r, const struct conf_policy *p, bool fits,
                  struct destination *d);
 
-/* "mx.example port 587, STARTTLS, as user", for people. */
-void relay_print(const struct relay *r, const struct conf *conf, struct buf *out);
+/* The relay of the policy for people: "mx.example port 587, STARTTLS, as user". */
+void relay_print(const struct conf_policy *p, struct buf *out);
 
 #endif

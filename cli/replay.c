@@ -57,8 +57,7 @@ static struct conf_policy policy_of(const struct blast *b, const char *domain)
     const struct conf *c = b->conf;
     struct conf_policy policy;
     int *rules = mem_zero((size_t)c->rules_n + 1, sizeof *rules);
-    bool relayed = b->relay.host && !c->job.rehearsal;
-    int n = relayed ? 0 : conf_match(c, span_of(domain), (struct span){0}, rules);
+    int n = conf_match(c, span_of(domain), (struct span){0}, rules);
     conf_policy_of(c, rules, n, &policy);
     free(rules);
     return policy;
@@ -105,7 +104,9 @@ static bool record_row(struct attempts *log, const struct results *results,
                            span_of(state == FLIGHT_TAKEN
                                        ? "250 was read, then the run ended"
                                        : "the run ended before the reply was read")};
-    struct record_where where = {.flags = b->conf->job.rehearsal ? FLAG_REHEARSAL : 0,
+    struct record_where where = {.flags = b->conf->job.rehearsal ? FLAG_REHEARSAL
+                                          : policy.relay[0]      ? FLAG_RELAY
+                                                                 : 0,
                                  .domain = span_of(domain),
                                  .source = span_of(h.source)};
     if (recipients_read(b->list, row, &fields, f))

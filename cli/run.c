@@ -107,10 +107,8 @@ struct source {
 static struct engine_params make_params(struct source *s, const struct blast *blast)
 {
     struct engine_params e = blast_engine(blast);
-    if (!s->rehearsal) {
-        relay_apply(&blast->relay, &e);
+    if (!s->rehearsal)
         return e;
-    }
     snprintf(s->server, sizeof s->server, "127.0.0.1:%d",
              rehearsal_dns_port(s->rehearsal));
     s->servers[0] = s->server;
@@ -152,7 +150,6 @@ static void end_source(struct source *s)
     for (int i = 0; i < s->kept_n; i++) {
         replies_close(&s->kept[i]->replies);
         conf_free(s->kept[i]->conf);
-        explicit_bzero(s->kept[i], sizeof *s->kept[i]); /* the relay's password */
         free(s->kept[i]);
     }
     free(s->kept);
@@ -197,9 +194,9 @@ static int run_engine(const struct run *run, struct attempts *attempts,
 {
     const struct blast_options *o = run->blast->options;
     struct source source = {.run = run, .rehearsal = rehearsal};
-    static const struct relay none; /* a rehearsal goes through no relay */
+    static const struct relays none; /* a rehearsal goes through no relay */
     policies_init(&source.policies, run->blast->conf,
-                  rehearsal ? &none : &run->blast->relay, &run->blast->trust);
+                  rehearsal ? &none : &run->blast->relays, &run->blast->trust);
     if (rehearsal)
         source.policies.port = (uint16_t)rehearsal_smtp_port(rehearsal);
     struct engine_params e = make_params(&source, run->blast);

@@ -359,13 +359,6 @@ static bool parse(cfg_t *cfg, struct scan *scan, struct fault *f)
     return good;
 }
 
-/* A relay is one's own: nobody else's patience is to be spared by a default. */
-static void spare_relay(struct conf *c)
-{
-    if (c->policy.relay[0] && c->given[SETTING_POLICY_connection_rate].line == 0)
-        c->policy.connection_rate = 0;
-}
-
 static bool take_shipped(struct conf *c, struct fault *f)
 {
     struct scan scan = {0};
@@ -394,7 +387,8 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
             if (asks_machine(&settings[i], &scan) == last)
                 good = take_setting(&settings[i], cfg, &scan, path, c, f);
     c->given = copy_places(scan.keys);
-    good = good && take_titled(cfg, &scan, c, false, f) && sources_check(c, &scan, f);
+    good = good && take_titled(cfg, &scan, c, false, f) && sources_check(c, &scan, f) &&
+           relays_check(c, f);
     if (good && c->receivers)
         good = take_shipped(c, f);
     cfg_free(cfg);
@@ -402,10 +396,8 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f)
     c->names = scan.names; /* the places need them */
     scan.names = (struct arena){0};
     scan_finish(&scan);
-    if (good) {
-        spare_relay(c);
+    if (good)
         return c;
-    }
     conf_free(c);
     return NULL;
 }

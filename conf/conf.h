@@ -218,17 +218,29 @@ struct conf *conf_load(const char *path, bool is_job, struct fault *f);
 void conf_free(struct conf *c); /* NULL is allowed */
 
 /* The settings as they stand, every key with its value, as a file that
- * conf_load(is_job) reads back to the same struct. job may be NULL. Strings must hold
- * no control bytes, those of job neither (asserted: conf_load refuses them). */
+ * conf_load(is_job) reads back to the same struct; but policy.connection_rate only when
+ * it was given: what is the default depends on the destination. job may be NULL.
+ * Strings must hold no control bytes, those of job neither (asserted: conf_load refuses
+ * them). */
 void conf_write(struct buf *out, const struct conf *c, const struct conf_job *job);
 
 /* The rules that match a destination, by number, the strongest first: its own domain,
  * "*." domains from the longest to the shortest, mx in the order of the files. hosts:
  * the names of its most preferred MX hosts with commas between, empty while they are
- * not known. Both in lower case. out has room for rules_n; returns how many. */
+ * not known. Both in lower case. Where those of domains, or policy { }, say that it has
+ * a relay, its MX is not asked, and none of mx matches. out has room for rules_n;
+ * returns how many. */
 int conf_match(const struct conf *c, struct span domain, struct span hosts, int *out);
+/* The relay with these rules, "host:port"; "": none. */
+const char *conf_relay(const struct conf *c, const int *rules, int n);
+/* Does what stands beside it fit: a password that is its own, nothing in clear that
+ * must not be? Always without a relay. conf_load looks at the combinations of its
+ * sections; where there are too many, who sends must not give such a relay its
+ * password, nor mail in clear. False and *f (-7). */
+bool conf_relay_agrees(const struct conf *c, const int *rules, int n, struct fault *f);
 /* The policy with these rules: each key from the first that gives it, else from
- * policy { }. Strings and lists stay c's. */
+ * policy { }; with a relay there is no connection_rate by default. Strings and lists
+ * stay c's. */
 void conf_policy_of(const struct conf *c, const int *rules, int n,
                     struct conf_policy *out);
 /* The same in the middle of a run that began with other settings of the same sections:

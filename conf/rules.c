@@ -21,18 +21,9 @@ static bool matches_host(const char *pattern, struct span hosts)
     return false;
 }
 
-static bool matches(const struct conf_rule *r, struct span domain, struct span hosts)
-{
-    if (r->mx)
-        return matches_host(r->pattern, hosts);
-    return pattern_is_domain(r->pattern, domain);
-}
-
-/* Does it come before that one? Both match the same destination. */
+/* Does it come before that one? Both are of domains, and match the same one. */
 static bool stronger(const struct conf_rule *a, const struct conf_rule *b)
 {
-    if (a->mx || b->mx)
-        return !a->mx && b->mx;
     bool whole_a = a->pattern[0] != '*', whole_b = b->pattern[0] != '*';
     if (whole_a != whole_b)
         return whole_a;
@@ -43,24 +34,51 @@ int conf_match(const struct conf *c, struct span domain, struct span hosts, int 
 {
     int n = 0;
     for (int i = 0; i < c->rules_n; i++) {
-        if (!matches(&c->rules[i], domain, hosts))
+        if (c->rules[i].mx || !pattern_is_domain(c->rules[i].pattern, domain))
             continue;
         int at = n++;
         for (; at > 0 && stronger(&c->rules[i], &c->rules[out[at - 1]]); at--)
             out[at] = out[at - 1];
         out[at] = i;
     }
+    if (hosts.n == 0 || conf_relay(c, out, n)[0])
+        return n;
+    for (int i = 0; i < c->rules_n; i++)
+        if (c->rules[i].mx && matches_host(c->rules[i].pattern, hosts))
+            out[n++] = i;
     return n;
 }
 
-/* Who gives the setting. */
+int rules_giver(const struct conf *c, const int *rules, int n, int from,
+                const struct setting *s)
+{
+    while (from < n && !c->rules[rules[from]].values->given[s - settings].line)
+        from++;
+    return from;
+}
+
+const struct conf *rules_values(const struct conf *c, const int *rules, int n, int i)
+{
+    return i < n ? c->rules[rules[i]].values : c;
+}
+
 static const struct conf *giver(const struct conf *c, const int *rules, int n,
                                 const struct setting *s)
 {
-    for (int i = 0; i < n; i++)
-        if (c->rules[rules[i]].values->given[s - settings].line)
-            return c->rules[rules[i]].values;
-    return c;
+    return rules_values(c, rules, n, rules_giver(c, rules, n, 0, s));
+}
+
+const char *conf_relay(const struct conf *c, const int *rules, int n)
+{
+    return giver(c, rules, n, &settings[SETTING_POLICY_relay])->policy.relay;
+}
+
+/* A relay is one's own: nobody else's patience is to be spared by a default. */
+static bool has_no_rate(const char *relay, const struct setting *s,
+                        const struct conf *giver)
+{
+    return relay[0] && s == &settings[SETTING_POLICY_connection_rate] &&
+           giver->given[s - settings].line == 0;
 }
 
 int conf_budget(const struct conf *c, const int *rules, int n)
@@ -92,6 +110,8 @@ void conf_policy_now(const struct conf *c, const struct conf *begun, const int *
         const struct conf *from = giver(setting_stays(s) ? begun : c, rules, n, s);
         memcpy((char *)out + (s->offset - offsetof(struct conf, policy)),
                (const char *)from + s->offset, s->size);
+        if (has_no_rate(conf_relay(begun, rules, n), s, from))
+            out->connection_rate = 0;
     }
 }
 
@@ -120,7 +140,10 @@ void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n
         const struct place *at = &from->given[s - settings];
         buf_printf(out, "%s%s\t", s->section == SECTION_TIMEOUT ? "timeout." : "",
                    s->name);
-        value_put(out, s, from);
+        if (has_no_rate(conf_relay(c, rules, n), s, from))
+            buf_add_str(out, "'0'");
+        else
+            value_put(out, s, from);
         if (at->line)
             buf_printf(out, "\t%s:%d\n", at->file, at->line);
         else

@@ -277,10 +277,6 @@ static bool unknown(struct reader *r, enum conf_section in, const struct token *
 {
     const char *near = setting_nearest(in, t->text);
     enum conf_section home = setting_elsewhere(t->text);
-    if (near && r->rule >= 0) { /* what only policy { } may have is near to nothing */
-        const struct setting *s = setting_find(in, span_of(near));
-        near = s && setting_is_global(s) ? NULL : near;
-    }
     struct buf hint = {0};
     if (near) {
         buf_printf(&hint, "; did you mean \"%s\"?", near);
@@ -427,8 +423,6 @@ static bool statements(struct reader *r, enum conf_section in)
         enum conf_section section = section_find(in, t.text);
         if (!key &&
             (section == SECTION_COUNT || (section == SECTION_JOB && !r->is_job)))
-            return unknown(r, in, &t);
-        if (key && r->rule >= 0 && setting_is_global(key))
             return unknown(r, in, &t);
         bool titled = section_is_named(section);
         if (!titled && !once(r, noted(r, key, section), &t))

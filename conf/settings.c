@@ -56,8 +56,7 @@ const struct section sections[SECTION_COUNT] = {
          "How one domain is treated: `domain \"docomo.ne.jp\" { connections = 2 }`, or "
          "all below one: `domain '*.example.com' { }`, which is not example.com "
          "itself. "
-         "It may hold any key of policy { } and its timeout { }, but not `relay` and "
-         "the others that begin with it, which the whole job has.\n"
+         "It may hold any key of policy { } and its timeout { }.\n"
          "\n"
          "Each key has its value from the first of these that gives it: the section of "
          "the very domain; those with `*.`, the longest name first; mx sections in the "
@@ -73,18 +72,23 @@ const struct section sections[SECTION_COUNT] = {
          "leaves it in the budget of `mx '*.google.com' { connections = 5 }`. "
          "Where sections allow some destinations of a budget less than others, the "
          "least holds for all of it. "
-         "`--explain` names the budget. With a relay these sections are not looked at. "
+         "`--explain` names the budget. All that goes through one relay shares a "
+         "budget "
+         "of that relay; where a section gives limits, they hold for each relay and "
+         "for "
+         "what is direct by itself. "
          "A reload may change "
-         "what stands in them, all but `port` and `tls*`, but not add, remove or "
-         "rename "
-         "one. When a resumed job "
+         "what stands in them, all but `port`, `tls*` and `relay*`, but not "
+         "add, remove or rename one. When a resumed job "
          "decides about rows that a crash left in doubt, it asks domain sections and "
          "policy { }, for the MX hosts are not known yet."},
     [SECTION_MX] =
         {"mx", SECTION_TOP, "mx 'PATTERN' { }",
          "The same for all domains one of whose most preferred MX hosts has such a "
          "name: `mx '*.google.com' { connections = 5 }`. `*` stands for any "
-         "characters, dots too, `?` for one. A domain without MX is its own host."},
+         "characters, dots too, `?` for one. A domain without MX is its own host. "
+         "Where `domain` sections or policy { } give a `relay`, no MX is asked, and no "
+         "mx section matches; so a `relay` here is an error when policy { } has one."},
     [SECTION_REPLY] =
         {"reply", SECTION_TOP, "reply \"CODE\" { }",
          "What is done when a receiver says something: `reply \"421 4.7.28\" { mx = "
@@ -95,8 +99,9 @@ const struct section sections[SECTION_COUNT] = {
          "keeps the server's own code and words. Codes are sure, texts change: let "
          "`text` be short.\n"
          "\n"
-         "With a relay it is the relay that replies: sections with `mx` or `domain` "
-         "match nothing then. A reload takes reply sections anew. `for`, `scope` and "
+         "Where mail goes through a relay it is the relay that replies: sections with "
+         "`mx` or `domain` do not match that. A reload takes reply sections anew. "
+         "`for`, `scope` and "
          "`connections` belong to some actions only; one that does not fit is an "
          "error."},
     [SECTION_JOB] = {"job", SECTION_TOP, "", ""},
@@ -211,22 +216,6 @@ bool setting_is_policy(const struct setting *s)
     return s->section == SECTION_POLICY || s->section == SECTION_TIMEOUT;
 }
 
-static bool is_one_of(const struct setting *s, const int *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (s - settings == list[i])
-            return true;
-    return false;
-}
-
-bool setting_is_global(const struct setting *s)
-{
-    static const int global[] = {
-        SETTING_POLICY_relay, SETTING_POLICY_relay_user, SETTING_POLICY_relay_tls,
-        SETTING_POLICY_relay_password_file, SETTING_POLICY_relay_auth_clear};
-    return is_one_of(s, global, sizeof global / sizeof global[0]);
-}
-
 bool setting_stays(const struct setting *s)
 {
     static const int stay[] = {SETTING_POLICY_port,
@@ -238,7 +227,10 @@ bool setting_stays(const struct setting *s)
                                SETTING_POLICY_relay_tls,
                                SETTING_POLICY_relay_password_file,
                                SETTING_POLICY_relay_auth_clear};
-    return is_one_of(s, stay, sizeof stay / sizeof stay[0]);
+    for (size_t i = 0; i < sizeof stay / sizeof stay[0]; i++)
+        if (s - settings == stay[i])
+            return true;
+    return false;
 }
 
 void section_full_name(struct buf *out, enum conf_section section)

@@ -94,14 +94,22 @@ enum conf_section setting_elsewhere(struct span name);
 bool setting_is_list(const struct setting *s);
 /* Of policy or policy.timeout. */
 bool setting_is_policy(const struct setting *s);
-/* Of those, one that the whole job has: domain and mx cannot give it. */
-bool setting_is_global(const struct setting *s);
 /* Of those, one that a running job keeps as it began. */
 bool setting_stays(const struct setting *s);
 
 /* "policy.timeout.connect"; "policy" */
 void setting_full_name(struct buf *out, const struct setting *s);
 void section_full_name(struct buf *out, enum conf_section section);
+
+/* Of the rules that match, from that one on, who gives a key of policy first: its index
+ * in rules, or n: policy { } or the default. And what that one gives. */
+int rules_giver(const struct conf *c, const int *rules, int n, int from,
+                const struct setting *s);
+const struct conf *rules_values(const struct conf *c, const int *rules, int n, int i);
+
+/* Every relay with what stands beside it: conf_relay_agrees of all combinations of
+ * sections that there may be. */
+bool relays_check(const struct conf *c, struct fault *f);
 
 /* Where something stands in the settings files. */
 struct place {

@@ -2,11 +2,18 @@
 #include "conf/conf.h"
 #include "conf/settings.h"
 
+/* Its default is another one with a relay. */
+static bool is_open(const struct setting *s, const struct conf *c)
+{
+    return s == &settings[SETTING_POLICY_connection_rate] &&
+           c->given[s - settings].line == 0;
+}
+
 static void write_section(struct buf *out, const struct conf *c,
                           enum conf_section section, int indent)
 {
     for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
-        if (s->section != section)
+        if (s->section != section || is_open(s, c))
             continue;
         buf_printf(out, "%*s%s = ", indent, "", s->name);
         value_put(out, s, c);

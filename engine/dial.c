@@ -112,8 +112,9 @@ void dial_target(struct connection *c)
 {
     const struct target *target = &c->task->targets[c->target];
     int64_t now = connection_now_us();
-    if (deny_match(c->worker->params->deny,
-                   &target->address)) { /* the last look before connect() */
+    /* The last look before connect(). A relay was named by the user. */
+    if (!c->task->destination->verdict.relay &&
+        deny_match(c->worker->params->deny, &target->address)) {
         struct verdict v = verdict_of_code(730, "dns", false);
         v.next_host = true;
         dial_failed(c, &v, span_of("address is in deny_destinations"));

@@ -17,7 +17,6 @@ enum {
     CONNECTIONS_MAX = 65536,
     LINE_ROOM = 1024,           /* bytes kept for a line that a lent row will have */
     DISK_FULL_US = 1000 * 1000, /* then it is asked again */
-    LOOKUPS_AHEAD = 2,          /* times resolver.in_flight: asked, not yet answered */
 };
 
 const char *engine_state_word(enum engine_state state)
@@ -49,109 +48,6 @@ int64_t engine_wall_ms(const struct engine *e, int64_t us)
     return e->began_ms + (us - e->began_us) / 1000;
 }
 
-/* ---- resolving ---- */
-
-struct lookup {
-    struct link link; /* in engine->lookups */
-    struct engine *engine;
-    uint32_t domain;
-};
-
-static void forget_lookup(struct lookup *lookup)
-{
-    lookup->engine->lookups_n--;
-    link_remove(&lookup->link);
-    free(lookup);
-}
-
-static const char *name_to_ask(const struct engine *e, uint32_t domain)
-{
-    return e->params->relay ? e->params->relay
-                            : recipients_domain_name(e->params->list, domain);
-}
-
-static void on_resolved(void *arg, struct mx_set *set)
-{
-    struct lookup *lookup = arg;
-    struct engine *e = lookup->engine;
-    bool mute = set->code == 608;
-    if (mute && !e->mute) /* nobody's attempt: the whole job waits */
-        settle_mute(e, set);
-    e->mute = mute;
-    scheduler_resolved(e->scheduler, lookup->domain, set, engine_now_us());
-    forget_lookup(lookup);
-}
-
-static void ask(struct engine *e)
-{
-    uint32_t domain;
-    while (e->lookups_n < LOOKUPS_AHEAD * e->resolver_in_flight &&
-           (domain = scheduler_ask(e->scheduler)) != RECIPIENTS_NO_DOMAIN) {
-        struct lookup *lookup = mem_alloc(sizeof *lookup);
-        *lookup = (struct lookup){.engine = e, .domain = domain};
-        link_insert(&e->lookups, &lookup->link);
-        e->lookups_n++;
-        resolver_lookup(e->resolver, name_to_ask(e, domain), on_resolved, lookup);
-    }
-}
-
-bool engine_take_resolver(struct engine *e, const struct resolver_params *params,
-                          struct fault *f)
-{
-    struct resolver *fresh = resolver_create(&e->loop, params, f);
-    if (!fresh)
-        return false;
-    if (e->resolver)
-        resolver_close(e->resolver); /* what it was asked it drops: ask the new one */
-    e->resolver = fresh;
-    e->resolver_in_flight = params->in_flight;
-    for (struct link *l = e->lookups.next; l != &e->lookups; l = l->next) {
-        struct lookup *lookup = CONTAINER_OF(l, struct lookup, link);
-        resolver_lookup(fresh, name_to_ask(e, lookup->domain), on_resolved, lookup);
-    }
-    return true;
-}
-
-/* ---- policies ---- */
-
-struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number)
-{
-    struct engine_policy policy;
-    e->params->policies.get(e->params->policies.arg, number, &policy);
-    policy.destination.verdict.relay = e->params->relay != NULL;
-    struct kept_destination *kept = mem_alloc(sizeof *kept);
-    *kept = (struct kept_destination){e->kept, policy.destination};
-    e->kept = kept;
-    bool fresh = number == e->policies_n;
-    if (fresh) {
-        e->policies = mem_resize(e->policies, number + 1, sizeof *e->policies);
-        e->policies_n++;
-    }
-    struct policy *known = &e->policies[number];
-    known->destination = &kept->destination;
-    known->hours = policy.quiet;
-    known->budget = policy.budget;
-    if (fresh) { /* else steer_hours says so */
-        policy.queue.quiet_until_us = steer_quiet_until_us(&known->hours);
-        known->quiet = policy.queue.quiet_until_us != 0;
-    }
-    return policy.queue;
-}
-
-static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
-                          struct scheduler_policy *out, bool *fresh)
-{
-    struct engine *e = arg;
-    const struct engine_policies *p = &e->params->policies;
-    uint32_t number =
-        p->number(p->arg, recipients_domain_name(e->params->list, domain), set);
-    assert(number <= e->policies_n);
-    *fresh = number == e->policies_n;
-    if (*fresh)
-        *out = engine_get_policy(e, number);
-    return number;
-}
-
 static void free_policies(struct engine *e)
 {
     for (struct kept_destination *next; e->kept; e->kept = next) {
@@ -178,6 +74,7 @@ static void carry_out(struct engine *e, const struct order *order)
         lane->targets = task_from_order(&without_rows, NULL);
         lane->site = order->site;
         lane->source = order->source;
+        lane->relayed = e->policies[order->policy].destination->verdict.relay;
         lane->opened_us = engine_now_us();
         lane->worker = e->next_sender;
         e->next_sender = (e->next_sender + 1) % e->senders_n;
@@ -259,8 +156,7 @@ static void end(struct engine *e)
     e->ending = true;
     engine_broadcast(e, TASK_END);
     resolver_close(e->resolver);
-    while (!link_alone(&e->lookups)) /* never answered now */
-        forget_lookup(CONTAINER_OF(e->lookups.next, struct lookup, link));
+    lookups_forget(e);
     mailbox_close(&e->inbox);
     uv_close((uv_handle_t *)&e->prepare, NULL);
     uv_close((uv_handle_t *)&e->wake, NULL);
@@ -320,7 +216,7 @@ static void pump(struct engine *e)
 {
     int64_t now = engine_now_us();
     scheduler_advance(e->scheduler, now);
-    ask(e);
+    lookups_ask(e);
     bool more = has_room(e) && settle_unresolvable(e);
     if (e->expired && e->lanes_open == 0 && !more && !e->disk_full)
         more = settle_expired(e);
@@ -500,7 +396,7 @@ static void start(struct engine *e)
     struct scheduler_params sp = {
         .list = p->list,
         .policy = policy,
-        .policy_of = p->policies.number ? policy_of : NULL,
+        .policy_of = p->policies.number ? engine_policy_of : NULL,
         .policy_arg = e,
         .allow = e->warmup ? warmup_allow : NULL,
         .allow_arg = e,

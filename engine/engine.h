@@ -2,8 +2,9 @@
  *
  * engine_run sits on the scheduler thread's libuv loop until every row has its result.
  * Each turn of the loop it pumps: rows that are due come out of the retry wheel
- * (scheduler_advance); domains that are not known are looked up (scheduler_ask,
- * resolver_lookup); orders (scheduler_next) become tasks in the workers' mailboxes.
+ * (scheduler_advance); domains that are not known are looked up, or the relay that
+ * their mail goes through (scheduler_ask, resolver_lookup); orders (scheduler_next)
+ * become tasks in the workers' mailboxes.
  *
  * A worker (engine/worker.h) opens the connection (engine/connection.h), which renders
  * each row (message/template.h) and lets its session speak (smtp/session.h). What
@@ -104,10 +105,16 @@ struct engine_warmup {
 };
 
 struct engine_policies {
-    /* The number of a domain's policy; set is NULL or has a code as long as its MX
-     * hosts are not known. Numbers count from 0, and a new one is the last one and one.
-     * NULL: 0 for all. */
-    uint32_t (*number)(void *arg, const char *domain, const struct mx_set *set);
+    /* The relay, in brackets (resolver_lookup), that a domain's mail goes through;
+     * NULL: none. mx: its MX set; NULL, or one with a code, as long as that is not
+     * known. Who has a relay without it has the same with it, and is not asked again.
+     * NULL: all mail is direct. */
+    const char *(*relay)(void *arg, const char *domain, const struct mx_set *mx);
+    /* The number of a domain's policy. mx: as above; way: the hosts that its mail goes
+     * to, those of the relay or mx itself. Numbers count from 0, and a new one is the
+     * last one and one. NULL: 0 for all. */
+    uint32_t (*number)(void *arg, const char *domain, const struct mx_set *mx,
+                       const struct mx_set *way);
     /* As it stands now; of 0 and of what was numbered. */
     void (*get)(void *arg, uint32_t number, struct engine_policy *out);
     /* When the quiet hours of the first of all there can be end, if all of them hold:
@@ -127,9 +134,6 @@ struct engine_params {
     const struct engine_warmup *warmups; /* of each source; NULL: none has one */
     struct engine_policies policies;
     struct resolver_params resolver;
-    /* Everything goes to this host, in brackets (resolver_lookup), which is one site
-     * then; NULL: to the recipients' own. */
-    const char *relay;
     int64_t created_ms; /* Unix time of the job's beginning */
     /* What an earlier run knows of a row, times in Unix ms; NULL: the job is new. */
     void (*past)(void *arg, uint32_t row, struct engine_past *out);

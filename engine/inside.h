@@ -1,7 +1,7 @@
 /* Inside the engine: the state that its files share. engine.c runs the turns of the
- * loop, settle.c turns what happened into results, journal.c keeps the log ahead of
- * what is sent, steer.c stops and goes on. Nobody outside engine/ includes this.
- * Scheduler's thread only. */
+ * loop, lookup.c finds the way of each domain, settle.c turns what happened into
+ * results, journal.c keeps the log ahead of what is sent, steer.c stops and goes on.
+ * Nobody outside engine/ includes this. Scheduler's thread only. */
 #ifndef ENGINE_INSIDE_H
 #define ENGINE_INSIDE_H
 
@@ -19,6 +19,7 @@ struct lane {
     int64_t opened_us;
     const char *site;
     uint8_t source; /* 0: none was chosen */
+    bool relayed;   /* to a relay */
     bool left;      /* a rule wants a new one: its end is no bad news */
     struct event
         *closed; /* it is over, but rows are still on their way back; or NULL */
@@ -81,6 +82,9 @@ struct engine {
     uint32_t lanes_n, lanes_open;
     struct link lookups; /* asked of the resolver, not yet answered */
     int lookups_n;
+    /* While scheduler_resolved is given a relay: the MX set that it was decided by;
+     * NULL: by none. */
+    const struct mx_set *decided_by;
     bool disk_full; /* nothing is begun until the log has room again */
     bool mute;      /* no name server answers anybody: the log knows it */
     enum engine_state state;
@@ -123,8 +127,20 @@ int64_t engine_now_us(void);
  * the clock disturbs nothing within a run. */
 int64_t engine_wall_ms(const struct engine *e, int64_t us);
 
+/* lookup.c */
+/* Ask for the domains that are due; drop what is asked. */
+void lookups_ask(struct engine *e);
+void lookups_forget(struct engine *e);
+/* Does it go through a relay, whatever its MX? */
+bool engine_is_relayed(const struct engine *e, uint32_t domain);
+/* scheduler_policy_fn. */
+uint32_t engine_policy_of(void *engine, uint32_t domain, const struct mx_set *set,
+                          struct scheduler_policy *out, bool *fresh);
 /* Get a policy, or get it anew; returns what the scheduler is to know of it. */
 struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number);
+/* Ask a resolver with these settings from now on. False with *f: it cannot be made. */
+bool engine_take_resolver(struct engine *e, const struct resolver_params *params,
+                          struct fault *f);
 
 /* The name of the source that the lane was bound to, "" if none was chosen. */
 const char *engine_source(const struct engine *e, const struct lane *lane);
@@ -132,10 +148,6 @@ const char *engine_source(const struct engine *e, const struct lane *lane);
 void engine_broadcast(struct engine *e, enum task_kind kind);
 enum engine_state engine_state_now(const struct engine *e);
 void engine_stats_now(const struct engine *e, struct engine_stats *out);
-/* Ask a resolver with these settings from now on. False with *f: it cannot be made. */
-bool engine_take_resolver(struct engine *e, const struct resolver_params *params,
-                          struct fault *f);
-
 /* steer.c */
 /* When these hours end, on the run's clock; 0: they do not hold now. */
 int64_t steer_quiet_until_us(const struct hours *hours);

@@ -15,7 +15,8 @@ static const struct reaction_rule *find_rule(const struct engine *e,
                                              const struct verdict *v, struct span words)
 {
     struct reaction_reply reply = {.code = v->code, .step = v->step, .text = words};
-    if (!e->params->relay) { /* its replies are its own, whoever the mail is for */
+    if (!(where->flags & FLAG_RELAY)) { /* else they are a relay's own, whoever the mail
+                                           is for */
         reply.host = where->mx_host;
         reply.domain = where->domain;
     }

@@ -14,8 +14,7 @@ enum {
 
 static struct record_where where_of(struct engine *e, uint32_t row)
 {
-    struct record_where where = {.flags = (e->params->rehearsal ? FLAG_REHEARSAL : 0) |
-                                          (e->params->relay ? FLAG_RELAY : 0)};
+    struct record_where where = {.flags = e->params->rehearsal ? FLAG_REHEARSAL : 0};
     if (row)
         where.domain = span_of(recipients_domain_name(
             e->params->list, recipients_domain(e->params->list, row)));
@@ -26,6 +25,7 @@ static void where_target(struct engine *e, struct record_where *where,
                          uint32_t connection, int target, char address[IP_TEXT_MAX])
 {
     const struct lane *lane = &e->lanes[connection];
+    where->flags |= lane->relayed ? FLAG_RELAY : 0;
     where->site = span_of(lane->site);
     where->source = span_of(engine_source(e, lane));
     if (target < 0 || target >= lane->targets->targets_n)
@@ -336,6 +336,8 @@ bool settle_expired(struct engine *e)
             return false;
         struct verdict v = verdict_of_code(606, "deadline", true);
         struct record_where where = where_of(e, row);
+        if (engine_is_relayed(e, recipients_domain(e->params->list, row)))
+            where.flags |= FLAG_RELAY;
         struct recipient fields = {0};
         struct fault f = {0};
         if (recipients_read(e->params->list, row, &fields, &f))
@@ -353,7 +355,8 @@ bool settle_expired(struct engine *e)
     return true;
 }
 
-/* No row is to blame for a relay that is not to be found: RFC 3463 X.4.4. */
+/* No row is to blame for a relay that is not to be found: RFC 3463 X.4.4. Nothing else
+ * is looked up as a host. */
 static void blame_relay(struct verdict *v)
 {
     v->outcome = OUTCOME_RETRY;
@@ -364,6 +367,7 @@ void settle_mute(struct engine *e, const struct mx_set *set)
 {
     struct verdict v = verdict_of_code(608, "dns", false);
     struct record_where where = where_of(e, 0);
+    where.flags |= set->is_host ? FLAG_RELAY : 0;
     record_event(e->params->attempts, engine_wall_ms(e, engine_now_us()), &v, &where,
                  span_of(set->words));
 }
@@ -382,9 +386,11 @@ bool settle_unresolvable(struct engine *e)
         struct verdict *v = &ending.verdict;
         if (set->status[0])
             memcpy(v->status, set->status, sizeof set->status);
-        if (e->params->relay)
-            blame_relay(v);
         struct record_where where = where_of(e, row);
+        if (set->is_host) {
+            blame_relay(v);
+            where.flags |= FLAG_RELAY;
+        }
         memset(timings, 0xff, sizeof timings);
         timings[TIMING_DNS] = set->took_us;
         settle(e, NO_CONNECTION, row, &ending, &where);

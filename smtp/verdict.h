@@ -44,7 +44,7 @@ struct verdict_policy {
     enum verdict_doubt
         end_timeout;             /* 645; ASSUME only if the peer's kernel has it all */
     enum verdict_doubt in_doubt; /* every other end after the dot */
-    bool relay;                  /* it came through our own relay: class LE */
+    bool relay;                  /* the host is our own relay: class LE */
     struct span domain;          /* the recipient's, for rule 9; may be empty */
 };
 

@@ -369,17 +369,29 @@ static void ranges(void **state)
 static void a_relay_has_no_rate_by_itself(void **state)
 {
     (void)state;
-    struct conf *c = good(H "policy { relay = 'mx.example:25' }");
-    assert_int_equal(c->policy.connection_rate, 0);
+    struct conf_policy p;
+    const int rule[] = {0};
+    struct conf *c = good(H "policy { relay = 'mx.example:25' }\n"
+                            "domain 'direct.example' { relay = '' }");
     struct buf text = {0}; /* nor when the job is resumed */
     conf_write(&text, c, NULL);
-    conf_free(c);
-    c = good(buf_cstr(&text));
-    assert_int_equal(c->policy.connection_rate, 0);
+    for (int i = 0; i < 2; i++) {
+        conf_policy_of(c, NULL, 0, &p);
+        assert_int_equal(p.connection_rate, 0);
+        conf_policy_of(c, rule, 1, &p);
+        assert_int_equal(p.connection_rate, 10 * 3600);
+        conf_free(c);
+        c = good(buf_cstr(&text));
+    }
     conf_free(c);
     buf_finish(&text);
     c = good(H "policy { connection_rate = 1/h relay = 'mx.example:25' }");
-    assert_int_equal(c->policy.connection_rate, 1);
+    conf_policy_of(c, NULL, 0, &p);
+    assert_int_equal(p.connection_rate, 1);
+    conf_free(c);
+    c = good(H "domain 'a.example' { relay = 'mx.example:25' connection_rate = 2/h }");
+    conf_policy_of(c, rule, 1, &p);
+    assert_int_equal(p.connection_rate, 2);
     conf_free(c);
 }
 

@@ -240,8 +240,6 @@ static void errors(void **state)
         "a.conf:1: mx must be a pattern of host names, with * and ?, not '[a]'");
     bad("domain { port = 1 }", -5, "a.conf:1: { where a name in quotes is due");
     bad("domain 'a.example' = 1", -5, "a.conf:1: = where { is due");
-    bad("domain 'a.example' {\n relay = 'x:25' }", -6,
-        "a.conf:2: unknown keyword \"relay\" here; it belongs in policy { }");
     bad("mx '*' { conections = 1 }", -6,
         "a.conf:1: unknown keyword \"conections\"; did you mean \"connections\"?");
     bad("mx '*' { workers = 1 }", -6,

@@ -94,7 +94,6 @@ static void defaults_read_back(void **state)
                                          "    max_attempts = 0\n"
                                          "    quiet_hours = ''\n"
                                          "    connections = 20\n"
-                                         "    connection_rate = '10/s'\n"
                                          "    message_rate = '0'\n"
                                          "    unknown_limit = 10\n"
                                          "    unknown_pause = '1h'\n"
@@ -292,11 +291,15 @@ static void anything_reads_back(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 300; seed++) {
         struct rng r = {seed};
-        struct conf *c = load(SPAN("hostname = h.example\n"));
+        struct fault f = {0};
+        struct conf *c =
+            load(SPAN("hostname = h.example policy { connection_rate = 1/s }\n"));
         for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++)
             if (!section_is_named(s->section) &&
                 s != &settings[SETTING_POLICY_pool]) /* it must lead somewhere */
                 make_random(s, c, &r);
+        if (!conf_relay_agrees(c, NULL, 0, &f))
+            set_text(&c->policy.relay, strdup(""));
         struct buf text = {0};
         conf_write(&text, c, &c->job);
         struct conf *again = load(buf_span(&text));
