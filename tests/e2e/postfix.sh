@@ -1,17 +1,23 @@
 #!/bin/sh
 # A real Postfix smtpd takes the blast and delivers it into Maildirs: the bytes on its disk are
 # those that the same template renders for smtp-sink's eyes too (compared with what the job's
-# own rendering says), unknown users are 550 5.1.1, greeting and EHLO are Postfix's own.
+# own rendering says), unknown users are 550 5.1.1, greeting and EHLO are Postfix's own. Then it
+# is a relay that wants TLS, for one domain of a list whose other mail is direct.
 . "$(dirname "$0")/lib.sh"
-wants postfix python3
+wants postfix python3 openssl
 [ "$(id -u)" -eq 0 ] || skip "Postfix's master needs root"
 cat >"$work/zone.conf" <<'Z'
     local-zone: "post.example." static
     local-data: "post.example. 300 IN MX 10 mx.post.example."
     local-data: "mx.post.example. 300 IN A 127.0.0.1"
+    local-data: "gate.post.example. 300 IN A 127.0.0.1"
+    local-data: "direct.example. 300 IN A 127.0.0.2"
 Z
 start_unbound
 port=$(free_port)
+gate_port=$(free_port)
+authority ours
+certificate gate gate.post.example 2 ours
 postfix_config="$work/postfix"
 mkdir -p "$postfix_config" "$work/queue" "$work/data" "$work/vmail"
 chown postfix "$work/data"
@@ -52,6 +58,10 @@ echo ".dots..@post.example dots/" >>"$postfix_config/boxes"
 
 cat >"$postfix_config/master.cf" <<P
 127.0.0.1:$port inet n - n - - smtpd
+127.0.0.1:$gate_port inet n - n - - smtpd
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_tls_cert_file=$work/gate.pem
+  -o smtpd_tls_key_file=$work/gate.key
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -126,3 +136,35 @@ for f, box in zip(files, boxes):
     assert row[5] == "delivered" and row[2] == "250"
 print("180 messages in 180 boxes, each as meant")
 P
+
+# ---- a relay for one domain ----
+
+wait_for 127.0.0.1 "$gate_port"
+start_sink "127.0.0.2:$port"
+rm -r "$work"/vmail/*
+write_conf "$port"
+cat >>"$work/hikyaku.conf" <<C
+domain "post.example" {
+    relay = "gate.post.example:$gate_port"
+    tls = verify
+    tls_ca_file = "ours.pem"
+}
+C
+{
+    printf 'email\tname\ttext\n'
+    for i in 1 2 3 10; do printf "user$i@post.example\tA\tx\nuser$i@direct.example\tB\tx\n"; done
+} >"$work/list.tsv"
+"$hikyaku" send --config "$work/hikyaku.conf" --list "$work/list.tsv" \
+    --message "$work/message.eml" --job gate --quiet >"$work/sum" || die "gate: $?"
+"$hikyaku" results --config "$work/hikyaku.conf" gate >"$work/results.tsv"
+same "by the relay and direct" "1 550 LE verified relay gate.post.example
+3 250 - verified relay gate.post.example
+4 250 - clear direct direct.example" "$(awk -F '\t' '
+    NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+    { print $(c["code"]), $(c["class"]), $(c["tls"]) ~ /:verified$/ ? "verified" : "clear",
+        $(c["flags"]) ~ /relay/ ? "relay" : "direct", $(c["mx_host"]) }' "$work/results.tsv" |
+    sort | uniq -c | sed 's/^ *//' | sort)"
+boxes() { [ "$(find "$work/vmail" -path '*/new/*' -type f | wc -l)" -eq 3 ]; }
+until_true boxes || die "Postfix took $(find "$work/vmail" -type f | wc -l)"
+same "the direct ones" 4 "$(grep -c '@direct.example' "$work/record.tsv")"
+same "only those" 4 "$(wc -l <"$work/record.tsv")"
