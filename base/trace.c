@@ -71,7 +71,7 @@ void trace_end(void)
 /* ---- a talk ---- */
 
 /* What the client's next bytes are. */
-enum saying { SAYING_COMMANDS, SAYING_BODY, SAYING_SECRET };
+enum saying { SAYING_COMMANDS, SAYING_BODY, SAYING_CHUNK, SAYING_SECRET };
 
 struct trace_talk {
     uint32_t connection;
@@ -82,6 +82,7 @@ struct trace_talk {
     enum saying saying;
     int end_seen; /* bytes of CRLF.CRLF so far; a body begins behind a CRLF */
     uint64_t body_n;
+    uint64_t chunk_n; /* bytes of it */
 };
 
 static void begin_line(struct trace_talk *t, const char *verb)
@@ -162,6 +163,19 @@ void trace_talk_heard(struct trace_talk *t, const char *data, size_t n, int64_t 
 
 /* ---- said ---- */
 
+/* RFC 3030 2: so many bytes follow. */
+static void mind_chunk(struct trace_talk *t, struct span line)
+{
+    if (!span_starts_nocase(line, SPAN("BDAT ")))
+        return;
+    t->chunk_n = 0;
+    for (size_t i = 5; i < line.n && line.p[i] >= '0' && line.p[i] <= '9'; i++)
+        t->chunk_n = t->chunk_n * 10 + (uint64_t)(line.p[i] - '0');
+    t->body_n = 0;
+    if (t->chunk_n)
+        t->saying = SAYING_CHUNK;
+}
+
 static void said_line(struct trace_talk *t)
 {
     struct span text = buf_span(&t->said);
@@ -178,6 +192,7 @@ static void said_line(struct trace_talk *t)
         buf_add_str(&t->out, space ? " *\n" : "\n");
     } else {
         line(t, "C:", text, true);
+        mind_chunk(t, text);
     }
     buf_reset(&t->said);
 }
@@ -204,6 +219,13 @@ static void said_byte(struct trace_talk *t, char c)
 {
     if (t->saying == SAYING_BODY) {
         said_body_byte(t, c);
+        return;
+    }
+    if (t->saying == SAYING_CHUNK) {
+        if (++t->body_n == t->chunk_n) {
+            begin_line(t, "C> {body}\n");
+            t->saying = SAYING_COMMANDS;
+        }
         return;
     }
     buf_add_char(&t->said, c);
@@ -260,7 +282,7 @@ void trace_talk_end(struct trace_talk *t, const char *how, int64_t now_us)
         return;
     flush_heard(t);
     pause_line(t, now_us);
-    if (t->saying == SAYING_BODY && t->body_n) {
+    if ((t->saying == SAYING_BODY || t->saying == SAYING_CHUNK) && t->body_n) {
         begin_line(t, "# in the body");
         buf_printf(&t->out, ", %llu bytes\n", (unsigned long long)t->body_n);
     }

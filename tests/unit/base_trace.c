@@ -146,6 +146,26 @@ static void test_bodies(void **state)
            "[2] X reset\n");
 }
 
+static void test_chunks(void **state)
+{
+    (void)state;
+    struct trace_talk *t = trace_talk_begin(3, "m", "a", 0);
+    say(t, "BDAT 9 LAST\r\n\r\n.\r\nab\r\nMAIL FROM:<>\r\n", 0);
+    hear(t, "250 ok\r\n", 0);
+    say(t, "BDAT 0 LAST\r\nQUIT\r\nBDAT 5 LAST\r\nhalf", 0);
+    trace_talk_end(t, "reset", 0);
+    expect("[3] # m a\n"
+           "[3] C: BDAT 9 LAST\n"
+           "[3] C> {body}\n"
+           "[3] C: MAIL FROM:<>\n"
+           "[3] S: 250 ok\n"
+           "[3] C: BDAT 0 LAST\n"
+           "[3] C: QUIT\n"
+           "[3] C: BDAT 5 LAST\n"
+           "[3] # in the body, 4 bytes\n"
+           "[3] X reset\n");
+}
+
 static void test_words(void **state)
 {
     (void)state;
@@ -178,6 +198,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_dialogue, begin, end),
         cmocka_unit_test_setup_teardown(test_secrets, begin, end),
         cmocka_unit_test_setup_teardown(test_bodies, begin, end),
+        cmocka_unit_test_setup_teardown(test_chunks, begin, end),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_off),
     };
