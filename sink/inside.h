@@ -1,5 +1,5 @@
-/* The inside of one server, shared by server.c and opening.c; nobody else includes
- * this. */
+/* The inside of one server, shared by server.c, opening.c and message.c; nobody else
+ * includes this. */
 #ifndef SINK_INSIDE_H
 #define SINK_INSIDE_H
 
@@ -10,6 +10,7 @@
 enum state {
     STATE_COMMAND,
     STATE_DATA,
+    STATE_CHUNK,
     STATE_TLS,    /* said 220 to STARTTLS: until secured, nothing is a command */
     STATE_SILENT, /* a mood's: listens and never answers */
     STATE_DEAF, /* a mood's: to whatever comes next, an answer in clear, and the end */
@@ -40,6 +41,11 @@ struct sink_server {
     struct buf rcpts; /* accepted, each ended by a NUL */
     int messages;
 
+    bool chunks; /* the transaction's message comes by BDAT */
+    bool chunk_last, chunk_failed;
+    uint64_t chunk_left;       /* octets of the chunk that is being read */
+    const char *chunk_refusal; /* what they will get; NULL: they are kept */
+
     struct data_scan scan;
     bool header_done;
     struct buf header; /* the message's first kilobytes, for its Message-ID */
@@ -58,6 +64,20 @@ void server_reply(struct sink_server *s, const char *text);
 void server_reply_bad(struct sink_server *s, const char *text); /* 421 in the end */
 void server_close(struct sink_server *s);
 void server_forget_transaction(struct sink_server *s);
+
+/* Is this text among the percent that a trouble of a mood hits? Salted, so that the
+ * troubles of one mood hit different addresses. */
+static inline bool server_hit(struct span text, int percent, unsigned salt)
+{
+    return percent && (hash_bytes(text.p, text.n) >> salt) % 100 < (unsigned)percent;
+}
+
+/* message.c: from DATA or BDAT to the reply. The two that take bytes return where they
+ * stopped. */
+void message_begin(struct sink_server *s);
+const char *message_take_data(struct sink_server *s, const char *p, const char *end);
+void message_bdat(struct sink_server *s, struct span rest);
+const char *message_take_chunk(struct sink_server *s, const char *p, const char *end);
 
 /* opening.c: the commands before MAIL, and what EHLO offers. */
 bool opening_offers_pipelining(const struct sink_server *s);

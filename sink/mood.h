@@ -21,6 +21,14 @@ enum mood_starttls {
     STARTTLS_INJECTS, /* a 250 behind the 220 in the same segment, then TLS */
 };
 
+/* What becomes of BDAT (RFC 3030). */
+enum mood_chunking {
+    CHUNKING_NONE,    /* it is not offered, and unknown */
+    CHUNKING_WORKS,   /* a transaction ends with its last chunk, taken or refused */
+    CHUNKING_STRICT,  /* where that was refused it ends with RSET */
+    CHUNKING_UNKNOWN, /* offered, and then 502; its octets are read as commands */
+};
+
 struct mood {
     const char *name;    /* "accept", "distant", "picky" … */
     const char *meaning; /* for --help */
@@ -41,6 +49,7 @@ struct mood {
     int close_after; /* messages on one connection, then it closes; 0: no limit */
     bool pipelining; /* offered in EHLO; where STARTTLS works this is so behind it, and
                         the other way round before it */
+    enum mood_chunking chunking;
     enum mood_starttls starttls;
     bool tls_at_once; /* TLS from the first byte (RFC 8314), no STARTTLS */
     bool tls_needed;  /* MAIL in clear gets 530 */

@@ -44,6 +44,8 @@ void opening_ehlo(struct sink_server *s, struct span rest)
     buf_add_str(&s->out, ".invalid greets you\r\n");
     if (opening_offers_pipelining(s))
         server_reply(s, "250-PIPELINING");
+    if (s->mood->chunking != CHUNKING_NONE)
+        server_reply(s, "250-CHUNKING");
     if (offers_starttls(s))
         server_reply(s, "250-STARTTLS");
     if (offers_auth(s))

@@ -28,6 +28,8 @@ struct player {
     size_t in_at;
     bool in_body;
     struct data_scan scan;
+    bool chunk; /* BDAT was heard: its body has an end without a dot */
+    uint64_t chunk_left;
     bool peer_gone;
     size_t pace; /* bytes to read at once */
     int64_t pace_us, read_due_us;
@@ -96,6 +98,27 @@ static bool must_give_up(struct player *p)
     return p->complaint.n > 0;
 }
 
+/* RFC 3030 2: how long the body is that follows. */
+static void mind_chunk(struct player *p, struct span line)
+{
+    p->chunk = span_starts_nocase(line, SPAN("BDAT "));
+    p->chunk_left = 0;
+    for (size_t i = 5; p->chunk && i < line.n && line.p[i] >= '0' && line.p[i] <= '9';
+         i++)
+        p->chunk_left = p->chunk_left * 10 + (uint64_t)(line.p[i] - '0');
+}
+
+static bool hear_chunk(struct player *p)
+{
+    size_t n = heard(p).n < p->chunk_left ? heard(p).n : p->chunk_left;
+    if (n)
+        drop_heard(p, n);
+    p->chunk_left -= n;
+    if (p->chunk_left)
+        must_give_up(p);
+    return !p->chunk_left;
+}
+
 static bool hear_line(struct player *p, const struct act *act)
 {
     struct span in = heard(p);
@@ -109,15 +132,19 @@ static bool hear_line(struct player *p, const struct act *act)
         complain(p, "got", line.n ? line : SPAN("\r\n"));
         return false;
     }
+    mind_chunk(p, line);
     drop_heard(p, line.n + 2);
     return true;
 }
 
-/* A message, of any length, up to the line with the dot, which stays to be heard. */
+/* A message, of any length, up to the line with the dot, which stays to be heard; or
+ * the whole chunk behind a BDAT. */
 static bool hear_body(struct player *p)
 {
     struct span in = heard(p);
     bool ended = false;
+    if (p->chunk)
+        return hear_chunk(p);
     if (!p->in_body)
         p->scan = (struct data_scan){0};
     p->in_body = true;

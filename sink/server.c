@@ -7,8 +7,6 @@
 #include "sink/command.h"
 #include "sink/inside.h"
 
-enum { HEADER_KEPT_MAX = 8 * 1024, PERCENT = 100 };
-
 /* Output up to `end` may leave when `due` has come. */
 struct mark {
     uint64_t end;
@@ -63,23 +61,15 @@ static bool next_mark(const struct sink_server *s, struct mark *out)
 
 /* ---- what a mood decides ---- */
 
-/* Is this text among the percent that a trouble hits? Salted, so that the troubles of
- * one mood hit different addresses. */
-static bool hit(struct span text, int percent, unsigned salt)
-{
-    return percent &&
-           (hash_bytes(text.p, text.n) >> salt) % PERCENT < (unsigned)percent;
-}
-
 /* The reply that an otherwise good recipient gets instead of 250; NULL: none. */
 static const char *trouble(struct sink_server *s, struct span address)
 {
     const struct mood *m = s->mood;
-    if (hit(address, m->refuse_percent, 0)) {
+    if (server_hit(address, m->refuse_percent, 0)) {
         s->world->counts.refused++;
         return m->refuse_reply;
     }
-    bool deferred = hit(address, m->defer_percent, 16);
+    bool deferred = server_hit(address, m->defer_percent, 16);
     if (!deferred && !m->greylist_s)
         return NULL;
     int64_t seen_ms = world_seen_ms(s->world, address, s->now_us);
@@ -96,9 +86,19 @@ static const char *trouble(struct sink_server *s, struct span address)
 void server_forget_transaction(struct sink_server *s)
 {
     s->mail_open = false;
+    s->chunks = false;
+    s->chunk_failed = false;
     s->recipients = 0;
     buf_reset(&s->sender);
     buf_reset(&s->rcpts);
+}
+
+/* What had left before the refusal of a chunk was read is no mistake of the client. */
+static bool is_failed(struct sink_server *s)
+{
+    if (s->chunk_failed)
+        server_reply(s, "503 5.5.1 RSET first");
+    return s->chunk_failed;
 }
 
 static void on_mail(struct sink_server *s, struct span rest)
@@ -123,6 +123,8 @@ static void on_mail(struct sink_server *s, struct span rest)
         server_reply_bad(s, "501 5.1.7 sender address is none");
         return;
     }
+    if (is_failed(s))
+        return;
     if (!s->greeted || s->mail_open) {
         server_reply_bad(s, s->greeted ? "503 5.5.1 MAIL already given"
                                        : "503 5.5.1 EHLO or HELO first");
@@ -162,6 +164,8 @@ static void on_rcpt(struct sink_server *s, struct span rest)
         server_reply_bad(s, "555 5.5.4 parameter not known");
         return;
     }
+    if (is_failed(s))
+        return;
     if (!s->mail_open) {
         server_reply_bad(s, "503 5.5.1 MAIL first");
         return;
@@ -195,10 +199,11 @@ static void on_data(struct sink_server *s, struct span rest)
         server_reply(s, "554 5.5.1 no valid recipients"); /* RFC 2920 3.1 expects it */
         return;
     }
-    s->scan = (struct data_scan){0};
-    s->header_done = false;
-    buf_reset(&s->header);
-    buf_reset(&s->kept);
+    if (s->chunks) {
+        server_reply_bad(s, "503 5.5.1 BDAT goes on with BDAT"); /* RFC 3030 2 */
+        return;
+    }
+    message_begin(s);
     s->state = STATE_DATA;
     server_reply(s, "354 end data with <CR><LF>.<CR><LF>");
 }
@@ -244,7 +249,7 @@ static const struct command {
     {{"EHLO", 4}, opening_ehlo}, {{"HELO", 4}, opening_helo}, {{"RSET", 4}, on_rset},
     {{"NOOP", 4}, on_noop}, {{"QUIT", 4}, on_quit}, {{"AUTH", 4}, opening_auth},
     {{"VRFY", 4}, on_others}, {{"EXPN", 4}, on_others}, {{"HELP", 4}, on_others},
-    {{"STARTTLS", 8}, opening_starttls},
+    {{"BDAT", 4}, message_bdat}, {{"STARTTLS", 8}, opening_starttls},
 };
 /* clang-format on */
 
@@ -266,81 +271,6 @@ static void on_command(struct sink_server *s, struct span line)
         }
     }
     server_reply_bad(s, "500 5.5.2 command not recognized");
-}
-
-/* ---- mail data ---- */
-
-static void message_over(struct sink_server *s)
-{
-    const struct mood *m = s->mood;
-    struct sink_counts *counts = &s->world->counts;
-    uint64_t size = s->scan.bytes - s->scan.stuffed - DATA_END_BYTES;
-    int recipients = s->recipients;
-    counts->bare += s->scan.bare;
-    s->state = STATE_COMMAND;
-    if (s->scan.bytes > SINK_SIZE_MAX) {
-        server_reply(s, "552 5.3.4 message too big");
-    } else if (hit(span_of(s->rcpts.p), m->filter_percent, 32)) {
-        counts->refused++;
-        server_reply(s, m->filter_reply);
-    } else {
-        if (s->world->keep_dir) {
-            struct buf plain = {0};
-            data_unstuff(&plain, (struct span){s->kept.p, s->kept.n - DATA_END_BYTES});
-            bool kept = world_keep(s->world, buf_span(&plain));
-            buf_finish(&plain);
-            if (!kept) {
-                server_reply(s, "451 4.3.0 message cannot be stored");
-                server_forget_transaction(s);
-                return;
-            }
-        }
-        world_record(s->world, &(struct world_message){
-                                   .sender = buf_span(&s->sender),
-                                   .recipients = buf_span(&s->rcpts),
-                                   .message_id = data_message_id(buf_span(&s->header)),
-                                   .bytes = size,
-                                   .peer = buf_span(&s->peer),
-                                   .helo = buf_span(&s->helo),
-                                   .now_us = s->now_us,
-                               });
-        s->record_wanted = s->world->record_added;
-        counts->messages++;
-        counts->recipients += (uint64_t)recipients;
-        counts->bytes += size;
-        s->messages++;
-        buf_add_str(&s->out, "250 2.0.0 accepted as ");
-        buf_add_u64(&s->out, counts->messages);
-        server_reply(s, "");
-    }
-    server_forget_transaction(s);
-    if (m->close_after && !m->close_reply && s->messages >= m->close_after)
-        server_close(s);
-}
-
-/* Gather the header until its blank line, for the record. */
-static void gather_header(struct sink_server *s, struct span data)
-{
-    size_t from = s->header.n > 3 ? s->header.n - 3 : 0;
-    size_t room = HEADER_KEPT_MAX - s->header.n;
-    buf_add(&s->header, data.p, data.n < room ? data.n : room);
-    const char *blank = memmem(s->header.p + from, s->header.n - from, "\r\n\r\n", 4);
-    if (blank)
-        s->header.n = (size_t)(blank + 2 - s->header.p);
-    s->header_done = blank || s->header.n == HEADER_KEPT_MAX;
-}
-
-static const char *take_data(struct sink_server *s, const char *p, const char *end)
-{
-    bool ended;
-    size_t n = data_scan(&s->scan, p, (size_t)(end - p), &ended);
-    if (s->world->record_fd >= 0 && !s->header_done)
-        gather_header(s, (struct span){p, n});
-    if (s->world->keep_dir && s->scan.bytes <= SINK_SIZE_MAX)
-        buf_add(&s->kept, p, n);
-    if (ended)
-        message_over(s);
-    return p + n;
 }
 
 /* ---- lines ---- */
@@ -454,8 +384,12 @@ void sink_server_receive(struct sink_server *s, const char *data, size_t n,
     while (p < end && s->state != STATE_CLOSED) {
         if (s->state == STATE_COMMAND)
             p = take_line(s, p, end);
+        else if (s->state == STATE_DATA)
+            p = message_take_data(s, p, end);
+        else if (s->state == STATE_CHUNK)
+            p = message_take_chunk(s, p, end);
         else
-            p = s->state == STATE_DATA ? take_data(s, p, end) : take_rest(s, end);
+            p = take_rest(s, end);
     }
     delay_from(s, before);
 }

@@ -1,6 +1,6 @@
 /* The receiver's side of one SMTP connection, sans-IO: bytes in, bytes out, a deadline.
- * RFC 5321, 1870, 2034, 2920, 3207, 4954, 6152. One holder, no locks, no clock. Used by
- * demo, rehearse, tests and bench.
+ * RFC 5321, 1870, 2034, 2920, 3030, 3207, 4954, 6152. One holder, no locks, no clock.
+ * Used by demo, rehearse, tests and bench.
  *
  * It is strict, because it exists to show what a sender does: a command ends at CRLF
  * and nowhere else, data ends at CRLF.CRLF and nowhere else, and what a sender should
@@ -35,6 +35,7 @@ struct sink_counts {
     uint64_t early;        /* commands sent before they might be: before the greeting
                               or a reply, when PIPELINING was not offered */
     uint64_t bad_commands; /* answered 500, 501, 502, 503 or 555 */
+    uint64_t chunked;      /* of messages: they came by BDAT */
     uint64_t secured;      /* connections on which a TLS handshake was finished */
     uint64_t authenticated;
     int open;

@@ -58,7 +58,8 @@ static void expect(const char *mood_name, const char *in, const char *out)
 }
 
 #define EHLO_OUT                                                                       \
-    "250-accept.invalid greets you\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n"         \
+    "250-accept.invalid greets you\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE "     \
+    "52428800\r\n"                                                                     \
     "250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
 #define MAIL_OUT     "250 2.1.0 sender ok\r\n"
 #define RCPT_OUT     "250 2.1.5 recipient ok\r\n"
@@ -94,6 +95,91 @@ static void test_a_dialogue_is_the_same_however_it_is_cut(void **state)
         sink_world_destroy(w);
     }
     buf_finish(&out);
+}
+
+#define MAIL_RCPT       "MAIL FROM:<a@me.example>\r\nRCPT TO:<b@x.example>\r\n"
+#define MAIL_RCPT_OUT   MAIL_OUT RCPT_OUT
+#define HELLO           "HELO me\r\n"
+#define HELLO_OUT(mood) "220 " mood ".invalid ESMTP\r\n250 " mood ".invalid\r\n"
+
+/* RFC 3030: dots and lone line ends are octets like others. */
+static void test_chunks(void **state)
+{
+    (void)state;
+    struct span in = SPAN(HELLO MAIL_RCPT
+                          "BDAT 9\r\none\r\n..\r\nbdat 7 last\r\n.\r\n.\r\nx" MAIL_RCPT
+                          "BDAT 3\r\n\n\r.BDAT 0 LAST\r\nQUIT\r\n");
+    struct buf out = {0};
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct sink_world *w = sink_world_create(-1, NULL);
+        struct rng rng = {seed};
+        play(w, mood("accept"), in, seed ? &rng : NULL, seed == 1 ? 1 : 40, &out);
+        assert_string_equal(
+            buf_cstr(&out), HELLO_OUT("accept") MAIL_RCPT_OUT
+            "250 2.0.0 chunk taken\r\n250 2.0.0 accepted as 1\r\n" MAIL_RCPT_OUT
+            "250 2.0.0 chunk taken\r\n250 2.0.0 accepted as 2\r\n"
+            "221 2.0.0 bye\r\n");
+        struct sink_counts *c = sink_world_counts(w);
+        assert_int_equal(c->messages, 2);
+        assert_int_equal(c->chunked, 2);
+        assert_int_equal(c->bytes, 16 + 3);
+        assert_int_equal(c->bare, 1);
+        assert_int_equal(c->bad_commands, 0);
+        sink_world_destroy(w);
+    }
+    buf_finish(&out);
+}
+
+/* A chunk that is refused is read all the same. */
+static void test_chunks_out_of_place(void **state)
+{
+    (void)state;
+    expect("accept",
+           HELLO "BDAT 6 LAST\r\nQUIT\r\nMAIL FROM:<>\r\nBDAT 6 LAST\r\nQUIT\r\n",
+           HELLO_OUT("accept") "503 5.5.1 MAIL first\r\n" MAIL_OUT
+                               "554 5.5.1 no valid recipients\r\n");
+    expect("accept", HELLO MAIL_RCPT "BDAT 1\r\nxDATA\r\nBDAT 1 LAST\r\nx",
+           HELLO_OUT("accept") MAIL_RCPT_OUT
+           "250 2.0.0 chunk taken\r\n"
+           "503 5.5.1 BDAT goes on with BDAT\r\n250 2.0.0 accepted as 1\r\n");
+    static const char *const wrong[] = {
+        "BDAT\r\n",       "BDAT x\r\n",  "BDAT 1 LASTS\r\n",
+        "BDAT 1LAST\r\n", "BDAT -1\r\n", "BDAT 1234567890123 LAST\r\n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        expect("accept", wrong[i],
+               "220 accept.invalid ESMTP\r\n501 5.5.4 syntax: BDAT size [LAST]\r\n");
+    expect("dots", HELLO MAIL_RCPT "BDAT 1 LAST\r\n",
+           HELLO_OUT("dots") MAIL_RCPT_OUT "502 5.5.1 command not implemented\r\n");
+    expect("nobdat", HELLO MAIL_RCPT "BDAT 6 LAST\r\nRSET\r\n",
+           HELLO_OUT("nobdat") MAIL_RCPT_OUT "502 5.5.1 command not implemented\r\n"
+                                             "250 2.0.0 ok\r\n");
+}
+
+/* Where its chunk was refused a transaction ends at once; or, strictly, with RSET. */
+static void test_a_refused_chunk(void **state)
+{
+    (void)state;
+    struct mood refusing = {.name = "x",
+                            .chunking = CHUNKING_WORKS,
+                            .filter_percent = 100,
+                            .filter_reply = "550 5.7.1 no"};
+    struct span in = SPAN(HELLO MAIL_RCPT "BDAT 1 LAST\r\nx" MAIL_RCPT
+                                          "BDAT 1 LAST\r\nxRSET\r\n" MAIL_RCPT);
+    struct sink_world *w = sink_world_create(-1, NULL);
+    struct buf out = {0};
+    play(w, &refusing, in, NULL, 0, &out);
+    assert_string_equal(buf_cstr(&out), HELLO_OUT("x") MAIL_RCPT_OUT
+                        "550 5.7.1 no\r\n" MAIL_RCPT_OUT
+                        "550 5.7.1 no\r\n250 2.0.0 ok\r\n" MAIL_RCPT_OUT);
+    refusing.chunking = CHUNKING_STRICT;
+    play(w, &refusing, in, NULL, 0, &out);
+    assert_string_equal(buf_cstr(&out), HELLO_OUT("x") MAIL_RCPT_OUT
+                        "550 5.7.1 no\r\n"
+                        "503 5.5.1 RSET first\r\n503 5.5.1 RSET first\r\n"
+                        "503 5.5.1 RSET first\r\n250 2.0.0 ok\r\n" MAIL_RCPT_OUT);
+    assert_int_equal(sink_world_counts(w)->messages, 0);
+    buf_finish(&out);
+    sink_world_destroy(w);
 }
 
 static void test_only_crlf_dot_crlf_ends_data(void **state)
@@ -441,7 +527,7 @@ static void test_connections_that_end(void **state)
            "220 old.invalid ESMTP\r\n502 5.5.1 command not implemented\r\n"
            "250 old.invalid\r\n" MAIL_OUT);
     expect("plain", "EHLO me\r\n",
-           "220 plain.invalid ESMTP\r\n250-plain.invalid greets you\r\n"
+           "220 plain.invalid ESMTP\r\n250-plain.invalid greets you\r\n250-CHUNKING\r\n"
            "250-SIZE 52428800\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
     buf_finish(&in);
     buf_finish(&out);
@@ -632,6 +718,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_dialogue_is_the_same_however_it_is_cut),
+        cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_chunks_out_of_place),
+        cmocka_unit_test(test_a_refused_chunk),
         cmocka_unit_test(test_only_crlf_dot_crlf_ends_data),
         cmocka_unit_test(test_bare_line_ends_are_counted_once_a_message),
         cmocka_unit_test(test_wrong_commands),

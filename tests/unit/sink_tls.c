@@ -105,7 +105,8 @@ static void test_starttls_begins_anew(void **state)
     s = begin(w, "accept");
     expect(
         s, "EHLO me\r\nSTARTTLS\r\nAUTH PLAIN\r\n",
-        "250-accept.invalid greets you\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n"
+        "250-accept.invalid greets you\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE "
+        "52428800\r\n"
         "250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
         "502 5.5.1 command not implemented\r\n502 5.5.1 command not implemented\r\n");
     sink_server_destroy(s);
