@@ -165,18 +165,14 @@ static void print_lost_relays(const struct all_relayed *all, const struct plan *
     }
 }
 
-/* Without dot-stuffing and CRs. */
+/* Without CRs. */
 static void print_message(const struct rendering *r)
 {
-    bool line_begins = true;
     for (int i = 0; i < r->pieces_n; i++) {
         const char *p = r->pieces[i].iov_base;
-        for (size_t k = 0; k < r->pieces[i].iov_len; k++) {
-            bool stuffed = line_begins && p[k] == '.';
-            line_begins = p[k] == '\n';
-            if (p[k] != '\r' && !stuffed)
+        for (size_t k = 0; k < r->pieces[i].iov_len; k++)
+            if (p[k] != '\r')
                 putchar(p[k]);
-        }
     }
 }
 
@@ -191,7 +187,8 @@ static int print_sample(const struct blast *b, uint32_t number)
     if (!recipients_read(b->list, number, &row, &f)) {
         status = complain(&f);
     } else {
-        struct template_row fields = {number, row.fields, row.address.text};
+        struct template_row fields = {
+            .row = number, .fields = row.fields, .to = row.address.text};
         if (template_render(b->template, &fields, &r, &why)) {
             printf("\nRow %u as it would go out, to <%s>, %zu bytes:\n\n", number,
                    row.address.text, r.size);

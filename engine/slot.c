@@ -52,8 +52,10 @@ bool slot_prepare(struct slot *slot, const struct worker_params *params,
     }
     const struct recipient *fields = &slot->rows[0].fields;
     const char *why;
-    struct template_row row = {rows_max > 1 ? 0 : lent.row, fields->fields,
-                               fields->address.text};
+    struct template_row row = {.row = rows_max > 1 ? 0 : lent.row,
+                               .fields = fields->fields,
+                               .to = fields->address.text,
+                               .dotted = true};
     if (!template_render(params->template, &row, &slot->rendering, &why)) {
         *code_out = 800;
         return fault_set(words_out, 800, "%s", why);

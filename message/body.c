@@ -6,7 +6,12 @@ enum { GROUPS_LEAST = 64 }; /* shorter literals are encoded again for each row *
 
 static const char *const CODING_NAMES[] = {"7bit", "quoted-printable", "base64"};
 
-void stuff_dots(struct buf *out, struct span text, bool at_start)
+static struct span keep(struct arena *arena, struct span s)
+{
+    return (struct span){arena_strndup(arena, s.p, s.n), s.n};
+}
+
+static void stuff_dots(struct buf *out, struct span text, bool at_start)
 {
     for (size_t i = 0; i < text.n;) {
         if (text.p[i] == '.' && at_start)
@@ -17,6 +22,20 @@ void stuff_dots(struct buf *out, struct span text, bool at_start)
         i += n;
         at_start = true;
     }
+}
+
+struct text text_keep(struct arena *arena, struct span bytes, bool at_start)
+{
+    struct text t = {.plain = keep(arena, bytes)};
+    t.dotted = t.plain;
+    const bool first = at_start && bytes.n && bytes.p[0] == '.';
+    if (!first && !(bytes.n && memmem(bytes.p, bytes.n, "\n.", 2)))
+        return t;
+    struct buf dotted = {0};
+    stuff_dots(&dotted, bytes, at_start);
+    t.dotted = keep(arena, buf_span(&dotted));
+    buf_finish(&dotted);
+    return t;
 }
 
 bool body_is_plain(struct span bytes)
@@ -124,14 +143,9 @@ void body_heading(struct buf *out, const struct body_plan *plan, struct span cha
 
 /* ---- forms ---- */
 
-static struct span keep(struct arena *arena, struct span s)
-{
-    return (struct span){arena_strndup(arena, s.p, s.n), s.n};
-}
-
 static void measure(struct literal *l)
 {
-    const struct span s = l->bytes;
+    const struct span s = l->text.dotted;
     const char *first = memmem(s.p, s.n, "\r\n", 2);
     const char *last = s.n ? memrchr(s.p, '\n', s.n) : NULL;
     l->breaks = first != NULL;
@@ -154,12 +168,13 @@ static bool convert(struct buf *out, struct span text, struct span charset)
  */
 static void encode_groups(struct arena *arena, struct literal *l)
 {
-    if (l->bytes.n < GROUPS_LEAST)
+    const struct span raw = l->text.plain;
+    if (raw.n < GROUPS_LEAST)
         return;
     for (size_t skip = 0; skip < 3; skip++) {
-        const size_t n = (l->bytes.n - skip) / 3 * 3;
+        const size_t n = (raw.n - skip) / 3 * 3;
         struct base64 b = {.out = arena_alloc(arena, BASE64_BOUND(n))};
-        base64_write(&b, (struct span){l->bytes.p + skip, n});
+        base64_write(&b, (struct span){raw.p + skip, n});
         l->groups[skip].lines = (struct span){b.out, b.n};
         l->groups[skip].column = b.column;
     }
@@ -187,16 +202,18 @@ static void add_form(struct forge *f, struct span charset, enum coding coding)
         buf_reset(&bytes);
         buf_reset(&coded);
         good = convert(&bytes, f->text->list[i].text, charset);
+        if (coding == CODING_QP)
+            body_encode(&coded, buf_span(&bytes), coding);
+        else
+            buf_add_span(&coded, buf_span(&bytes));
+        form->literals[i] = (struct literal){0};
+        struct text *text = &form->literals[i].text;
         if (coding == CODING_7BIT) {
             good = good && body_is_plain(buf_span(&bytes));
-            stuff_dots(&coded, buf_span(&bytes), false);
-        } else if (coding == CODING_QP) {
-            body_encode(&coded, buf_span(&bytes), coding);
-        } else {
-            buf_add_span(&coded, buf_span(&bytes));
+            *text = text_keep(f->arena, buf_span(&coded), false);
+        } else { /* QP writes no dot at the start of a line, base64 writes none */
+            text->plain = text->dotted = keep(f->arena, buf_span(&coded));
         }
-        form->literals[i] = (struct literal){0};
-        form->literals[i].bytes = keep(f->arena, buf_span(&coded));
         measure(&form->literals[i]);
         if (coding == CODING_BASE64)
             encode_groups(f->arena, &form->literals[i]);

@@ -34,9 +34,11 @@ void emit_flush(struct compiler *c)
 {
     if (!c->pending.n)
         return;
-    const struct span s = {arena_strndup(&c->t->arena, c->pending.p, c->pending.n),
-                           c->pending.n};
-    add_step(c, (struct step){.kind = STEP_LITERAL, .literal = s});
+    const struct template *t = c->t;
+    const bool at_start = !t->steps_n || t->steps[t->steps_n - 1].kind != STEP_BODY;
+    add_step(c, (struct step){.kind = STEP_LITERAL,
+                              .literal = text_keep(&c->t->arena, buf_span(&c->pending),
+                                                   at_start)});
     buf_reset(&c->pending);
 }
 

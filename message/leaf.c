@@ -15,8 +15,7 @@ static bool ends_line(struct span s)
  */
 static void emit_body(struct compiler *c, const struct entity *e, struct span bytes)
 {
-    if (!c->sealed)
-        stuff_dots(&c->pending, bytes, true);
+    emit_literal(c, bytes);
     if (e->depth == 0 && bytes.n && !ends_line(bytes))
         emit_literal(c, SPAN("\r\n"));
 }

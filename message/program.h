@@ -55,12 +55,18 @@ struct field {
 
 enum coding { CODING_7BIT, CODING_QP, CODING_BASE64 };
 
-/* Bytes between two values in the coding of a form. 7bit: dots are stuffed, but not at
- * the very first byte, of which only rendering knows whether it begins a line. QP:
- * finished. Base64: raw, and when there are many also finished lines, see below. */
+/* Finished bytes, and the same with dots stuffed (RFC 5321 4.5.2); mostly no line
+ * begins with one, and both are one. */
+struct text {
+    struct span plain, dotted;
+};
+
+/* Bytes between two values in the coding of a form. 7bit: no dot is stuffed at the very
+ * first byte, of which only rendering knows whether it begins a line. QP: finished.
+ * Base64: raw, and when there are many also finished lines, see below. */
 struct literal {
-    struct span bytes;
-    size_t first; /* octets of the first line, without CRLF */
+    struct text text;
+    size_t first; /* octets of the first line, without CRLF; dots are stuffed */
     size_t last;  /* octets of the last line: where the next value begins */
     bool breaks;  /* has more than one line */
     int dashes;   /* dashes_after(0, last line) */
@@ -107,7 +113,7 @@ enum step_kind {
 
 struct step {
     enum step_kind kind;
-    struct span literal;
+    struct text literal;
     const struct field *field;
     const struct part *part;
 };
@@ -182,8 +188,8 @@ static inline int dashes_after(int state, struct span s)
 /* render.c: bytes of a rendering whose fields are empty. */
 size_t program_size(const struct template *t);
 
-/* body.c: append text with a dot more in front of each line that begins with one, the
- * first line too when at_start says so (RFC 5321 4.5.2). */
-void stuff_dots(struct buf *out, struct span text, bool at_start);
+/* body.c: a copy in the arena, and one with a dot more in front of each line that
+ * begins with one, the first line too when at_start says so. */
+struct text text_keep(struct arena *arena, struct span bytes, bool at_start);
 
 #endif

@@ -85,7 +85,8 @@ static bool plain_stretch(struct rendering *out, const struct part *part,
                           struct place *at, struct span s, struct span whole)
 {
     if (whole.n && at->column == 0 && whole.p[0] == '.') {
-        put(out, SPAN("."));
+        if (out->dotted)
+            put(out, SPAN("."));
         at->column = 1;
     }
     at->column += s.n;
@@ -101,8 +102,8 @@ static bool body_7bit(struct rendering *out, const struct part *part,
     struct place at = {0};
     for (int i = 0;; i++) {
         const struct literal *l = &form->literals[i];
-        if (!plain_stretch(out, part, &at, (struct span){l->bytes.p, l->first},
-                           l->bytes))
+        const struct span bytes = out->dotted ? l->text.dotted : l->text.plain;
+        if (!plain_stretch(out, part, &at, (struct span){bytes.p, l->first}, bytes))
             return false;
         if (l->breaks)
             at = (struct place){l->last, l->dashes, false};
@@ -128,7 +129,7 @@ static bool body_qp(struct rendering *out, const struct part *part,
             put(out, SPAN("=\r\n"));
             column = 0;
         }
-        put(out, l->bytes);
+        put(out, l->text.plain);
         column = l->breaks ? l->last : column + l->last;
         if (i == part->slots_n)
             return true;
@@ -159,18 +160,18 @@ static void give(struct weaver *w)
 static void weave(struct weaver *w, const struct literal *l)
 {
     const size_t skip = (3 - w->b.held_n) % 3;
-    const struct span lines = l->groups[skip].lines;
+    const struct span raw = l->text.plain, lines = l->groups[skip].lines;
     if (!lines.p) {
-        base64_write(&w->b, l->bytes);
+        base64_write(&w->b, raw);
         return;
     }
-    const size_t rest = (l->bytes.n - skip) % 3;
-    base64_write(&w->b, (struct span){l->bytes.p, skip});
+    const size_t rest = (raw.n - skip) % 3;
+    base64_write(&w->b, (struct span){raw.p, skip});
     base64_break(&w->b);
     give(w);
     put(w->out, lines);
     w->b.column = l->groups[skip].column;
-    base64_write(&w->b, (struct span){l->bytes.p + l->bytes.n - rest, rest});
+    base64_write(&w->b, (struct span){raw.p + raw.n - rest, rest});
 }
 
 /* The boundary brings its own line end. */
@@ -190,7 +191,7 @@ static bool body_base64(struct rendering *out, const struct part *part,
     size_t n = 0;
     for (int i = 0; i <= part->slots_n; i++) {
         const struct literal *l = &form->literals[i];
-        n += JOIN_OCTETS + (l->groups[0].lines.p ? 0 : l->bytes.n);
+        n += JOIN_OCTETS + (l->groups[0].lines.p ? 0 : l->text.plain.n);
         if (i == part->slots_n)
             break;
         const struct slot *slot = &part->slots[i];
@@ -291,6 +292,7 @@ bool template_render(const struct template *t, const struct template_row *row,
                      struct rendering *out, const char **why)
 {
     rendering_reset(out);
+    out->dotted = row->dotted;
     if (!out->tools)
         out->tools = mem_zero(1, sizeof *out->tools);
     make_message_id(t, row->row, out);
@@ -299,7 +301,7 @@ bool template_render(const struct template *t, const struct template_row *row,
         const struct step *step = &t->steps[i];
         switch (step->kind) {
         case STEP_LITERAL:
-            put(out, step->literal);
+            put(out, out->dotted ? step->literal.dotted : step->literal.plain);
             break;
         case STEP_FIELD:
             if (!put_field(out, step->field, row->fields, why))
@@ -332,7 +334,7 @@ size_t program_size(const struct template *t)
         const struct step *step = &t->steps[i];
         const char *why = NULL;
         if (step->kind == STEP_LITERAL)
-            n += step->literal.n;
+            n += step->literal.plain.n;
         if (step->kind == STEP_TO)
             n += strlen("To: \r\n");
         if (step->kind == STEP_MESSAGE_ID)
@@ -346,7 +348,7 @@ size_t program_size(const struct template *t)
             const struct form *form = &step->part->forms[0];
             size_t text_n = 0;
             for (int k = 0; k <= step->part->slots_n; k++)
-                text_n += form->literals[k].bytes.n;
+                text_n += form->literals[k].text.plain.n;
             n += form->heading.n;
             n += form->coding == CODING_BASE64 ? BASE64_BOUND(text_n) : text_n;
         }

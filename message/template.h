@@ -1,7 +1,7 @@
 /* The newsletter: an RFC 5322 message with {{column}} placeholders, compiled once into
- * literal and field pieces, and rendered for each row into finished bytes for DATA:
- * CRLF only, lines of at most 998 octets, dot-stuffed, 7bit/QP/base64. The rules are in
- * docs/template.md.
+ * literal and field pieces, and rendered for each row into finished bytes for DATA or
+ * BDAT: CRLF only, lines of at most 998 octets, 7bit/QP/base64, dot-stuffed for DATA
+ * and but for that the same. The rules are in docs/template.md.
  *
  * template_compile once, in one thread; afterwards the template is immutable and any
  * thread may render. The same template, row and job render to the same bytes at every
@@ -52,6 +52,7 @@ struct rendering {
     struct iovec *pieces;
     int pieces_n, pieces_cap;
     size_t size;          /* sum of pieces */
+    bool dotted;          /* as the row said */
     char message_id[128]; /* without <>, NUL-terminated */
     struct arena arena;
     struct rendering_tools *tools; /* of render.c: converters, scratch, a keyed HMAC */
@@ -62,6 +63,7 @@ struct template_row {
                                   template_is_common */
     const struct span *fields; /* one for each column, bytes of the list (UTF-8) */
     const char *to;            /* the finished recipient address, for To: */
+    bool dotted;               /* dot-stuffed (RFC 5321 4.5.2), for DATA */
 };
 
 /* Render one row; what out held before is forgotten. A rendering belongs to one thread

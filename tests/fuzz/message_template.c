@@ -56,7 +56,8 @@ static bool render(const struct template *t, const struct span *fields, struct b
                    struct wire *w)
 {
     struct rendering r = {0};
-    const struct template_row row = {.row = 3, .fields = fields, .to = "a@example.jp"};
+    struct template_row row = {
+        .row = 3, .fields = fields, .to = "a@example.jp", .dotted = true};
     const char *why = NULL;
     bool good = template_render(t, &row, &r, &why);
     assert(good || (why && *why));
@@ -72,6 +73,11 @@ static bool render(const struct template *t, const struct span *fields, struct b
         assert(template_render(t, &row, &r, &why));
         wire_join(&again, &r);
         assert(span_equal(buf_span(out), buf_span(&again)));
+        buf_reset(&again);
+        row.dotted = false;
+        assert(template_render(t, &row, &r, &why));
+        wire_join(&again, &r);
+        assert(again.n == r.size && wire_is_same(buf_span(out), buf_span(&again)));
         buf_finish(&again);
     }
     rendering_finish(&r);

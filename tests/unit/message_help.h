@@ -47,8 +47,8 @@ static inline struct buf render3(struct span text, struct span name, struct span
     struct template *t = compile_good(text);
     const struct span fields[COLUMNS] = {
         SPAN("to@example.net"), name, b, c, SPAN("big"), SPAN("kanji")};
-    const struct template_row row = {
-        .row = 7, .fields = fields, .to = "to@example.net"};
+    struct template_row row = {
+        .row = 7, .fields = fields, .to = "to@example.net", .dotted = true};
     struct rendering r = {0};
     struct buf out = {0};
     const char *why = NULL;
@@ -61,6 +61,12 @@ static inline struct buf render3(struct span text, struct span name, struct span
         assert_true(template_render(t, &row, &r, &why));
         wire_join(&again, &r);
         assert_true(span_equal(buf_span(&out), buf_span(&again)));
+        buf_reset(&again);
+        row.dotted = false; /* the same, but for the dots */
+        assert_true(template_render(t, &row, &r, &why));
+        wire_join(&again, &r);
+        assert_int_equal(again.n, r.size);
+        assert_true(wire_is_same(buf_span(&out), buf_span(&again)));
         buf_finish(&again);
     } else {
         assert_non_null(why);

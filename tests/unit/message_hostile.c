@@ -155,7 +155,8 @@ static void *render_rows(void *arg)
             SPAN("c"),
             SPAN(""),
             SPAN("")};
-        const struct template_row one_row = {row, fields, "a@b.jp"};
+        const struct template_row one_row = {
+            .row = row, .fields = fields, .to = "a@b.jp", .dotted = true};
         const char *why = NULL;
         if (!template_render(crew->t, &one_row, &r, &why))
             break;

@@ -65,4 +65,19 @@ static inline struct wire wire_check(struct span text)
     return w;
 }
 
+/* Is it the plain form of the dot-stuffed one? */
+static inline bool wire_is_same(struct span dotted, struct span plain)
+{
+    size_t at = 0, line = 0;
+    for (size_t i = 0; i < dotted.n; i++) {
+        if (line++ == 0 && dotted.p[i] == '.')
+            continue;
+        if (at == plain.n || plain.p[at++] != dotted.p[i])
+            return false;
+        if (dotted.p[i] == '\n')
+            line = 0;
+    }
+    return at == plain.n;
+}
+
 #endif
