@@ -69,6 +69,7 @@ bool slot_prepare(struct slot *slot, const struct worker_params *params,
         .body = slot->rendering.pieces,
         .body_n = slot->rendering.pieces_n,
         .body_size = slot->rendering.size,
+        .dotted = true,
     };
     link_init(&slot->transaction.link);
     return true;

@@ -34,8 +34,9 @@ static bool may_write(struct smtp_session *s, enum smtp_stage stage)
     switch ((enum smtp_stage)session_owed(s, s->ring_n - 1)->stage) {
     case SMTP_RSET:
     case SMTP_MAIL:
-    case SMTP_RCPT:
         return true;
+    case SMTP_RCPT: /* without DATA the group ends here: what follows is another's */
+        return stage == SMTP_RCPT || stage == SMTP_DATA;
     case SMTP_END:
         return s->params->pipelining == SMTP_PIPELINING_AUTO;
     case SMTP_OPENING:
@@ -69,6 +70,16 @@ static char *put_size(char *p, uint64_t v)
     return put(p, digits + at, sizeof digits - at);
 }
 
+/* RFC 3030 2. */
+static void write_chunk_line(struct smtp_session *s, size_t size)
+{
+    char *p = PUT(s->chunk_line, "BDAT ");
+    p = put_size(p, size);
+    p = PUT(p, " LAST\r\n");
+    s->chunk_line_n = (size_t)(p - s->chunk_line);
+    s->chunk_line_at = 0;
+}
+
 static void write_body(struct smtp_session *s, struct exchange *x, int64_t now_us)
 {
     assert(s->text.n == 0 && s->pieces_n == 0);
@@ -82,9 +93,15 @@ static void write_body(struct smtp_session *s, struct exchange *x, int64_t now_u
         s->pieces_n = x->t->body_n;
         s->piece_at = 0;
     }
-    s->dot_at = 0;
-    x->body_end = s->composed + size;
-    s->composed = x->body_end + DOT_SIZE;
+    if (session_chunks(s)) {
+        write_chunk_line(s, size);
+        s->composed += s->chunk_line_n + size;
+        x->body_end = s->composed - 1;
+    } else {
+        s->dot_at = 0;
+        x->body_end = s->composed + size;
+        s->composed = x->body_end + DOT_SIZE;
+    }
     x->next = NOTHING;
     session_push(s, SMTP_END, 0, now_us);
 }
@@ -172,7 +189,7 @@ static bool write_one(struct smtp_session *s, int64_t now_us)
         recipient = x->written++;
         p = put_rcpt(&x->t->recipients[recipient], p);
         if (x->written == x->recipients_n)
-            x->next = SMTP_DATA;
+            x->next = session_chunks(s) ? NOTHING : SMTP_DATA;
         break;
     case SMTP_DATA:
         p = PUT(p, "DATA");
@@ -202,6 +219,9 @@ int smtp_session_output(struct smtp_session *s, struct iovec *iov, int max,
     while (write_one(s, now_us))
         ;
     int n = 0;
+    if (s->chunk_line_at < s->chunk_line_n && n < max)
+        iov[n++] = (struct iovec){s->chunk_line + s->chunk_line_at,
+                                  s->chunk_line_n - s->chunk_line_at};
     size_t skip = s->piece_at;
     for (int i = 0; i < s->pieces_n && n < max; i++, skip = 0)
         if (s->piece[i].iov_len > skip)
@@ -218,7 +238,6 @@ int smtp_session_output(struct smtp_session *s, struct iovec *iov, int max,
 static void body_is_sent(struct smtp_session *s, int64_t now_us)
 {
     const struct command *c = session_owed(s, 0);
-    assert(c->stage == SMTP_END);
     s->body_clock.sent_us = now_us;
     if (s->pair[0].t)
         session_note_time(&s->pair[0].t->timings, SMTP_BODY, now_us - c->since_us);
@@ -227,32 +246,39 @@ static void body_is_sent(struct smtp_session *s, int64_t now_us)
         s->deadline_us = end_us;
 }
 
+/* Of *n bytes that were sent, take those from *at on. Is all up to size gone? */
+static bool advance(size_t *at, size_t size, size_t *n)
+{
+    size_t left = size - *at;
+    size_t k = *n < left ? *n : left;
+    *at += k;
+    *n -= k;
+    return *at == size;
+}
+
 void smtp_session_sent(struct smtp_session *s, size_t n, int64_t now_us)
 {
     if (s->over)
         return;
+    uint64_t before = s->sent;
     s->sent += n;
     assert(s->sent <= s->composed);
+    if (s->ring_n > 0) {
+        const struct command *c = session_owed(s, 0);
+        if (c->stage == SMTP_END && before < c->end && c->end <= s->sent)
+            body_is_sent(s, now_us);
+    }
+    if (!advance(&s->chunk_line_at, s->chunk_line_n, &n))
+        return;
     while (s->pieces_n > 0) {
-        size_t left = s->piece->iov_len - s->piece_at;
-        if (n < left) {
-            s->piece_at += n;
+        if (!advance(&s->piece_at, s->piece->iov_len, &n))
             return;
-        }
-        n -= left;
         s->piece++;
         s->pieces_n--;
         s->piece_at = 0;
     }
-    if (s->dot_at < DOT_SIZE) {
-        size_t left = DOT_SIZE - s->dot_at;
-        size_t k = n < left ? n : left;
-        s->dot_at += k;
-        n -= k;
-        if (s->dot_at < DOT_SIZE)
-            return;
-        body_is_sent(s, now_us);
-    }
+    if (!advance(&s->dot_at, DOT_SIZE, &n))
+        return;
     s->text_at += n;
     if (s->text_at == s->text.n) {
         buf_reset(&s->text);

@@ -12,6 +12,7 @@ enum {
     COMMANDS_MAX = 128, /* END, RSET, MAIL, 100 RCPT and DATA are 104 */
     COMMAND_MAX = 1024, /* bytes of one command line; an address is at most 254 */
     DOT_SIZE = 3,
+    CHUNK_LINE_MAX = 40, /* BDAT, the size, LAST */
 };
 _Static_assert(COMMANDS_MAX >= SMTP_RECIPIENTS_MAX + 4, "a group must fit");
 
@@ -38,8 +39,10 @@ struct exchange {
     bool mail_answered;
     bool mail_good;
     bool data_good;
-    bool behind_dot;   /* its envelope left behind a body, and is not yet answered */
-    uint64_t body_end; /* offset in the stream behind the body, before its dot */
+    bool behind_dot;     /* its envelope left behind a body, and is not yet answered */
+    bool behind_refused; /* and that body was a chunk that was refused then */
+    uint64_t body_end;   /* offset in the stream behind the body, before its dot; or
+                            before the last byte of a chunk */
 };
 
 /* A body on its way: what the peer has acknowledged of it, and when. */
@@ -62,7 +65,7 @@ struct smtp_session {
     /* What the server offers, as said in its last EHLO reply. 8BITMIME and SMTPUTF8 are
      * never needed: bodies are 7-bit, addresses are ASCII. */
     struct {
-        bool pipelining, size, starttls, auth_plain, auth_login;
+        bool pipelining, chunking, size, starttls, auth_plain, auth_login;
         uint64_t size_max; /* 0: no limit known */
         uint64_t
             mail_max; /* LIMITS (RFC 9422): transactions of a session, recipients */
@@ -80,6 +83,8 @@ struct smtp_session {
     bool over;
     bool reset_due; /* a transaction was broken off: RSET before the next */
     bool wants_group;
+    bool wants_data;
+    bool chunk_known; /* a BDAT was answered as one is */
     bool was_ready;
     unsigned signals;
     uint64_t begun; /* transactions */
@@ -89,7 +94,10 @@ struct smtp_session {
     struct command ring[COMMANDS_MAX];
     unsigned ring_first, ring_n;
 
-    /* Output, in the order of the stream: rest of a body, its dot, commands. */
+    /* Output, in the order of the stream: a chunk's line, rest of a body, its dot,
+     * commands. */
+    char chunk_line[CHUNK_LINE_MAX];
+    size_t chunk_line_n, chunk_line_at;
     const struct iovec *piece;
     int pieces_n;
     size_t piece_at;
@@ -125,6 +133,12 @@ struct command session_pop(struct smtp_session *s, int64_t now_us);
 void result_set(struct smtp_result *r, enum smtp_how how, enum smtp_stage stage,
                 const struct reply *reply);
 void result_copy(struct smtp_result *to, const struct smtp_result *from);
+
+/* The message goes out as one chunk (RFC 3030). */
+static inline bool session_chunks(const struct smtp_session *s)
+{
+    return s->params->chunking && s->offers.chunking;
+}
 
 void session_note_time(struct smtp_timings *timings, enum smtp_stage stage, int64_t us);
 

@@ -55,6 +55,8 @@ void session_on_capability(void *arg, const char *line, size_t n, bool first)
     struct span keyword = take_word(&rest);
     if (span_equal_nocase(keyword, SPAN("PIPELINING"))) {
         s->offers.pipelining = true;
+    } else if (span_equal_nocase(keyword, SPAN("CHUNKING"))) {
+        s->offers.chunking = true;
     } else if (span_equal_nocase(keyword, SPAN("STARTTLS"))) {
         s->offers.starttls = true;
     } else if (span_equal_nocase(keyword, SPAN("SIZE"))) {
@@ -172,8 +174,16 @@ static void on_mail(struct smtp_session *s, bool good, const struct smtp_result 
     int code = why->reply.code;
     if ((code == 555 || code == 501) && s->offers.size)
         s->offers.size = false; /* RFC 5321 4.1.1.11: turn_back says it again without */
+    else if (code == 503 && x->behind_refused)
+        s->reset_due = true; /* and here behind RSET: see on_end */
     else
         session_decide_rest(s, x, why);
+}
+
+static void begin_body(struct exchange *x)
+{
+    x->next = SMTP_BODY;
+    x->t->body_due = true;
 }
 
 static void on_rcpt(struct smtp_session *s, int i, bool good,
@@ -195,6 +205,23 @@ static void on_rcpt(struct smtp_session *s, int i, bool good,
     }
 }
 
+/* Without DATA the body follows the last reply of the envelope, if anybody takes it.
+ * And without its reply, who is taken behind a refused MAIL tells that replies have
+ * changed places: the refusal may be that of the chunk before. */
+static void on_envelope(struct smtp_session *s)
+{
+    struct exchange *x = &s->pair[0];
+    bool swapped = !x->mail_good && x->accepted > 0;
+    if (swapped && s->held && !x->behind_refused) {
+        session_end_garbage(s, SMTP_RCPT, "a recipient taken although MAIL was refused",
+                            &s->parser.reply);
+        return;
+    }
+    x->behind_dot = false;
+    if (x->t && x->mail_good)
+        begin_body(x);
+}
+
 static void on_data(struct smtp_session *s, bool good, const struct smtp_result *why)
 {
     struct exchange *x = &s->pair[0];
@@ -203,13 +230,59 @@ static void on_data(struct smtp_session *s, bool good, const struct smtp_result 
     if (!x->t || !x->mail_good)
         return; /* an echo; turn_back knows what to do */
     if (good)
-        x->next = SMTP_BODY;
+        begin_body(x);
     else
         session_decide_rest(s, x, why);
 }
 
-static void on_end(struct smtp_session *s, const struct smtp_result *why)
+/* A server that says so of BDAT does not know the command, though it offered it. */
+static bool is_chunk_unknown(int code)
 {
+    return code >= 500 && code <= 504;
+}
+
+/* Nobody has the message, and the server may have taken its lines for commands: nothing
+ * more is said here. It goes by DATA on a new connection. */
+static void end_unknown_chunk(struct smtp_session *s, const struct reply *reply)
+{
+    struct smtp_result why;
+    result_set(&why, SMTP_HOW_UNTRIED, SMTP_END, reply);
+    s->wants_data = true;
+    session_end(s, &why);
+}
+
+/* Is this the end of the session? Where every good reply is a 250, one too many would
+ * deliver a message: there is no 354 that it would have to be. But 2.1.X (RFC 3463) is
+ * said of addresses alone. */
+static bool ends_at_chunk(struct smtp_session *s, const struct reply *reply)
+{
+    if (is_chunk_unknown(reply->code)) {
+        end_unknown_chunk(s, reply);
+    } else if (reply->enhanced[0] == 2 && reply->enhanced[1] == 1) {
+        s->wants_data = true;
+        session_end_garbage(s, SMTP_END, "this reply is about an address", reply);
+    }
+    return s->over;
+}
+
+/* Whether a transaction outlives the refusal of its last chunk RFC 3030 leaves open, so
+ * RSET comes before the next. If that one's MAIL has left already it may be said to
+ * come within a transaction: 503. */
+static void on_chunk(struct smtp_session *s, bool good)
+{
+    s->chunk_known = true;
+    if (good)
+        return;
+    if (s->pair[1].behind_dot)
+        s->pair[1].behind_refused = true;
+    else
+        s->reset_due = true;
+}
+
+static void on_end(struct smtp_session *s, bool good, const struct smtp_result *why)
+{
+    if (session_chunks(s))
+        on_chunk(s, good);
     if (s->pair[0].t) {
         if (s->pair[1].behind_dot) /* given out once that is answered as well */
             s->held = s->pair[0].t;
@@ -236,12 +309,24 @@ void session_turn_back(struct smtp_session *s)
         x->next = SMTP_BODY;
         s->reset_due = true;
     } else if (x->t) {
-        /* SIZE= was refused: again without it. */
+        /* SIZE= was refused, or RSET was wanted: again. */
         session_exchange_begin(x, x->t, x->recipients_n);
     } else {
         s->reset_due |= x->mail_good;
         exchange_over(s);
     }
+}
+
+/* Is a body under way, so that a refusal that nothing had asked for may be its own? A
+ * chunk that the peer has heard nothing of is not: that would be somebody else's. */
+static bool may_be_refused(struct smtp_session *s)
+{
+    if (!session_chunks(s))
+        return true;
+    const struct exchange *x = &s->pair[0];
+    return s->ring_n > 0 && x->t &&
+           session_owed(s, 0)->end - x->t->body_size <=
+               session_behind(s, s->wire.unacknowledged);
 }
 
 /* A reply to what has not left us. Two make sense: goodbye (421, RFC 5321 3.8), and a
@@ -252,7 +337,10 @@ static void on_unasked(struct smtp_session *s, const struct reply *reply)
     enum smtp_stage stage = session_stage_now(s, &sending);
     if (stage == SMTP_BODY)
         stage = SMTP_END;
-    if (reply->code == 421 || (stage == SMTP_END && reply->code >= 400)) {
+    bool refuses = stage == SMTP_END && reply->code >= 400 && may_be_refused(s);
+    if (refuses && session_chunks(s) && is_chunk_unknown(reply->code)) {
+        end_unknown_chunk(s, reply);
+    } else if (reply->code == 421 || refuses) {
         struct smtp_result why;
         result_set(&why, SMTP_HOW_REPLY, stage, reply);
         session_end(s, &why);
@@ -309,6 +397,9 @@ void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t
         return;
     }
 
+    if (stage == SMTP_END && session_chunks(s) && ends_at_chunk(s, reply))
+        return;
+
     struct command c = session_pop(s, now_us);
     note_reply_time(s, &c, now_us);
     switch (stage) {
@@ -332,12 +423,14 @@ void session_on_reply(struct smtp_session *s, const struct reply *reply, int64_t
         break;
     case SMTP_RCPT:
         on_rcpt(s, c.recipient, good, &why);
+        if (session_chunks(s) && s->ring_n == 0 && s->pair[0].next == NOTHING)
+            on_envelope(s);
         break;
     case SMTP_DATA:
         on_data(s, good, &why);
         break;
     case SMTP_END:
-        on_end(s, &why);
+        on_end(s, good, &why);
         break;
     case SMTP_RSET:
         if (!good)

@@ -171,11 +171,22 @@ static bool deserves_group(const struct smtp_session *s, const struct smtp_resul
     return (broken && over_envelope) || (lost && why->dot_left) || s->shifted;
 }
 
+/* Whatever came instead of a reply to the first BDAT of this connection, that may be
+ * what is wrong. */
+static bool deserves_data(struct smtp_session *s, const struct smtp_result *why)
+{
+    bool broken = why->how == SMTP_HOW_LOST || why->how == SMTP_HOW_TIMEOUT ||
+                  why->how == SMTP_HOW_GARBAGE;
+    return broken && session_chunks(s) && !s->chunk_known && s->ring_n > 0 &&
+           session_owed(s, 0)->stage == SMTP_END;
+}
+
 void session_end(struct smtp_session *s, const struct smtp_result *why)
 {
     assert(!s->over);
     s->shifted = s->held && is_shifted(why);
     s->wants_group |= deserves_group(s, why);
+    s->wants_data |= deserves_data(s, why);
 
     bool aside = why->stage == SMTP_RSET || why->stage == SMTP_QUIT;
     result_copy(aside ? &s->epilogue : &s->fate, why);
@@ -432,6 +443,11 @@ bool smtp_session_ready(const struct smtp_session *s)
     return s->greeted && !s->finishing && !s->over && !s->pair[1].busy && !s->held;
 }
 
+bool smtp_session_wants_dots(const struct smtp_session *s)
+{
+    return !session_chunks(s);
+}
+
 bool smtp_session_idle(const struct smtp_session *s)
 {
     return smtp_session_ready(s) && !s->pair[0].busy && s->ring_n == 0 &&
@@ -457,11 +473,13 @@ void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
     (void)now_us;
     assert(smtp_session_ready(s));
     assert(t->recipients_n > 0 && t->recipients_n <= SMTP_RECIPIENTS_MAX);
+    assert(t->dotted == smtp_session_wants_dots(s));
     struct exchange *x = &s->pair[s->pair[0].busy];
     session_exchange_begin(x, t, t->recipients_n);
     link_init(&t->link);
     timings_init(&t->timings);
     t->reused = s->used;
+    t->body_due = false;
     for (int i = 0; i < t->recipients_n; i++) {
         t->recipients[i].done = false;
         t->recipients[i].result.how = SMTP_HOW_NONE;
@@ -533,6 +551,11 @@ bool smtp_session_greeted(const struct smtp_session *s)
 bool smtp_session_wants_group(const struct smtp_session *s)
 {
     return s->wants_group;
+}
+
+bool smtp_session_wants_data(const struct smtp_session *s)
+{
+    return s->wants_data;
 }
 
 enum smtp_stage smtp_session_stage(const struct smtp_session *s)

@@ -1,8 +1,8 @@
 /* One SMTP client dialogue over one connection, without the connection: bytes in, bytes
  * out, a deadline, and signals that are fetched. RFC 5321, 1870 (SIZE), 2034, 2920
- * (PIPELINING), 3207 (STARTTLS), 4954 (AUTH), 9422 (LIMITS). No sockets, threads or
- * clock; nothing here calls back, so nothing can free a session from inside. One holder
- * (a worker), no locks.
+ * (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 4954 (AUTH), 9422 (LIMITS). No
+ * sockets, threads or clock; nothing here calls back, so nothing can free a session
+ * from inside. One holder (a worker), no locks.
  *
  * The way of a session:
  *
@@ -24,6 +24,10 @@
  * that next transaction was submitted before the body was written: READY is signalled
  * while one transaction is in flight and no other waits behind it. There is no RSET
  * after a clean 250.
+ *
+ * Where CHUNKING is offered the message is one chunk, BDAT with LAST, in the place of
+ * DATA, 354, body and dot (RFC 3030). Its last byte is to it what the dot is elsewhere:
+ * wherever this file says dot, that byte is meant as well.
  *
  * All of pipelining is a ring of commands sent; a reply takes the oldest. write_one()
  * holds every command, on_reply() every meaning, turn_back() every course correction.
@@ -67,6 +71,7 @@ struct smtp_params {
     const char *auth_user; /* NULL: no AUTH; else it must succeed before MAIL */
     const char *auth_password;
     bool auth_clear; /* AUTH is allowed without TLS */
+    bool chunking;   /* BDAT and not DATA, where CHUNKING is offered */
     bool paced; /* submit is called when idle only: a RSET that is due goes by itself
                    and not with the next MAIL */
 };
@@ -85,7 +90,7 @@ enum smtp_how {
     SMTP_HOW_UNTRIED, /* not this row's attempt: take a new connection, count nothing
                          (codes rule 5: reused connection closed, 421 to a later MAIL,
                          stopped before its body, 452/552 after an accepted RCPT, more
-                         recipients than RCPTMAX) */
+                         recipients than RCPTMAX, the server does not know BDAT) */
 };
 
 /* What became of one recipient, or of the session itself. */
@@ -119,13 +124,14 @@ struct smtp_transaction {
     struct link link;   /* for whoever holds it; the session uses it meanwhile */
     const char *sender; /* "" is the null sender */
     struct smtp_recipient *recipients;
-    int recipients_n; /* 1 … SMTP_RECIPIENTS_MAX */
-    const struct iovec
-        *body; /* finished bytes: CRLF, dot-stuffed, ends in CRLF, no dot line */
+    int recipients_n;         /* 1 … SMTP_RECIPIENTS_MAX */
+    const struct iovec *body; /* finished bytes: CRLF, ends in CRLF, no dot line */
     int body_n;
-    size_t body_size;            /* sum of body, for SIZE= */
+    bool dotted;      /* body is dot-stuffed: as smtp_session_wants_dots says */
+    size_t body_size; /* sum of body, for SIZE= */
     struct smtp_timings timings; /* written by the session */
-    bool reused; /* written: not the first transaction of this connection */
+    bool reused;   /* written: not the first transaction of this connection */
+    bool body_due; /* written: the body may leave from now on */
 };
 
 /* Where the bytes are, asked of the kernel at the moment of trouble: of all bytes that
@@ -198,6 +204,9 @@ bool smtp_session_is_secured(const struct smtp_session *s);
 unsigned smtp_session_take(struct smtp_session *s);
 /* May submit be called right now? */
 bool smtp_session_ready(const struct smtp_session *s);
+/* Ready: must the bodies be dot-stuffed (RFC 5321 4.5.2)? False: they go by BDAT, as
+ * the recipient shall have them. It is the same for all messages of a session. */
+bool smtp_session_wants_dots(const struct smtp_session *s);
 /* Ready, and a MAIL that is submitted now leaves at once: nothing is in flight, and no
  * reply is owed. Unless params.paced a RSET may go before it. Nothing signals it: ask
  * after each receive. */
@@ -228,6 +237,10 @@ bool smtp_session_greeted(const struct smtp_session *s);
  * behind a dot included)? Then the site deserves SMTP_PIPELINING_GROUP for the rest of
  * the run. */
 bool smtp_session_wants_group(const struct smtp_session *s);
+/* Did the peer fail at its first BDAT? It did not know the command (its message was not
+ * tried then), fell silent, closed, or answered what cannot be. Then the site deserves
+ * params.chunking = false for the rest of the run. */
+bool smtp_session_wants_data(const struct smtp_session *s);
 /* The stage a human would name now: of the oldest command without a reply. */
 enum smtp_stage smtp_session_stage(const struct smtp_session *s);
 /* Greeting, helo, starttls (with the handshake) and auth timings; the other stages are

@@ -3,7 +3,9 @@
  *
  * Promises: each recipient that was lent is settled exactly once; none is delivered
  * without a 2xx read after its whole body and dot had left; nothing but our own
- * commands and bodies is written; a session that is over stays so; every text is clean.
+ * commands and bodies is written; a chunk has as many bytes as it says, and a session
+ * that has said BDAT never says DATA; a session that is over stays so; every text is
+ * clean.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -38,7 +40,9 @@ struct world {
 
     char out[OUT_MAX]; /* all that was written */
     size_t out_n, looked;
-    long body_now; /* whose body is being written; -1: nobody's */
+    long body_now;    /* whose body is being written; -1: nobody's */
+    size_t chunk_end; /* in out: where the chunk under way ends; 0: none is */
+    bool chunks;      /* BDAT was said */
 };
 
 static unsigned take(struct world *w)
@@ -75,8 +79,9 @@ static void check_settled(struct world *w, struct smtp_transaction *t)
             assert(w->body_left[i] && w->good_since[i]);
         if (r->dot_left)
             assert(w->body_left[i]);
-        if (r->how == SMTP_HOW_UNTRIED && r->stage != SMTP_RCPT) /* 452, 552 */
-            assert(!w->body_left[i]);
+        bool unknown = r->stage == SMTP_END && r->reply.code >= 500; /* BDAT is */
+        if (r->how == SMTP_HOW_UNTRIED && r->stage != SMTP_RCPT)     /* 452, 552 */
+            assert(!w->body_left[i] || (unknown && smtp_session_wants_data(w->s)));
     }
 }
 
@@ -100,8 +105,9 @@ static void fetch(struct world *w)
 static void look_at_output(struct world *w)
 {
     static const char *const ours[] = {
-        "EHLO me", "HELO me", "MAIL FROM:<a@b>", "RCPT TO:", "DATA", "RSET",   "QUIT",
-        ".",       "body ",   "STARTTLS",        "AUTH ",    USER,   PASSWORD, PLAIN};
+        "EHLO me", "HELO me", "MAIL FROM:<a@b>", "RCPT TO:", "DATA",  "BDAT ", "RSET",
+        "QUIT",    ".",       "body ",           "STARTTLS", "AUTH ", USER,    PASSWORD,
+        PLAIN};
     for (;;) {
         char *line = w->out + w->looked;
         char *lf = memchr(line, '\n', w->out_n - w->looked);
@@ -112,14 +118,27 @@ static void look_at_output(struct world *w)
         for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
             known |= strncmp(line, ours[i], strlen(ours[i])) == 0;
         assert(known);
-        if (strncmp(line, "body ", 5) == 0) {
+        size_t after = (size_t)(lf - w->out) + 1;
+        assert(strncmp(line, "DATA", 4) != 0 || !w->chunks);
+        if (strncmp(line, "BDAT ", 5) == 0) {
+            char *last;
+            w->chunk_end = after + strtoul(line + 5, &last, 10);
+            w->chunks = true;
+            assert(strncmp(last, " LAST\r\n", 7) == 0);
+        } else if (strncmp(line, "body ", 5) == 0) {
             w->body_now = strtol(line + 5, NULL, 10);
+            if (w->chunk_end) {
+                assert(after == w->chunk_end);
+                w->body_left[w->body_now] = true;
+                w->chunk_end = 0;
+                w->body_now = -1;
+            }
         } else if (line[0] == '.') {
             if (w->body_now >= 0)
                 w->body_left[w->body_now] = true;
             w->body_now = -1;
         }
-        w->looked += (size_t)(lf - line) + 1;
+        w->looked = after;
     }
 }
 
@@ -155,6 +174,7 @@ static void submit(struct world *w, unsigned how)
         .body = w->pieces[i],
         .body_n = 2,
         .body_size = size,
+        .dotted = smtp_session_wants_dots(w->s),
     };
     for (int k = 0; k < EACH; k++) {
         w->r[i][k].address = "b@x";
@@ -176,7 +196,8 @@ static const char *const phrases[] = {
     "503 no\r\n",       "500 what\r\n",       "250 PIPELINING\r\n",
     "250-STARTTLS\r\n", "250-AUTH PLAIN\r\n", "250-AUTH LOGIN\r\n",
     "334 x\r\n",        "235 ok\r\n",         "250-LIMITS MAILMAX=3 RCPTMAX=2\r\n",
-    "535 s3cret!!\r\n",
+    "535 s3cret!!\r\n", "250-CHUNKING\r\n",   "502 what\r\n",
+    "250 2.1.5 ok\r\n",
 };
 enum { PHRASES = sizeof phrases / sizeof phrases[0] };
 
@@ -251,6 +272,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     unsigned settings = take(w);
     w->params.pipelining = settings % 3;
     w->params.tls = settings / 3 % 3;
+    w->params.chunking = settings & 16;
     w->params.auth_user = settings & 32 ? "bob" : NULL;
     w->params.auth_password = "s3cret!!";
     w->params.auth_clear = settings & 64;

@@ -232,7 +232,8 @@ static void prepare_row(struct connection *c, struct slot *slot, uint32_t row)
                                                   .recipients_n = 1,
                                                   .body = &slot->piece,
                                                   .body_n = 1,
-                                                  .body_size = (size_t)n};
+                                                  .body_size = (size_t)n,
+                                                  .dotted = true};
     link_init(&slot->transaction.link);
 }
 

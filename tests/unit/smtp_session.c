@@ -75,6 +75,7 @@ static struct smtp_transaction message(struct smtp_recipient *recipients, int n)
         .body = &hello,
         .body_n = 1,
         .body_size = hello.iov_len,
+        .dotted = true,
     };
 }
 

@@ -321,6 +321,7 @@ static void submit(struct play *p)
         .body = p->body_pieces,
         .body_n = 2,
         .body_size = p->body.n,
+        .dotted = smtp_session_wants_dots(p->s),
     };
     p->submitted_n = p->recipients_n;
     p->signals &= ~(unsigned)SMTP_READY;
@@ -376,6 +377,8 @@ static bool setting(struct play *p, const char *verb, char *words)
         p->params.pipelining = strcmp(words, "off") == 0     ? SMTP_PIPELINING_OFF
                                : strcmp(words, "group") == 0 ? SMTP_PIPELINING_GROUP
                                                              : SMTP_PIPELINING_AUTO;
+    } else if (strcmp(verb, "chunking") == 0) {
+        p->params.chunking = strcmp(words, "off") != 0;
     } else if (strcmp(verb, "limit") == 0) {
         char *rest;
         enum smtp_stage stage = find_stage(strtok_r(words, " ", &rest));
@@ -430,6 +433,9 @@ static bool check(struct play *p, const char *verb, char *words)
     } else if (strcmp(verb, "group") == 0) {
         if (smtp_session_wants_group(p->s) != (strcmp(words, "yes") == 0))
             complain(p, "wants_group is not %s", words);
+    } else if (strcmp(verb, "data") == 0) {
+        if (smtp_session_wants_data(p->s) != (strcmp(words, "yes") == 0))
+            complain(p, "wants_data is not %s", words);
     } else if (strcmp(verb, "ready") == 0) {
         if (smtp_session_ready(p->s) != (strcmp(words, "yes") == 0))
             complain(p, "ready is not %s", words);
@@ -543,6 +549,7 @@ static void play(const char *file, bool over_tls, enum cut cut, uint64_t seed)
     p->now_us = 1000000;
     p->room = SIZE_MAX;
     p->params.helo_name = "me.example";
+    p->params.chunking = true;
     for (int i = 0; i < SMTP_STAGE_COUNT; i++)
         p->params.limit_us[i] = (int64_t)smtp_stages[i].limit_ms * 1000;
     snprintf(p->sender, sizeof p->sender, "a@me.example");
