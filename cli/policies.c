@@ -176,6 +176,7 @@ static struct destination make_destination(const char *hostname,
     struct destination d = {
         .smtp = {.helo_name = hostname,
                  .pipelining = pipelining[p->pipelining],
+                 .chunking = p->chunking == CONF_CHUNKING_AUTO,
                  .tls = tls[p->tls],
                  .session_limit_us = p->timeout.session * 1000},
         .verdict = {.end_timeout = doubt[p->end_timeout],

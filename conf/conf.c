@@ -139,6 +139,7 @@ static bool ask_machine(const struct setting *s, struct place at, struct buf *ou
     case KIND_HOURS:
     case KIND_DATE:
     case KIND_PIPELINING:
+    case KIND_CHUNKING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:

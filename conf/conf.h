@@ -36,6 +36,8 @@ enum conf_pipelining {
     CONF_PIPELINING_OFF
 };
 
+enum conf_chunking { CONF_CHUNKING_AUTO, CONF_CHUNKING_OFF };
+
 enum conf_tls { CONF_TLS_NONE, CONF_TLS_MAY, CONF_TLS_ENCRYPT, CONF_TLS_VERIFY };
 
 enum conf_tls_version {
@@ -94,6 +96,7 @@ struct conf_action {
 #define CONF_TYPE_FILE        char * /* absolute, or "" */
 #define CONF_TYPE_RELAY       char * /* "host:port", or "" */
 #define CONF_TYPE_PIPELINING  enum conf_pipelining
+#define CONF_TYPE_CHUNKING    enum conf_chunking
 #define CONF_TYPE_TLS         enum conf_tls
 #define CONF_TYPE_TLS_VERSION enum conf_tls_version
 #define CONF_TYPE_RELAY_TLS   enum conf_relay_tls

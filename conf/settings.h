@@ -43,6 +43,7 @@ enum setting_kind {
     KIND_DATE,
     KIND_ACTION,
     KIND_PIPELINING, /* from here to SCOPE: one word of some */
+    KIND_CHUNKING,
     KIND_TLS,
     KIND_TLS_VERSION,
     KIND_RELAY_TLS,

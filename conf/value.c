@@ -15,6 +15,7 @@ enum { DURATIONS_MAX = 32, NUMBERS_MAX = 366, SHOWN_MAX = 80 };
 enum { CHOICE_WORDS_MAX = 5 };
 static const char *const choices[KIND_COUNT][CHOICE_WORDS_MAX] = {
     [KIND_PIPELINING] = {"auto", "group", "off"},
+    [KIND_CHUNKING] = {"auto", "off"},
     [KIND_TLS] = {"none", "may", "encrypt", "verify"},
     [KIND_TLS_VERSION] = {"1.0", "1.1", "1.2", "1.3"},
     [KIND_RELAY_TLS] = {"starttls", "implicit", "none"},
@@ -194,6 +195,7 @@ static bool take(const struct setting *s, const char *text, struct place at,
     case KIND_ACTION:
         return action_parse(text, member);
     case KIND_PIPELINING:
+    case KIND_CHUNKING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:
@@ -367,6 +369,7 @@ void value_put(struct buf *out, const struct setting *s, const struct conf *c)
         put_action(out, member);
         break;
     case KIND_PIPELINING:
+    case KIND_CHUNKING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:
@@ -483,6 +486,7 @@ void value_range(struct buf *out, const struct setting *s)
         buf_add_str(out, " and a code");
         break;
     case KIND_PIPELINING:
+    case KIND_CHUNKING:
     case KIND_TLS:
     case KIND_TLS_VERSION:
     case KIND_RELAY_TLS:

@@ -124,7 +124,8 @@ void connection_end_session(struct connection *c)
         struct event_texts texts = {.text[EVENT_WORDS] = connection_words(epilogue)};
         report_add(&c->worker->report, &e, &texts);
     }
-    c->group = c->group || smtp_session_wants_group(c->session);
+    c->avoid |= smtp_session_wants_group(c->session) ? AVOID_AHEAD : 0u;
+    c->avoid |= smtp_session_wants_data(c->session) ? AVOID_BDAT : 0u;
     smtp_session_destroy(c->session);
     c->session = NULL;
     end_talk(c, NULL);
@@ -142,7 +143,7 @@ void connection_close(struct connection *c, enum close_kind how,
                       .connection = c->number,
                       .target = last_target(c),
                       .closed = how,
-                      .group = c->group};
+                      .avoid = c->avoid};
     if (why)
         e.verdict = *why;
     struct event_texts texts = {.text[EVENT_WORDS] = words};

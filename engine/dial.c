@@ -152,8 +152,11 @@ void dial_connected(struct connection *c)
     c->params = c->task->destination->smtp;
     if (source_of(c))
         c->params.helo_name = source_of(c)->helo_name;
-    if (c->task->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
+    unsigned avoid = c->task->avoid;
+    if (avoid & AVOID_AHEAD && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
+    if (avoid & AVOID_BDAT)
+        c->params.chunking = false;
     c->params.paced = c->task->mail_gate && gate_limits(c->task->mail_gate);
     if (c->in_clear)
         c->params.tls = SMTP_TLS_NONE;

@@ -39,7 +39,7 @@ struct connection {
     int64_t
         finish_until_us; /* finishing: then it is broken off, unless a dot has left */
     bool trouble;        /* a transaction was lost or cut short: no clean end */
-    bool group;          /* a session wished for pipelining = group */
+    unsigned avoid;      /* bits of enum avoid that a session wished for */
     bool begun_first;    /* the first row's timings have dns= and connect= */
     struct slot slots[SLOTS];
 };

@@ -28,7 +28,8 @@ static bool prepare_message(struct connection *c, struct slot *slot)
     struct lent lent = lent_take_first(&c->rows);
     struct fault f = {0};
     int code;
-    if (!slot_prepare(slot, params, lent, rows_together(c), &code, &f)) {
+    if (!slot_prepare(slot, params, lent, rows_together(c),
+                      smtp_session_wants_dots(c->session), &code, &f)) {
         struct verdict v = verdict_of_code(code, code == 800 ? "addr" : "queue", false);
         connection_settled(c, code == 800 ? slot : NULL, 0, lent, &v, span_of(f.words));
         return false;
@@ -130,14 +131,12 @@ void messages_begin(struct connection *c, int64_t now)
         c->idle_until_us = now + IDLE_US;
 }
 
-/* A body that was asked for is about to be written: from now on its dot may have left.
- */
+/* A body is about to be written: from now on its dot may have left. */
 void messages_mark(struct connection *c)
 {
     for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &c->slots[i];
-        if (slot->rows_n == 0 || slot->marked ||
-            slot->transaction.timings.us[SMTP_DATA] < 0)
+        if (slot->rows_n == 0 || slot->marked || !slot->transaction.body_due)
             continue;
         slot->marked = true;
         for (int k = 0; k < slot->rows_n; k++)

@@ -31,7 +31,7 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
     *task = (struct task){
         .kind = kinds[order->kind],
         .connection = order->connection,
-        .group = order->group,
+        .avoid = order->avoid,
         .last = order->last,
         .source = order->source,
         .messages = order->messages,

@@ -39,7 +39,7 @@ struct task {
     enum task_kind kind;
     uint32_t connection;
     const struct destination *destination; /* OPEN: how it is treated; the engine's */
-    bool group;                            /* OPEN: pipelining = group */
+    unsigned avoid;                        /* OPEN: bits of enum avoid */
     bool last;                             /* OPEN, MORE: no more rows will come */
     uint8_t source;    /* OPEN: number of the one to bind to; 0: the system chooses */
     uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
@@ -83,7 +83,7 @@ struct event {
     int target; /* CONNECTED, SETTLED, EPILOGUE: index of the connection's target; -1:
                    none */
     enum close_kind closed; /* CLOSED */
-    bool group;             /* CLOSED: the site deserves pipelining = group */
+    unsigned avoid;         /* CLOSED: bits of enum avoid, for the site */
     bool reused;            /* SETTLED: not the first on its connection */
     struct verdict verdict; /* SETTLED, EPILOGUE, CLOSED_FAILED and _OURS */
     int32_t dns_us, connect_us;

@@ -258,7 +258,7 @@ static void close_lane(struct engine *e, const struct event *event)
                             .words = event_text(event, EVENT_WORDS)};
     if (how == CLOSED_FAILED)
         ending.wait_us = react(e, event, &from, &ending.verdict);
-    bool round = scheduler_closed(e->scheduler, event->connection, how, event->group,
+    bool round = scheduler_closed(e->scheduler, event->connection, how, event->avoid,
                                   engine_now_us());
     if (round) {
         ending.verdict.outcome =

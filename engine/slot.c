@@ -36,7 +36,7 @@ static bool read_row(struct slot *slot, int i, const struct worker_params *param
 }
 
 bool slot_prepare(struct slot *slot, const struct worker_params *params,
-                  struct lent lent, int rows_max, int *code_out,
+                  struct lent lent, int rows_max, bool dotted, int *code_out,
                   struct fault *words_out)
 {
     assert(slot->rows_n == 0 && rows_max >= 1 && rows_max <= SMTP_RECIPIENTS_MAX);
@@ -55,7 +55,7 @@ bool slot_prepare(struct slot *slot, const struct worker_params *params,
     struct template_row row = {.row = rows_max > 1 ? 0 : lent.row,
                                .fields = fields->fields,
                                .to = fields->address.text,
-                               .dotted = true};
+                               .dotted = dotted};
     if (!template_render(params->template, &row, &slot->rendering, &why)) {
         *code_out = 800;
         return fault_set(words_out, 800, "%s", why);
@@ -69,7 +69,7 @@ bool slot_prepare(struct slot *slot, const struct worker_params *params,
         .body = slot->rendering.pieces,
         .body_n = slot->rendering.pieces_n,
         .body_size = slot->rendering.size,
-        .dotted = true,
+        .dotted = dotted,
     };
     link_init(&slot->transaction.link);
     return true;

@@ -22,11 +22,12 @@ struct slot {
     struct rendering rendering;
 };
 
-/* Read the row and render its message into a free slot; rows_max: how many may join it.
+/* Read the row and render its message into a free slot; rows_max: how many may join it;
+ * dotted: it is dot-stuffed, as the session wants it.
  * False: it cannot be sent; *code_out (-20, -21 the list cannot be read, 800 the row
  * cannot be rendered) and *words_out say why, and the slot stays free. */
 bool slot_prepare(struct slot *slot, const struct worker_params *params,
-                  struct lent lent, int rows_max, int *code_out,
+                  struct lent lent, int rows_max, bool dotted, int *code_out,
                   struct fault *words_out);
 /* The row shares the message, if it is of the same domain and there is room. False: it
  * goes by itself. */

@@ -83,7 +83,7 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
         c->path->allowance -= n;
     }
     out->site = site->name;
-    out->group = site->group;
+    out->avoid = site->avoid;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t index = site_pop(site, s->rows, c->source);
         s->rows[index].state = ROW_LENT;
@@ -166,7 +166,7 @@ static void say_last(struct scheduler *s, struct site *site,
     c->last = true;
     out->kind = ORDER_MORE;
     out->site = site->name;
-    out->group = site->group;
+    out->avoid = site->avoid;
     out->rows_n = 0;
     out->connection = (uint32_t)(c - s->connections);
     out->last = true;

@@ -495,7 +495,7 @@ void scheduler_ending(struct scheduler *s, uint32_t connection)
 }
 
 bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
-                      bool group, int64_t now_us)
+                      unsigned avoid, int64_t now_us)
 {
     struct connection_record *c = &s->connections[connection];
     struct site *site = c->site;
@@ -508,7 +508,7 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     jobs_close(s, site, c->path);
     if (c->path->connections == 0)
         restraint_rest(s, site->provider, c->source, now_us);
-    site->group = site->group || group;
+    site->avoid |= avoid;
     if (connection == s->probe) {
         s->probe = NO_CONNECTION;
         s->probing_from_us = now_us + PROBE_US;

@@ -148,11 +148,18 @@ enum order_kind {
     ORDER_STOP,   /* the same, then end with what is begun: scheduler_recall alone */
 };
 
+/* What a site's servers do badly with, as its connections found out: not done again in
+ * this run. */
+enum avoid {
+    AVOID_AHEAD = 1 << 0, /* an envelope behind a body: pipelining = group, not auto */
+    AVOID_BDAT = 1 << 1,  /* chunking = off, not auto */
+};
+
 struct order {
     enum order_kind kind;
     uint32_t connection; /* number; reused after scheduler_closed */
     const char *site;    /* name, lives as long as the scheduler */
-    bool group;          /* pipelining = group for this site */
+    unsigned avoid;      /* bits of enum avoid, for this site */
     bool last;           /* no row waits for this site: QUIT after the last */
     uint32_t policy;     /* OPEN: its number */
     uint32_t messages;   /* OPEN: at most so many on this connection; 0: no limit */
@@ -231,13 +238,13 @@ uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
 /* The connection takes no more rows, but some are still on their way to it and will be
  * returned; scheduler_closed follows then. */
 void scheduler_ending(struct scheduler *s, uint32_t connection);
-/* The connection is over; all its rows were settled or returned before. group: the site
- * gets pipelining = group from now on. With OURS the whole job opens no connection for
- * a while, and then fewer. With FAILED and no other connection open, this
- * is a failed round of the site (true is returned): at once, before any other call,
- * take its rows out of scheduler_round. */
+/* The connection is over; all its rows were settled or returned before. avoid: what
+ * the site is spared from now on. With OURS the whole job opens no connection for a
+ * while, and then fewer. With FAILED and no other connection open, this is a failed
+ * round of the site (true is returned): at once, before any other call, take its rows
+ * out of scheduler_round. */
 bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
-                      bool group, int64_t now_us);
+                      unsigned avoid, int64_t now_us);
 /* The next row that was ready when its site's round failed: settle it with the failure
  * that the connection had (RETRY, counted). Row 0: none left. */
 uint32_t scheduler_round(struct scheduler *s);

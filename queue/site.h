@@ -41,7 +41,7 @@ struct site {
     int64_t closed_until_us; /* after a failed round */
     bool troubled;           /* there was bad news */
     bool proven;             /* a connection has worked since the last failed round */
-    bool group;              /* pipelining = group */
+    unsigned avoid;          /* bits of enum avoid */
     char *why;               /* it was closed by a rule; NULL */
     uint32_t enough;         /* messages a connection before it closes; 0: not known */
     uint32_t enough_once;    /* the same, seen once */

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Real servers, not ours, take mail from us over TLS: Postfix, Exim and OpenSMTPD. With each:
 # STARTTLS to a self-signed certificate, `verify` with an authority of our own and with a wrong
-# name; every message in its mailbox is the one that was meant. With Exim: AUTH as a relay.
+# name; every message in its mailbox is the one that was meant, by BDAT where CHUNKING is offered
+# (Postfix and Exim) and by DATA. With Exim: AUTH as a relay.
 # Exim and OpenSMTPD run from build-peers/ (./dev peers), in namespaces of mounts and processes,
 # so that they find their users and folders, and leave none.
 . "$(dirname "$0")/lib.sh"
@@ -348,11 +349,19 @@ for peer in postfix exim opensmtpd; do
     wait_for 127.0.0.1 "$ca_port"
     send $peer-none "$self_port" $peer.example "tls = none"
     taken $peer-none ""
+    send $peer-data "$self_port" $peer.example "tls = none chunking = off"
+    taken $peer-data ""
     if handshakes; then
         over_tls
     else
         broken_tls
     fi
-    [ $peer != exim ] || auth
+    if [ $peer = exim ]; then # its log says K of a message that came in chunks
+        auth
+        log=$work/exim/log/mainlog
+        same "Exim: messages by BDAT" $((20 * ($(echo $expected | wc -w) - 1))) \
+            "$(grep -c ' <= .* K ' "$log")"
+        same "Exim: messages by DATA" 20 "$(grep ' <= ' "$log" | grep -vc ' K ')"
+    fi
     mailboxes $peer
 done

@@ -11,7 +11,7 @@ make_list() { # rows
 import sys
 domains = [f"{mood}.example" for mood in
            "accept accept2 distant picky full greylist tempfail filter closer limited narrow "
-           "plain old".split()] + ["somewhere.test"]
+           "plain dots nobdat old".split()] + ["somewhere.test"]
 troubles = ["nxdomain.example", "nullmx.example", "refuse.example", "servfail.example"]
 n = int(sys.argv[1])
 print("email\tname\tcity")
@@ -105,8 +105,9 @@ rehearse one-loop 5000 0 >"$work/out1" 2>&1 & p1=$!
 rehearse three-workers 5000 3 >"$work/out2" 2>&1 & p2=$!
 rehearse group 5000 2 'pipelining = group' >"$work/out3" 2>&1 & p3=$!
 rehearse lock-step 5000 2 'pipelining = off max_attempts = 3' >"$work/out4" 2>&1 & p4=$!
+rehearse dots 5000 2 'chunking = off' >"$work/out5" 2>&1 & p5=$!
 failed=
-for n in 1 2 3 4; do
+for n in 1 2 3 4 5; do
     eval "pid=\$p$n"
     wait "$pid" || failed="$failed $n"
     cat "$work/out$n"

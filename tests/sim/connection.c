@@ -104,7 +104,8 @@ void connection_free(struct connection *c)
 static void end_session(struct connection *c)
 {
     if (c->session) {
-        c->group = c->group || smtp_session_wants_group(c->session);
+        c->avoid |= smtp_session_wants_group(c->session) ? AVOID_AHEAD : 0u;
+        c->avoid |= smtp_session_wants_data(c->session) ? AVOID_BDAT : 0u;
         smtp_session_destroy(c->session);
         c->session = NULL;
     }
@@ -120,7 +121,7 @@ static void close_as(struct connection *c, enum close_kind how,
     end_session(c);
     return_rows(c);
     struct news news = {
-        .kind = NEWS_CLOSED, .connection = c->number, .closed = how, .group = c->group};
+        .kind = NEWS_CLOSED, .connection = c->number, .closed = how, .avoid = c->avoid};
     if (why)
         news.verdict = *why;
     desk_report(c->w, &news);
@@ -209,18 +210,24 @@ static struct slot *free_slot(struct connection *c)
     abort();
 }
 
+int sim_message(char *out, size_t size, uint32_t row, bool dotted)
+{
+    return snprintf(out, size,
+                    "From: <news@example.com>\r\nMessage-ID: <%u@sim>\r\nSubject: "
+                    "news\r\n\r\n%s.a line with a dot\r\n%.*s\r\n",
+                    row, dotted ? "." : "", (int)(row % 100),
+                    "text text text text text text text text text text text text text "
+                    "text text text text text text text text text ");
+}
+
 static void prepare_row(struct connection *c, struct slot *slot, uint32_t row)
 {
     const struct recipients *list = c->w->plan->list;
     int address_n =
         snprintf(slot->address, sizeof slot->address, "r%u@%s", row,
                  recipients_domain_name(list, recipients_domain(list, row)));
-    int n = snprintf(slot->body, sizeof slot->body,
-                     "From: <news@example.com>\r\nMessage-ID: <%u@sim>\r\nSubject: "
-                     "news\r\n\r\n..a line with a dot\r\n%.*s\r\n",
-                     row, (int)(row % 100),
-                     "text text text text text text text text text text text text text "
-                     "text text text text text text text text text ");
+    bool dotted = smtp_session_wants_dots(c->session);
+    int n = sim_message(slot->body, sizeof slot->body, row, dotted);
     slot->row = row;
     slot->marked = false;
     slot->dots_before = c->w->stories[row].dots;
@@ -233,7 +240,7 @@ static void prepare_row(struct connection *c, struct slot *slot, uint32_t row)
                                                   .body = &slot->piece,
                                                   .body_n = 1,
                                                   .body_size = (size_t)n,
-                                                  .dotted = true};
+                                                  .dotted = dotted};
     link_init(&slot->transaction.link);
 }
 
@@ -336,8 +343,7 @@ static void mark_bodies(struct connection *c)
 {
     for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &c->slots[i];
-        if (slot->row && !slot->marked &&
-            slot->transaction.timings.us[SMTP_DATA] >= 0) {
+        if (slot->row && !slot->marked && slot->transaction.body_due) {
             slot->marked = true;
             c->w->stories[slot->row].flight = FLIGHT_DOT;
         }
@@ -400,8 +406,10 @@ static void connected(struct connection *c, struct machine *m)
     c->connect_began_us = 0;
     desk_report(c->w, &(struct news){.kind = NEWS_CONNECTED, .connection = c->number});
     c->params = c->w->plan->smtp;
-    if (c->order->group && c->params.pipelining == SMTP_PIPELINING_AUTO)
+    if (c->order->avoid & AVOID_AHEAD && c->params.pipelining == SMTP_PIPELINING_AUTO)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
+    if (c->order->avoid & AVOID_BDAT)
+        c->params.chunking = false;
     c->params.paced = c->order->mail_gate && gate_limits(c->order->mail_gate);
     c->session = smtp_session_create(&c->params, c->w->now_us);
     c->session_began_us = c->w->now_us;

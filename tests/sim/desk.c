@@ -130,8 +130,9 @@ static bool is_excused(const struct world *w, const struct lane *lane,
 static void close_lane(struct world *w, const struct news *news)
 {
     struct lane *lane = &w->lanes[news->connection];
-    world_log(w, "closed %u %d%s", news->connection, (int)news->closed,
-              news->group ? " group" : "");
+    world_log(w, "closed %u %d%s%s", news->connection, (int)news->closed,
+              news->avoid & AVOID_AHEAD ? " group" : "",
+              news->avoid & AVOID_BDAT ? " data" : "");
     enum close_kind how = news->closed;
     if (how == CLOSED_FAILED)
         watch_network(w, lane, news);
@@ -143,7 +144,7 @@ static void close_lane(struct world *w, const struct news *news)
     if (short_us && w->now_us + short_us > w->short_until_us)
         w->short_until_us = w->now_us + short_us;
     bool round =
-        scheduler_closed(w->scheduler, news->connection, how, news->group, w->now_us);
+        scheduler_closed(w->scheduler, news->connection, how, news->avoid, w->now_us);
     record_closed(w, lane, round);
     if (round) {
         struct verdict v = news->verdict;

@@ -2,6 +2,7 @@
  * took is written, then transmitted as the window allows, then arrives, then is
  * acknowledged: so it is known at each moment what the peer may have. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -84,10 +85,16 @@ static void watch_leaving(struct world *w, struct wire *wire, const char *p, siz
         /* Its first byte counts: the others may have to wait for a small window. */
         if (wire->connection && wire->line_n == 1 && p[i] == 'M' && !wire->header)
             record_mail(w, wire);
+        if (wire->chunk_left && --wire->chunk_left == 0) {
+            w->stories[wire->line_row].dots++;
+            wire->line_row = 0;
+        }
         if (p[i] != '\n')
             continue;
         wire->line[wire->line_n] = '\0';
         wire->line_n = 0;
+        if (!wire->chunk_left)
+            sscanf(wire->line, "BDAT %" SCNu64 " LAST\r\n", &wire->chunk_left);
         wire->header = strncmp(wire->line, "From: ", 6) == 0;
         if (strncmp(wire->line, "Message-ID: <", 13) == 0)
             wire->line_row = (uint32_t)strtoul(wire->line + 13, NULL, 10);
@@ -114,9 +121,13 @@ static void watch_taken(struct world *w, struct wire *wire)
         abort();
     for (char *line = text; *line; line = strchr(line, '\n') + 1) {
         unsigned row, named;
-        promise(sscanf(line, "%*s\tr%u@%*s\t%*s\t<%u@", &row, &named) == 2, w,
-                "the record is understood: %s", line);
+        int bytes;
+        promise(sscanf(line, "%*s\tr%u@%*s\t%*s\t<%u@sim>\t%d", &row, &named, &bytes) ==
+                    3,
+                w, "the record is understood: %s", line);
         promise(row == named, w, "row %u gets its own message, not %u's", row, named);
+        promise(bytes == sim_message(NULL, 0, row, false), w,
+                "row %u's message is whole, and as it is", row);
         w->stories[row].accepted++;
         w->stories[row].misled = w->stories[row].misled || wire->misleads;
         wire->taken_row = row;
@@ -130,11 +141,12 @@ static void watch_manners(const struct world *w, const struct wire *wire,
                           const struct sink_counts *before)
 {
     const struct sink_counts *now = sink_world_counts(w->sink);
+    /* Who does not know BDAT takes a message for commands. */
+    bool excused = wire->shifted || wire->mood.chunking == CHUNKING_UNKNOWN;
     promise(now->bare == before->bare, w, "no bare CR or LF");
-    promise(now->early == before->early || wire->shifted, w, "no command too early");
-    promise(now->bad_commands == before->bad_commands || wire->mood.auth ||
-                wire->shifted,
-            w, "no command that is refused as wrong");
+    promise(now->early == before->early || excused, w, "no command too early");
+    promise(now->bad_commands == before->bad_commands || wire->mood.auth || excused, w,
+            "no command that is refused as wrong");
 }
 
 /* ---- the far side ---- */

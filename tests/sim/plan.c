@@ -250,11 +250,31 @@ static void draw_settings(struct plan *p, struct rng *r)
     p->stops = chance(r, 40) ? (int)between(r, 1, 4) : 0;
 }
 
+/* Every third world speaks BDAT. Nothing of the others is drawn for it, so that the
+ * worlds of tests/sim/seeds stay what they were. */
+static void draw_chunking(struct plan *p)
+{
+    struct rng r = {p->seed ^ 0xbda7};
+    if (p->seed % 3)
+        return;
+    p->smtp.chunking = true;
+    for (uint32_t i = 0; i < p->places_n; i++)
+        for (uint32_t k = 0; k < p->places[i].machines_n; k++) {
+            struct machine *m = &p->machines[p->places[i].first + k];
+            bool unknown = chance(&r, 5) && !p->places[i].good;
+            m->mood.chunking = unknown ? CHUNKING_UNKNOWN
+                                       : (enum mood_chunking)between(&r, CHUNKING_NONE,
+                                                                     CHUNKING_STRICT);
+            m->later_mood.chunking = m->mood.chunking;
+        }
+}
+
 static void draw(struct plan *p, struct rng *r)
 {
     draw_places(p, r);
     draw_names(p, r);
     draw_settings(p, r);
+    draw_chunking(p);
 }
 
 void plan_draw(struct plan *p, uint64_t seed)

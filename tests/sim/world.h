@@ -236,11 +236,12 @@ struct wire {
     int64_t wake_us; /* earliest event of it in the heap */
     char line[32];   /* what leaves, as far as the line goes */
     size_t line_n;
-    bool header;        /* it is a Message-ID, and no MAIL, that comes next */
-    uint32_t line_row;  /* of the message that leaves */
-    uint32_t taken_row; /* of the last one that was taken */
-    uint32_t mails;     /* that began to leave */
-    bool misleads;      /* a reply was lost, what follows stands in its place */
+    bool header;         /* it is a Message-ID, and no MAIL, that comes next */
+    uint32_t line_row;   /* of the message that leaves */
+    uint64_t chunk_left; /* of its chunk; 0: it has a dot, or none is under way */
+    uint32_t taken_row;  /* of the last one that was taken */
+    uint32_t mails;      /* that began to leave */
+    bool misleads;       /* a reply was lost, what follows stands in its place */
 };
 
 struct wire *wire_open(struct world *w, struct machine *m, struct connection *c);
@@ -287,10 +288,14 @@ struct connection {
     struct row_queue rows;
     uint32_t left, begun;
     uint32_t late; /* MAILs that left after it was told to end */
-    bool last, finishing, broken_off, trouble, group, moving, moved;
+    bool last, finishing, broken_off, trouble, moving, moved;
+    unsigned avoid;
     struct slot slots[SLOTS];
     int64_t wake_us;
 };
+
+/* The message of a row: how many bytes. dotted: as DATA wants it. */
+int sim_message(char *out, size_t size, uint32_t row, bool dotted);
 
 /* The verbs of engine/connection.h. */
 void connection_open(struct world *w, struct order *order);
@@ -312,7 +317,8 @@ struct news {
     enum news_kind kind;
     uint32_t connection, row;
     struct verdict verdict;
-    bool worked, group;
+    bool worked;
+    unsigned avoid;
     enum close_kind closed;
 };
 

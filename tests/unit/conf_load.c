@@ -106,6 +106,7 @@ static void defaults(void **state)
     assert_int_equal(c->policy.messages_per_connection, 100);
     assert_int_equal(c->policy.port, 25);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_AUTO);
+    assert_int_equal(c->policy.chunking, CONF_CHUNKING_AUTO);
     const struct conf_timeout *t = &c->policy.timeout;
     assert_int_equal(t->connect, 60000);
     assert_int_equal(t->greeting, 300000);
@@ -179,6 +180,7 @@ static void good_values(void **state)
         "connection_rate = 90/min message_rate = '1000000/s'\n"
         "unknown_limit = 0 unknown_pause = 7d\n"
         "connections = 1 messages_per_connection = 0 port = 2525 pipelining = off\n"
+        "chunking = off\n"
         "timeout { connect = 1s greeting = 2s helo = 3s starttls = 4s auth = 5s\n"
         "mail = 6s rcpt = 7s data = 8s body = 9s end = 10s rset = 11s quit = 100ms\n"
         "session = 1h }\n"
@@ -209,6 +211,7 @@ static void good_values(void **state)
     assert_int_equal(c->policy.messages_per_connection, 0);
     assert_int_equal(c->policy.port, 2525);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_OFF);
+    assert_int_equal(c->policy.chunking, CONF_CHUNKING_OFF);
     const int64_t *t = &c->policy.timeout.connect;
     for (int i = 0; i < 11; i++)
         assert_int_equal(t[i], (i + 1) * 1000);
@@ -322,6 +325,7 @@ static void ranges(void **state)
         {"policy", "retry_interval", "50ms",
          "a list of 1 to 32, each a duration from 100ms to 7d"},
         {"policy", "pipelining", "on", "auto, group or off"},
+        {"policy", "chunking", "on", "auto or off"},
         {"resolver", "servers", "localhost",
          "a list of at most 8, each address, address:port or [v6]:port"},
         {"resolver", "servers", "127.0.0.1:0",
@@ -455,7 +459,7 @@ static void unknown_keywords(void **state)
         "a.conf:1: unknown keyword \"workers\" here; it stands outside any section");
     bad("xyzzy = 1", -6, "a.conf:1: unknown keyword \"xyzzy\"");
     bad("xyzzy", -6, "a.conf:1: unknown keyword \"xyzzy\"");
-    bad("policy { chunking = auto }", -6, "a.conf:1: unknown keyword \"chunking\"");
+    bad("policy { chunked = auto }", -6, "a.conf:1: unknown keyword \"chunked\"");
     bad("job { id = x }", -6, "a.conf:1: unknown keyword \"job\"");
 }
 

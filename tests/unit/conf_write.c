@@ -102,6 +102,7 @@ static void defaults_read_back(void **state)
                                          "    recipients_per_message = 1\n"
                                          "    port = 25\n"
                                          "    pipelining = 'auto'\n"
+                                         "    chunking = 'auto'\n"
                                          "    tls = 'may'\n"
                                          "    tls_ca_file = ''\n"
                                          "    tls_min_version = '1.2'\n"
@@ -244,6 +245,9 @@ static void make_random(const struct setting *s, struct conf *c, struct rng *r)
     case KIND_HOURS:
         *(struct hours *)(void *)member =
             (struct hours){(int)rng_below(r, 1440), (int)rng_below(r, 1440)};
+        break;
+    case KIND_CHUNKING:
+        *(unsigned *)(void *)member = rng_below(r, 2);
         break;
     case KIND_PIPELINING:
     case KIND_TLS:

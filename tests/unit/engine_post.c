@@ -40,7 +40,7 @@ static void test_task_has_its_own_copy(void **state)
         struct order order = {
             .kind = round % 2 ? ORDER_OPEN : ORDER_MORE,
             .connection = rng_below(&rng, 1000),
-            .group = rng_below(&rng, 2),
+            .avoid = rng_below(&rng, 4),
             .last = rng_below(&rng, 2),
             .source = (uint8_t)rng_below(&rng, 256),
             .messages = rng_below(&rng, 100),
@@ -67,7 +67,7 @@ static void test_task_has_its_own_copy(void **state)
         memset(&order, 0xff, sizeof order);
         assert_int_equal(task->kind, was.kind == ORDER_OPEN ? TASK_OPEN : TASK_MORE);
         assert_int_equal(task->connection, was.connection);
-        assert_int_equal(task->group, was.group);
+        assert_int_equal(task->avoid, was.avoid);
         assert_int_equal(task->last, was.last);
         assert_int_equal(task->source, was.source);
         assert_int_equal(task->messages, was.messages);
