@@ -64,21 +64,23 @@ start_sink() {
     [ -n "$port" ] || die "the receiver does not listen"
 }
 
-# settings WORKERS CONNECTIONS: $work/WORKERS.conf
+# settings WORKERS CONNECTIONS [CHUNKING]: $work/WORKERS.conf, or $work/WORKERS-CHUNKING.conf
 settings() {
-    cat >"$work/$1.conf" <<C
+    cat >"$work/$1${3:+-$3}.conf" <<C
 hostname = "sender.test.example"
 workers = $1
 resolver { servers = {"127.0.0.1:$dns_port"} }
 deny_destinations = {}
-policy { port = $port  connections = $2  connection_rate = "0"  messages_per_connection = 0 }
+policy { port = $port  connections = $2  connection_rate = "0"  messages_per_connection = 0
+         chunking = ${3:-auto} }
 C
 }
 
-# ours WORKERS ROWS: one blast, measured; the job is removed.
+# ours WORKERS ROWS [CHUNKING]: one blast, measured; the job is removed.
 ours() {
-    python3 "$bench/measure.py" "$work/runs" "hikyaku, workers = $1" "$2" "$sink" \
-        "$hikyaku" send --config "$work/$1.conf" --list "$work/list-$2.tsv" \
+    python3 "$bench/measure.py" "$work/runs" "hikyaku, workers = $1${3:+, chunking = $3}" \
+        "$2" "$sink" \
+        "$hikyaku" send --config "$work/$1${3:+-$3}.conf" --list "$work/list-$2.tsv" \
         --message "$work/message.eml" --job bench --quiet
     [ -n "${KEEP_JOB-}" ] || rm -rf "$work/state/hikyaku/bench"
 }

@@ -3,7 +3,7 @@ writes down for each recipient what came and what was answered, and behaves as t
 of the local part say: ok, grey (451 at first), no (550), late (451 to the dot at first), bad (554
 to the dot), slow (the reply to the dot takes up to 30 ms). A message may have several
 recipients: the reply to its dot is for all of them, bad only when all are, late or slow when
-one is."""
+one is. Every third site takes messages by BDAT."""
 import asyncio
 import collections
 import random
@@ -12,10 +12,11 @@ import threading
 
 class Record:
     """What is known of one recipient of one job. The words of events:
-    begun   354 was sent
+    begun   354 was sent, or BDAT came
     taken   the dot came, 250 was sent
     denied  the dot came, something else was sent
-    died    the connection ended between 354 and the dot"""
+    died    the connection ended between 354 and the dot, or between the recipient's 250 and
+            the chunk's end"""
 
     def __init__(self):
         self.events = collections.Counter()
@@ -26,6 +27,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server, site):
         self.server, self.site = server, site
         self.buffer, self.rcpts, self.in_body = b"", [], False
+        self.chunks, self.chunk_left = site % 3 == 0, None
         self.messages, self.waiting = 0, False
 
     def connection_made(self, transport):
@@ -35,7 +37,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error):
         self.server.open -= 1
-        if self.in_body:
+        if self.in_body or self.chunks:
             self.note("died")
 
     def note(self, word):
@@ -48,7 +50,12 @@ class Connection(asyncio.Protocol):
 
     def go_on(self):
         while not self.waiting and not self.transport.is_closing():
-            if self.in_body:
+            if self.chunk_left is not None:
+                if len(self.buffer) < self.chunk_left:
+                    return
+                self.buffer, self.chunk_left = self.buffer[self.chunk_left:], None
+                self.dot()
+            elif self.in_body:
                 # The dot alone at once, or behind a line.
                 end = 0 if self.buffer.startswith(b".\r\n") else self.buffer.find(b"\r\n.\r\n")
                 if end < 0:
@@ -69,6 +76,7 @@ class Connection(asyncio.Protocol):
         verb = line[:4].upper()
         if verb == "EHLO":
             self.say("250 receiver.example" if self.site == 2 else
+                     "250-receiver.example\r\n250-CHUNKING\r\n250 PIPELINING" if self.chunks else
                      "250-receiver.example\r\n250 PIPELINING")
         elif verb == "RCPT":
             rcpt = line[line.index("<") + 1:line.index(">")]
@@ -88,6 +96,11 @@ class Connection(asyncio.Protocol):
             self.in_body = True
             self.note("begun")
             self.say("354 go on")
+        elif verb == "BDAT" and self.chunks and self.rcpts:
+            _, size, last = line.split()
+            assert last == "LAST", line
+            self.chunk_left = int(size)
+            self.note("begun")
         elif verb == "QUIT":
             self.say("221 bye")
             self.transport.close()
@@ -109,7 +122,9 @@ class Connection(asyncio.Protocol):
         else:
             answer = "250 2.0.0 taken"
         self.note("taken" if answer[0] == "2" else "denied")
-        if any(r.startswith("slow") for r in self.rcpts):
+        slow = any(r.startswith("slow") for r in self.rcpts)
+        self.rcpts = []
+        if slow:
             self.waiting = True
             asyncio.get_running_loop().call_later(self.server.rng.uniform(0, 0.03),
                                                   self.answer, answer)
