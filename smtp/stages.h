@@ -7,7 +7,8 @@
  * words and codes. STARTTLS' limit counts for the reply, and anew for the handshake.
  *
  * The waiting and the sending word, and the digit in 62x/64x against 66x/68x, differ:
- * 664 is the body, 665 the dot; 624 is the DATA command, 625 the dot. */
+ * 664 is the body, 665 the dot; 624 is the DATA command, 625 the dot. Of a message that
+ * leaves as one chunk (BDAT) BODY is its line and its bytes, END its last byte. */
 #ifndef SMTP_STAGES_H
 #define SMTP_STAGES_H
 
