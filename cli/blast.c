@@ -144,7 +144,7 @@ static void make_warmups(struct blast *b)
     b->warmups = mem_zero((size_t)c->sources_n, sizeof *b->warmups);
     for (int i = 0; i < c->sources_n; i++) {
         const struct conf_warmup *from = conf_warmup_of(c, &c->sources[i]);
-        struct engine_warmup *to = &b->warmups[i];
+        struct warmup_plan *to = &b->warmups[i];
         if (!from)
             continue;
         bool good = day_parse(span_of(from->start), &to->start);

@@ -26,7 +26,7 @@ struct blast {
     struct replies replies;
     struct worker_source *sources; /* none in a rehearsal */
     int sources_n;
-    struct engine_warmup *warmups;          /* of each source; NULL: none has one */
+    struct warmup_plan *warmups;            /* of each source; NULL: none has one */
     int64_t created_ms, start_ms, until_ms; /* the latter 0: none */
     uint8_t secret[BLAST_SECRET];
 };

@@ -29,6 +29,7 @@
 #include "base/when.h"
 #include "engine/worker.h"
 #include "queue/storm.h"
+#include "queue/warmup.h"
 #include "report/attempts.h"
 #include "report/results.h"
 #include "report/unmatched.h"
@@ -96,14 +97,6 @@ struct engine_policy {
     const char *budget; /* whose limits these are; NULL: each site's own */
 };
 
-/* From its first day on a source may begin so many messages a day to each provider;
- * before it none, and after the last cap as many as it likes. caps_n 0: always. */
-struct engine_warmup {
-    int32_t start; /* days since 1970-01-01, on a local clock */
-    const int64_t *caps;
-    int caps_n;
-};
-
 struct engine_policies {
     /* The relay, in brackets (resolver_lookup), that a domain's mail goes through;
      * NULL: none. mx: its MX set; NULL, or one with a code, as long as that is not
@@ -129,9 +122,9 @@ struct engine_params {
     struct attempts
         *attempts;        /* rows that are final from the start stand in it already */
     struct totals totals; /* of those rows; pending are the others */
-    struct worker_params worker;         /* list is filled in by the engine */
-    int workers;                         /* 0: everything on the scheduler's loop */
-    const struct engine_warmup *warmups; /* of each source; NULL: none has one */
+    struct worker_params worker;       /* list is filled in by the engine */
+    int workers;                       /* 0: everything on the scheduler's loop */
+    const struct warmup_plan *warmups; /* of each source; NULL: none has one */
     struct engine_policies policies;
     struct resolver_params resolver;
     int64_t created_ms; /* Unix time of the job's beginning */

@@ -35,17 +35,14 @@ uint32_t warmup_allow(void *engine, uint8_t source, uint32_t policy, const char 
                       int64_t now_us, int64_t *until_us)
 {
     struct engine *e = engine;
-    const struct engine_warmup *w = &e->params->warmups[source - 1];
     const char *budget = e->policies[policy].budget;
     int64_t now_ms = engine_clock_ms();
     *until_us = now_us + (day_end_ms(now_ms) - now_ms) * 1000;
-    int32_t day = day_local(now_ms) - w->start;
-    if (day >= w->caps_n)
-        return UINT32_MAX;
-    if (day < 0)
-        return 0;
-    uint32_t cap = (uint32_t)w->caps[day];
-    struct warmup_ask ask = {.day = day + w->start,
+    int32_t day = day_local(now_ms);
+    uint32_t cap = warmup_cap(&e->params->warmups[source - 1], day);
+    if (cap == 0 || cap == UINT32_MAX)
+        return cap;
+    struct warmup_ask ask = {.day = day,
                              .source = e->params->worker.sources[source - 1].name,
                              .provider = budget ? budget : site,
                              .cap = cap,

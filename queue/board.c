@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "queue/flight.h"
 
@@ -328,14 +329,19 @@ uint32_t board_jobs(struct board *b, uint32_t *before_out)
     return (uint32_t)__builtin_popcountll(living);
 }
 
-uint32_t board_jobs_of(int spool_dir)
+uint32_t board_look(const char *spool)
 {
     uint32_t n = 0;
-    int fd = openat(spool_dir, file_name + 3, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    for (int place = 0; fd >= 0 && place < BOARD_JOBS_MAX; place++)
-        n += is_held(fd, place);
+    struct buf path = {0};
+    buf_printf(&path, "%s/%s", spool, file_name + 3);
+    int fd = open(buf_cstr(&path), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    for (int place = 0; fd >= 0 && place < BOARD_JOBS_MAX; place++) {
+        struct flock lock = byte_at(place);
+        n += fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    }
     if (fd >= 0)
         close(fd);
+    buf_finish(&path);
     return n;
 }
 

@@ -73,8 +73,9 @@ void board_leave(struct board *b);
 /* Jobs that have a place, this one among them, and how many of them are before it; the
  * dead lose theirs. */
 uint32_t board_jobs(struct board *b, uint32_t *before_out);
-/* The same of a spool's directory, by somebody who takes no part; 0: nobody has. */
-uint32_t board_jobs_of(int spool_dir);
+/* The same of a spool, for who takes no part: nothing is made or changed. 0: nobody has
+ * a place, or the file does not answer. */
+uint32_t board_look(const char *spool);
 
 /* The slot of this key (not 0), a fresh one if there is none. NULL: there is no room;
  * then this path is nobody else's business. It is ours for a second, and as long as we

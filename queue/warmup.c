@@ -30,6 +30,14 @@ struct warmup {
     uint32_t used_n;
 };
 
+uint32_t warmup_cap(const struct warmup_plan *plan, int32_t day)
+{
+    if (day < plan->start)
+        return plan->caps_n ? 0 : UINT32_MAX;
+    int32_t at = day - plan->start;
+    return at < plan->caps_n ? (uint32_t)plan->caps[at] : UINT32_MAX;
+}
+
 struct warmup *warmup_open(int job_dir, struct fault *f)
 {
     int fd = openat(job_dir, file_name,
@@ -60,7 +68,8 @@ void warmup_close(struct warmup *w)
     if (!w)
         return;
     forget(w);
-    close(w->fd);
+    if (w->fd >= 0)
+        close(w->fd);
     free(w);
 }
 
@@ -119,15 +128,22 @@ static bool read_on(struct warmup *w, struct buf *text)
     return n == 0;
 }
 
+/* The first line of a day's file; how long it is. */
+static int head_of(int32_t day, char head[HEAD_MAX])
+{
+    char date[HEAD_MAX];
+    time_t seconds = (time_t)day * 24 * 3600;
+    struct tm tm;
+    strftime(date, sizeof date, "%Y-%m-%d", gmtime_r(&seconds, &tm));
+    return snprintf(head, HEAD_MAX, "#hikyaku-warmup %s\n", date);
+}
+
 /* Under the lock: the file is that of the day, and all of it is known. 1; 0: it is of a
  * later day; -1: errno. */
 static int come_up(struct warmup *w, int32_t day)
 {
-    char head[HEAD_MAX], found[HEAD_MAX] = "", date[HEAD_MAX];
-    time_t seconds = (time_t)day * 24 * 3600;
-    struct tm tm;
-    strftime(date, sizeof date, "%Y-%m-%d", gmtime_r(&seconds, &tm));
-    int length = snprintf(head, sizeof head, "#hikyaku-warmup %s\n", date);
+    char head[HEAD_MAX], found[HEAD_MAX] = "";
+    int length = head_of(day, head);
     ssize_t n = pread(w->fd, found, (size_t)length, 0);
     struct stat st;
     if (n < 0 || fstat(w->fd, &st) != 0)
@@ -147,6 +163,42 @@ static int come_up(struct warmup *w, int32_t day)
     bool good = read_on(w, &text);
     buf_finish(&text);
     return good ? 1 : -1;
+}
+
+static void put_key(struct buf *key, const char *source, const char *provider)
+{
+    buf_printf(key, "%s\t", source);
+    text_clean(key, span_of(provider), NAME_MAX_BYTES);
+}
+
+struct warmup *warmup_look(const char *spool, int32_t day, struct fault *f)
+{
+    char head[HEAD_MAX];
+    struct buf path = {0}, text = {0};
+    buf_printf(&path, "%s/%s", spool, file_name + 3);
+    struct warmup *w = mem_zero(1, sizeof *w);
+    w->fd = open(buf_cstr(&path), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    bool good = w->fd >= 0 ? read_on(w, &text) : errno == ENOENT;
+    int length = head_of(day, head);
+    if (text.n < (size_t)length || memcmp(text.p, head, (size_t)length) != 0)
+        forget(w); /* it is of another day */
+    buf_finish(&text);
+    buf_finish(&path);
+    if (good)
+        return w;
+    fault_set(f, -20, "cannot read \"%s\" of the spool: %s", file_name + 3,
+              strerror(errno));
+    warmup_close(w);
+    return NULL;
+}
+
+uint64_t warmup_used(struct warmup *w, const char *source, const char *provider)
+{
+    struct buf key = {0};
+    put_key(&key, source, provider);
+    uint64_t used = *used_of(w, buf_span(&key));
+    buf_finish(&key);
+    return used;
 }
 
 static bool append(struct warmup *w, struct span key, uint32_t n)
@@ -174,8 +226,7 @@ enum warmup_draw warmup_draw(struct warmup *w, const struct warmup_ask *ask,
                       WARMUP_BROKEN);
     enum warmup_draw result = WARMUP_USED_UP;
     struct buf key = {0};
-    buf_printf(&key, "%s\t", ask->source);
-    text_clean(&key, span_of(ask->provider), NAME_MAX_BYTES);
+    put_key(&key, ask->source, ask->provider);
     int up = come_up(w, ask->day);
     uint64_t used = up > 0 ? *used_of(w, buf_span(&key)) : 0;
     if (up > 0 && used < ask->cap) {

@@ -16,6 +16,16 @@
 
 #include "base/fault.h"
 
+/* From its first day on a source may begin so many messages a day to each provider;
+ * before it none, and after the last cap as many as it likes. caps_n 0: always. */
+struct warmup_plan {
+    int32_t start; /* days since 1970-01-01, on a local clock */
+    const int64_t *caps;
+    int caps_n;
+};
+/* Of that day; UINT32_MAX: there is none. */
+uint32_t warmup_cap(const struct warmup_plan *plan, int32_t day);
+
 struct warmup;
 
 /* From the job's directory. NULL and -20 in *f: the file cannot be had. */
@@ -38,6 +48,12 @@ struct warmup_ask {
  * the file is used up: some clock goes wrong. */
 enum warmup_draw warmup_draw(struct warmup *w, const struct warmup_ask *ask,
                              uint32_t *n_out, struct fault *f);
+
+/* For who only looks, from the spool's path: what was drawn on that day until now.
+ * Nothing is made, locked or changed, so somebody may draw meanwhile. NULL and -20 in
+ * *f: there is a file, and it cannot be read. */
+struct warmup *warmup_look(const char *spool, int32_t day, struct fault *f);
+uint64_t warmup_used(struct warmup *w, const char *source, const char *provider);
 
 /* To be synced before what was drawn is sent; fdatasync on any thread. */
 int warmup_fd(const struct warmup *w);

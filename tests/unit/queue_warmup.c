@@ -134,12 +134,65 @@ static void later(void **state)
     warmup_close(NULL);
 }
 
+/* Who only looks makes nothing, locks nothing, and knows the day. */
+static void a_look(void **state)
+{
+    (void)state;
+    struct fault f = {0};
+    struct warmup *look = warmup_look(spool, DAY, &f);
+    assert_non_null(look); /* nobody has drawn yet */
+    assert_int_equal(warmup_used(look, "a", "mx.x"), 0);
+    warmup_close(look);
+    assert_int_equal(access(path, F_OK), -1);
+
+    struct warmup *w = open_one();
+    assert_int_equal(draw(w, DAY, "mx.x", 10, 4), 4);
+    assert_int_equal(draw(w, DAY, "mx.x", 10, 4), 4);
+    assert_int_equal(draw(w, DAY, "tab\there\n", 3, 2), 2);
+    write_file("a\tmx.x\t1", "a"); /* torn */
+    look = warmup_look(spool, DAY, &f);
+    assert_int_equal(warmup_used(look, "a", "mx.x"), 8);
+    assert_int_equal(warmup_used(look, "b", "mx.x"), 0);
+    assert_int_equal(warmup_used(look, "a", "tab\there\n"), 2);
+    warmup_close(look);
+    for (int32_t day = DAY - 1; day <= DAY + 1; day += 2) {
+        look = warmup_look(spool, day, &f);
+        assert_int_equal(warmup_used(look, "a", "mx.x"), 0);
+        warmup_close(look);
+    }
+    file_holds("#hikyaku-warmup 2026-11-22\na\tmx.x\t4\na\tmx.x\t4\n"
+               "a\ttab\\x09here\\x0a\t2\na\tmx.x\t1");
+    warmup_close(w);
+
+    assert_int_equal(remove(path), 0); /* a folder is no file */
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_null(warmup_look(spool, DAY, &f));
+    assert_int_equal(f.code, -20);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void caps(void **state)
+{
+    (void)state;
+    static const int64_t some[] = {50, 0, 1000};
+    struct warmup_plan plan = {DAY, some, 3}, none = {0};
+    assert_int_equal(warmup_cap(&plan, DAY - 1), 0);
+    assert_int_equal(warmup_cap(&plan, DAY), 50);
+    assert_int_equal(warmup_cap(&plan, DAY + 1), 0);
+    assert_int_equal(warmup_cap(&plan, DAY + 2), 1000);
+    assert_int_equal(warmup_cap(&plan, DAY + 3), UINT32_MAX);
+    assert_int_equal(warmup_cap(&none, DAY), UINT32_MAX);
+    assert_int_equal(warmup_cap(&none, -1), UINT32_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(jobs_draw_together, begin_spool, remove_spool),
         cmocka_unit_test_setup_teardown(odd_files, begin_spool, remove_spool),
         cmocka_unit_test_setup_teardown(later, begin_spool, remove_spool),
+        cmocka_unit_test_setup_teardown(a_look, begin_spool, remove_spool),
+        cmocka_unit_test(caps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
