@@ -17,6 +17,7 @@ static const int64_t year_us = INT64_C(365) * 24 * 3600 * 1000 * 1000;
 static const char own_words[] = "our own throughput";
 static const char quiet_words[] = "quiet hours";
 static const char renewing_words[] = "messages_per_connection";
+static const char warmup_words[] = "warm-up"; /* of today, is said of a day */
 
 int64_t forecast_wall_ms(const struct run *r, int64_t us)
 {
@@ -49,6 +50,8 @@ static void count(struct account *a, unsigned lacks, int64_t us)
         a->lack_us = mem_zero(LACKS_MAX, sizeof *a->lack_us);
     if (lacks & LACK_QUIET)
         return; /* held_us knows that */
+    if (lacks & ~(unsigned)LACK_WARMUP)
+        lacks &= ~(unsigned)LACK_WARMUP; /* others of its sources do without */
     a->waited_us += us;
     for (int i = 0; i < LACKS_MAX; i++)
         if (lacks & 1u << i)
@@ -120,6 +123,8 @@ static const char *bound_of(struct forecast *f, const struct account *a)
     unsigned lack = lack_of(a);
     if (!lack)
         return "";
+    if (lack == LACK_WARMUP)
+        return warmup_words;
     struct buf words = {0};
     scheduler_lacks(lack, &words);
     const char *kept = keep_words(f, buf_cstr(&words));
@@ -128,6 +133,30 @@ static const char *bound_of(struct forecast *f, const struct account *a)
 }
 
 /* ---- names ---- */
+
+/* A row of each domain. */
+static uint32_t *find_rows(const struct recipients *list)
+{
+    uint32_t *row_of = mem_zero(recipients_domains(list), sizeof *row_of);
+    uint32_t last = recipients_last(list);
+    for (uint64_t row = recipients_first(list); row && row <= last; row++) {
+        uint32_t domain = recipients_domain(list, (uint32_t)row);
+        if (domain != RECIPIENTS_NO_DOMAIN)
+            row_of[domain] = (uint32_t)row;
+    }
+    return row_of;
+}
+
+/* Whom the site's rows count for, by the name that the scheduler has for it. */
+static void note_site(struct run *r, uint32_t domain)
+{
+    struct row_view view;
+    scheduler_view_row(r->scheduler, r->row_of[domain], &view, r->now_us);
+    if (view.site.name)
+        map_put(&r->group_of,
+                (struct span){(const char *)&view.site.name, sizeof view.site.name},
+                r->p->groups[domain], NULL, NULL);
+}
 
 static void ask(struct run *r)
 {
@@ -149,6 +178,7 @@ static void resolve(struct run *r)
         struct mx_set *set = r->p->sets[first->domain];
         scheduler_resolved(r->scheduler, first->domain,
                            mx_set_ref(set->code ? r->nowhere : set), r->now_us);
+        note_site(r, first->domain);
         r->lookups_first = (r->lookups_first + 1) % r->p->lookups;
         r->lookups_n--;
     }
@@ -180,15 +210,15 @@ static int64_t change_us(const struct run *r, const struct hours *hours)
 }
 
 /* How long the policy has to be quiet yet; 0: it is not. */
-static int64_t watch(struct run *r, struct quiet *q)
+static int64_t watch(struct run *r, struct treatment *t)
 {
-    int64_t change = change_us(r, &q->hours);
-    bool within = hours_hold(&q->hours, forecast_wall_ms(r, r->now_us));
-    if (within && !q->within)
-        q->from_us = r->now_us;
-    else if (!within && q->within)
-        q->total_us += r->now_us - q->from_us;
-    q->within = within;
+    int64_t change = change_us(r, &t->hours);
+    bool within = hours_hold(&t->hours, forecast_wall_ms(r, r->now_us));
+    if (within && !t->quiet)
+        t->quiet_from_us = r->now_us;
+    else if (!within && t->quiet)
+        t->quiet_us += r->now_us - t->quiet_from_us;
+    t->quiet = within;
     if (change < r->hours_us)
         r->hours_us = change;
     return within ? change : 0;
@@ -196,12 +226,13 @@ static int64_t watch(struct run *r, struct quiet *q)
 
 static void know_policy(struct run *r, uint32_t number, struct scheduler_policy *policy)
 {
-    struct quiet q = {0};
+    struct treatment t = {.recipients = policy->recipients,
+                          .provider = policy->provider};
     if (r->p->hours_of)
-        q.hours = r->p->hours_of(r->p->policy_arg, number);
-    r->quiet = mem_resize(r->quiet, r->quiet_n + 1, sizeof *r->quiet);
-    policy->quiet_until_us = watch(r, &q);
-    r->quiet[r->quiet_n++] = q;
+        t.hours = r->p->hours_of(r->p->policy_arg, number);
+    r->policies = mem_resize(r->policies, r->policies_n + 1, sizeof *r->policies);
+    policy->quiet_until_us = watch(r, &t);
+    r->policies[r->policies_n++] = t;
 }
 
 static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
@@ -221,10 +252,51 @@ static void watch_hours(struct run *r)
     sample(r); /* what was before */
     r->looked_us = r->now_us;
     r->hours_us = INT64_MAX;
-    for (uint32_t i = 0; i < r->quiet_n; i++)
-        scheduler_quiet(r->scheduler, i, watch(r, &r->quiet[i]));
+    for (uint32_t i = 0; i < r->policies_n; i++)
+        scheduler_quiet(r->scheduler, i, watch(r, &r->policies[i]));
     while (scheduler_recall(r->scheduler, &r->order, r->now_us))
         line_order(r, &r->order);
+}
+
+/* ---- warm-ups ---- */
+
+/* The day that this source has drawn its cap of, for this provider; no day: none yet.
+ */
+static int32_t *drawn_of(struct run *r, uint8_t source, uint32_t number,
+                         const char *site)
+{
+    bool fresh;
+    uint32_t provider = r->policies[number].provider;
+    struct drawer who = {source, provider, provider ? NULL : site};
+    uint32_t i = map_put(&r->drawers, (struct span){(const char *)&who, sizeof who},
+                         r->drawn_n, &fresh, NULL);
+    if (fresh) {
+        r->drawn = mem_resize(r->drawn, r->drawn_n + 1, sizeof *r->drawn);
+        r->drawn[r->drawn_n++] = INT32_MIN;
+    }
+    return &r->drawn[i];
+}
+
+/* All that is left of a day at once, for nobody else draws. */
+static uint32_t allow(void *arg, uint8_t source, uint32_t number, const char *site,
+                      int64_t now_us, int64_t *until_us)
+{
+    struct run *r = arg;
+    const struct forecast_params *p = r->p;
+    int64_t now_ms = forecast_wall_ms(r, now_us);
+    int32_t day = day_local(now_ms);
+    uint32_t cap = warmup_cap(&p->warmups[source - 1], day);
+    *until_us = now_us + (day_end_ms(now_ms) - now_ms) * 1000;
+    if (cap == 0 || cap == UINT32_MAX)
+        return cap;
+    int32_t *drawn = drawn_of(r, source, number, site);
+    if (*drawn == day)
+        return 0;
+    *drawn = day;
+    uint64_t used = 0;
+    if (p->used_of && day == day_local(p->begin_ms))
+        used = p->used_of(p->policy_arg, source, number, site);
+    return used < cap ? cap - (uint32_t)used : 0;
 }
 
 /* ---- the run ---- */
@@ -301,9 +373,12 @@ static void finish(struct run *r)
     mx_set_unref(r->nowhere);
     map_finish(&r->door_of);
     map_finish(&r->group_of);
+    map_finish(&r->drawers);
     heap_finish(&r->heap);
     free(r->connections);
-    free(r->quiet);
+    free(r->policies);
+    free(r->row_of);
+    free(r->drawn);
     free(r->doors);
     free(r->lookups);
     free(r->accounts);
@@ -322,6 +397,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     r->connections = mem_zero(params->connections_total, sizeof *r->connections);
     r->accounts = mem_zero(params->groups_n, sizeof *r->accounts);
     r->lookups = mem_zero(params->lookups, sizeof *r->lookups);
+    r->row_of = find_rows(params->list);
     r->nowhere = mx_set_copy(&(struct mx_set){.code = 710});
     struct scheduler_policy first = params->policy;
     r->hours_us = INT64_MAX;
@@ -331,6 +407,8 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
         .policy = first,
         .policy_of = params->policy_of ? policy_of : NULL,
         .policy_arg = r,
+        .allow = params->warmups ? allow : NULL,
+        .allow_arg = r,
         .connections_total = params->connections_total,
         .sources_n = params->sources_n,
         .now_us = FORECAST_BEGIN_US,

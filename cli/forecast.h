@@ -7,6 +7,7 @@
 
 #include "base/when.h"
 #include "queue/scheduler.h"
+#include "queue/warmup.h"
 
 struct forecast_assumed {
     int64_t lookup_us;      /* of a domain, its MX hosts and their addresses */
@@ -27,7 +28,13 @@ struct forecast_params {
     void *policy_arg;
     /* The quiet hours of policy 0, or one that policy_of has returned; NULL: none. */
     struct hours (*hours_of)(void *policy_arg, uint32_t number);
-    int sources_n; /* as in scheduler_params */
+    int sources_n;                     /* as in scheduler_params */
+    const struct warmup_plan *warmups; /* of each source; NULL: none has one */
+    /* What is used up of a source's cap for a provider on the day of begin_ms;
+     * provider: that of a policy, or, when that is one site alone, `site`. NULL:
+     * nothing. */
+    uint64_t (*used_of)(void *policy_arg, uint8_t source, uint32_t number,
+                        const char *site);
     uint32_t connections_total;
     uint32_t lookups;      /* at once, at least one */
     uint64_t message_size; /* bytes */

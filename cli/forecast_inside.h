@@ -37,18 +37,20 @@ enum phase {
     PHASE_CLOSING, /* QUIT is said */
 };
 
-/* One row's message is on its way while the next one's envelope is: that is a round
- * trip for each message, as long as the next one is there in time. Under a rate MAIL is
- * said only when nothing else is under way, as engine/connection.c does it. */
+/* One message is on its way while the next one's envelope is: that is a round trip for
+ * each message, as long as the next one is there in time. Under a rate MAIL is said
+ * only when nothing else is under way, as engine/connection.c does it. */
 struct connection {
     struct due due;
     enum phase phase;
     uint32_t number, group, policy;
-    uint32_t *rows; /* lent, not begun: head … end */
-    uint32_t head, end, cap;
-    uint32_t left; /* messages; UINT32_MAX: no limit */
+    /* Lent, from rows[first] on: first those whose message is on its way, then those
+     * whose envelope is, then what is not begun. */
+    uint32_t *rows;
+    uint32_t first, rows_n, cap;
+    uint32_t body, envelope; /* rows; 0: none is */
+    uint32_t left;           /* messages; UINT32_MAX: no limit */
     bool last;
-    uint32_t body, envelope; /* rows under way; 0: none */
     int64_t body_done_us, envelope_done_us;
     int percent;           /* of what is assumed, for the present message */
     int64_t idle_until_us; /* valid if nothing is under way */
@@ -73,10 +75,17 @@ struct lookup {
     int64_t done_us;
 };
 
-struct quiet {
+struct treatment { /* of the destinations of one policy */
+    uint32_t recipients, provider;
     struct hours hours;
-    bool within;
-    int64_t from_us, total_us;
+    bool quiet;
+    int64_t quiet_from_us, quiet_us; /* since when; and in all before that */
+};
+
+/* Whose cap of the day that is, all bytes of it. */
+struct drawer {
+    uint64_t source, provider;
+    const char *site; /* NULL: of no one site */
 };
 
 struct run {
@@ -86,6 +95,10 @@ struct run {
     struct heap heap;
     struct connection *connections;
     struct map door_of, group_of; /* by the bytes of a pointer: to a gate, to a name */
+    uint32_t *row_of;             /* of each domain: one of its rows */
+    struct map drawers;           /* by the bytes of a struct drawer */
+    int32_t *drawn;               /* of each: the day that it has drawn all of */
+    uint32_t drawn_n;
     struct door **doors;
     uint32_t doors_n;
     struct account *accounts;
@@ -95,8 +108,8 @@ struct run {
     struct rng rng;
     int64_t now_us, own_free_ns;
     int64_t looked_us, look_us; /* the last time and the next */
-    struct quiet *quiet;        /* of each policy, by number */
-    uint32_t quiet_n;
+    struct treatment *policies; /* by number */
+    uint32_t policies_n;
     int64_t hours_us; /* when the first of them begin or end */
     struct order order;
 };

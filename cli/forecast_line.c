@@ -69,37 +69,52 @@ static void wake_at(struct run *r, struct connection *c, int64_t us)
     heap_set(&r->heap, &c->due.node, us);
 }
 
+/* Of its rows those that are not begun. */
+static uint32_t waiting(const struct connection *c)
+{
+    return c->rows_n - c->body - c->envelope;
+}
+
 static void add_rows(struct connection *c, const uint32_t *rows, int n)
 {
-    if (c->head == c->end)
-        c->head = c->end = 0;
-    if (c->end + (uint32_t)n > c->cap) {
-        c->cap = 2 * (c->end + (uint32_t)n);
+    uint32_t more = (uint32_t)n;
+    if (c->first > 0 && c->first + c->rows_n + more > c->cap) {
+        memmove(c->rows, c->rows + c->first, c->rows_n * sizeof *c->rows);
+        c->first = 0;
+    }
+    if (c->rows_n + more > c->cap) {
+        c->cap = 2 * (c->rows_n + more);
         c->rows = mem_resize(c->rows, c->cap, sizeof *c->rows);
     }
-    memcpy(c->rows + c->end, rows, (size_t)n * sizeof *rows);
-    c->end += (uint32_t)n;
+    if (more)
+        memcpy(c->rows + c->first + c->rows_n, rows, more * sizeof *rows);
+    c->rows_n += more;
 }
 
-static void return_rows(struct run *r, struct connection *c)
+/* What is not begun, all but so many. */
+static void return_rows(struct run *r, struct connection *c, uint32_t keep)
 {
-    while (c->end > c->head)
-        scheduler_returned(r->scheduler, c->number, c->rows[--c->end], r->now_us);
+    while (waiting(c) > keep)
+        scheduler_returned(r->scheduler, c->number, c->rows[c->first + --c->rows_n],
+                           r->now_us);
 }
 
+/* The message is taken, for all that share it. */
 static void settle(struct run *r, struct connection *c)
 {
     static const struct settlement delivered = {
         .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
     struct forecast_group *group = &r->out->groups[c->group];
-    scheduler_settle(r->scheduler, c->number, c->body, &delivered, r->now_us);
-    c->body = 0;
-    group->sent++;
+    for (; c->body > 0; c->body--, c->first++, c->rows_n--) {
+        scheduler_settle(r->scheduler, c->number, c->rows[c->first], &delivered,
+                         r->now_us);
+        group->sent++;
+        if (++r->out->sent % TICK_ROWS == 0 && r->p->tick)
+            r->p->tick(r->p->tick_arg, r->out->sent);
+    }
     group->end_ms = r->out->end_ms = forecast_wall_ms(r, r->now_us);
-    r->accounts[c->group].held_us = r->quiet[c->policy].total_us;
+    r->accounts[c->group].held_us = r->policies[c->policy].quiet_us;
     r->out->last = c->group;
-    if (++r->out->sent % TICK_ROWS == 0 && r->p->tick)
-        r->p->tick(r->p->tick_arg, r->out->sent);
 }
 
 static void close_connection(struct run *r, struct connection *c)
@@ -110,7 +125,7 @@ static void close_connection(struct run *r, struct connection *c)
         a->renewing_us += c->ready_us - c->opened_us + r->p->assumed.round_trip_us;
     heap_remove(&r->heap, &c->due.node);
     link_remove(&c->at_door);
-    return_rows(r, c);
+    return_rows(r, c, 0);
     c->phase = PHASE_NONE;
     scheduler_closed(r->scheduler, c->number, CLOSED_CLEAN, false, r->now_us);
 }
@@ -132,10 +147,21 @@ static void begin_body(struct run *r, struct connection *c)
     c->body_done_us = from_ns / 1000 + about(c, takes_us + a->accept_us);
 }
 
+/* So many rows share the next message, as engine/messages.c does it. */
+static uint32_t rows_of_next(const struct run *r, const struct connection *c)
+{
+    const uint32_t *rows = c->rows + c->first + c->body;
+    uint32_t domain = recipients_domain(r->p->list, rows[0]), n = 1;
+    while (n < r->policies[c->policy].recipients && n < waiting(c) &&
+           recipients_domain(r->p->list, rows[n]) == domain)
+        n++;
+    return n;
+}
+
 /* Answers come in order: the one to this MAIL not before that to the dot. */
 static void begin_envelope(struct run *r, struct connection *c)
 {
-    c->envelope = c->rows[c->head++];
+    c->envelope = rows_of_next(r, c);
     c->envelope_done_us = r->now_us + about(c, r->p->assumed.round_trip_us);
     if (c->body && c->body_done_us > c->envelope_done_us)
         c->envelope_done_us = c->body_done_us;
@@ -149,7 +175,7 @@ static void speak(struct run *r, struct connection *c)
     bool waits = !link_alone(&c->at_door);
     bool limited = c->mail_door && gate_limits(c->mail_door->gate);
     bool free = !c->envelope && !waits && !(limited && c->body);
-    if (free && c->left > 0 && c->head < c->end) {
+    if (free && c->left > 0 && waiting(c) > 0) {
         if (pass(r, c, c->mail_door))
             begin_envelope(r, c);
         else
@@ -248,8 +274,6 @@ static void open_connection(struct run *r, const struct order *o)
     };
     link_init(&c->at_door);
     vary(r, c);
-    map_put(&r->group_of, (struct span){(const char *)&o->site, sizeof o->site},
-            c->group, NULL, NULL);
     add_rows(c, o->rows, o->rows_n);
     if (pass(r, c, c->connect_door))
         connect_now(r, c);
@@ -258,17 +282,14 @@ static void open_connection(struct run *r, const struct order *o)
 /* What waits to say MAIL and has no row any more need not wait. */
 static void leave_door(struct connection *c)
 {
-    if (c->phase == PHASE_OPEN && c->head == c->end)
+    if (c->phase == PHASE_OPEN && waiting(c) == 0)
         link_remove(&c->at_door);
 }
 
 /* What waits for its turn to connect keeps a row, so that it connects for something. */
 static void recall(struct run *r, struct connection *c)
 {
-    uint32_t keep = c->phase < PHASE_OPEN && c->head < c->end ? c->rows[c->head++] : 0;
-    return_rows(r, c);
-    if (keep)
-        add_rows(c, &keep, 1);
+    return_rows(r, c, c->phase < PHASE_OPEN ? 1 : 0);
     leave_door(c);
 }
 
@@ -277,7 +298,7 @@ static void stop(struct run *r, struct connection *c)
 {
     if (c->phase == PHASE_NONE)
         return;
-    return_rows(r, c);
+    return_rows(r, c, 0);
     c->last = true;
     if (c->phase < PHASE_OPEN) {
         close_connection(r, c);

@@ -12,6 +12,7 @@
 struct provider {
     const char *name; /* the section's pattern, or the site's */
     uint32_t rows, sites;
+    int64_t lifetime_ms; /* the least that a policy of them gives a row */
     struct forecast_group *expected;
 };
 
@@ -20,6 +21,10 @@ struct outlook {
     uint32_t providers_n;
     struct provider *last; /* to end; NULL: nothing is sent */
     int64_t begin_ms;
+    uint32_t unreachable;    /* rows whose hosts no source of their pool can reach */
+    uint32_t others;         /* jobs of the spool that run now */
+    struct warmup *used;     /* what they and former ones have of today's caps; NULL */
+    struct fault used_fault; /* why that is not known; its code is 0: it is */
     struct forecast forecast;
 };
 

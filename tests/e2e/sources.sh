@@ -56,6 +56,9 @@ s2: 127.0.1.2, EHLO s2.test.example
 s3: 127.0.1.3, EHLO s3.test.example
 s4: 127.0.1.4, EHLO s4.test.example
 s6: ::1, EHLO s6.test.example" "$(sed -n 's/^source  *//p' "$work/check.out")"
+grep -q '^ *1 rows are not in it: no source of their pool is of the family' "$work/check.out" &&
+    ! grep -q 'only6.example .*warm\|too late' "$work/check.out" ||
+    die "check of a host of the other family: $(cat "$work/check.out")"
 
 # look JOB: the log and the results against the receiver's record.
 look() {

@@ -39,6 +39,33 @@ domain "early.example" { pool = "early" }
 domain "late.example" { pool = "late" }
 C
 
+# What the spool holds, and when it was changed.
+look() { find "$XDG_STATE_HOME" -path '*/.*' -type f -printf '%p %s %T@\n' 2>/dev/null | sort; }
+check() { # DOMAIN ROWS [OPTION …]: the forecast of so many rows
+    { echo email; seq -f "check%g@$1.example" 1 "$2"; } >"$work/check.tsv"
+    shift 2
+    before=$(look)
+    "$hikyaku" check -c "$conf" -l "$work/check.tsv" -m "$work/message.eml" "$@" >"$work/check" 2>"$work/err" ||
+        die "check: $?: $(cat "$work/err")"
+    same "what check left behind" "$before" "$(look)"
+}
+foretells() { grep -q "$1" "$work/check" || die "check does not say \"$1\": $(cat "$work/check")"; }
+tomorrow=$(date -d tomorrow +%F)
+
+# Before anything is used up: five today, the rest at midnight; on two days; and not at all.
+check small 15
+foretells "^ *15  $tomorrow 00:00:0.  .*mx.small.example  *warm-up$"
+check small 15 --until 20:00
+foretells '^          too late: 10 rows would not be sent before .* 20:00:00 (--until), and end as 606$'
+foretells ' mx.small.example  *warm-up, 10 rows too late$'
+check early 15 --until 20:00
+foretells '^forecast  from .* on: nothing would be sent$'
+foretells ' mx.early.example  *warm-up, 15 rows too late$'
+check second 15
+foretells "^ *15  $tomorrow 00:00:0.  .*mx.second.example  *warm-up$"
+check big1 15 # the known source takes the rest
+! grep -q "warm-up$" "$work/check" || die "check: $(cat "$work/check")"
+
 begin() { # JOB DOMAIN … : 15 rows of each
     job=$1
     shift
@@ -86,6 +113,9 @@ used_up alone small
 same "its cap after a kill" 5 "$(came small)"
 "$hikyaku" cancel -c "$conf" alone
 wait "$resumed" || true
+# The forecast knows what is used up of today.
+check small 5
+foretells "^ *5  $tomorrow 00:00:0.  .*mx.small.example  *warm-up$"
 same "to the first provider" 5 "$(($(came big1 127.0.1.1) + $(came big2 127.0.1.1)))"
 
 # Two jobs beside each other.
@@ -93,6 +123,8 @@ begin one both
 begin other both
 used_up one both
 used_up other both
+check small 5
+foretells '^          2 other jobs of this spool run now: limits are shared'
 same "both together" 5 "$(came both)"
 "$hikyaku" cancel -c "$conf" one
 "$hikyaku" cancel -c "$conf" other

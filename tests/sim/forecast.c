@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "world.h"
@@ -184,6 +185,114 @@ static void case_quiet_hours(void)
     plan_free(&p);
 }
 
+/* ---- warm-ups ---- */
+
+static const int64_t caps[] = {50, 100};
+static const uint8_t both[] = {1, 2};
+
+/* 300 rows from one new source, whose first day is the 20000th. */
+static void draw_new(struct plan *p, struct warmup_plan warmups[2])
+{
+    plan_draw_calm(p, 9, 1, 300);
+    p->policy.sources = both;
+    p->policy.sources_n = 1;
+    p->sources_n = 2;
+    plan_make_list(p);
+    warmups[0] = (struct warmup_plan){20000, caps, 2};
+    warmups[1] = (struct warmup_plan){0};
+}
+
+static uint64_t used_of(void *arg, uint8_t source, uint32_t number, const char *site)
+{
+    (void)arg;
+    expect(source == 1 && number == 0 && strncmp(site, "mx0.", 4) == 0, "who has used");
+    return 30;
+}
+
+/* 50 of them today, 100 tomorrow, the rest on the day behind the last cap. */
+static void case_warmup(void)
+{
+    struct warmup_plan warmups[2];
+    struct plan p;
+    struct forecast f;
+    struct forecast_params how = {.begin_ms = nine_pm_ms, .warmups = warmups};
+    draw_new(&p, warmups);
+    foretell(&p, how, &f);
+    expect(f.left == 0 && about(f.end_ms, nine_pm_ms + 27 * HOUR_MS), "two midnights");
+    expect(strcmp(f.groups[0].bound, "warm-up") == 0, "warm-up is the reason");
+    forecast_finish(&f);
+
+    how.until_ms = nine_pm_ms + 26 * HOUR_MS;
+    foretell(&p, how, &f);
+    expect(f.sent == 150 && f.left == 150, "two days' caps before the end");
+    forecast_finish(&f);
+    how.used_of = used_of; /* today's, not tomorrow's */
+    foretell(&p, how, &f);
+    expect(f.sent == 120, "less what is used up already");
+    forecast_finish(&f);
+    how.used_of = NULL;
+
+    warmups[0].start += 5;
+    how.until_ms = nine_pm_ms + 5 * 24 * HOUR_MS;
+    foretell(&p, how, &f);
+    expect(f.sent == 50 && f.groups[0].end_ms > nine_pm_ms + 99 * HOUR_MS,
+           "nothing before its first day");
+    forecast_finish(&f);
+    how.until_ms = nine_pm_ms + HOUR_MS;
+    foretell(&p, how, &f);
+    expect(f.sent == 0 && strcmp(f.groups[0].bound, "warm-up") == 0,
+           "why nothing is sent at all");
+    forecast_finish(&f);
+    how.until_ms = 0;
+
+    p.policy.sources_n = 2; /* the other one is known */
+    foretell(&p, how, &f);
+    expect(f.left == 0 && about(f.end_ms, nine_pm_ms), "it takes the rest at once");
+    expect(strcmp(f.groups[0].bound, "warm-up") != 0, "and holds nothing up");
+    forecast_finish(&f);
+    plan_free(&p);
+}
+
+/* The day on which summer time ends has 25 hours: the 20751st, 2026-10-25. */
+static void case_long_day(void)
+{
+    struct warmup_plan warmups[2];
+    struct plan p;
+    struct forecast f;
+    setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+    tzset();
+    int64_t begin_ms = (INT64_C(20751) * 24 - 5) * HOUR_MS; /* 21:00 of the 24th */
+    draw_new(&p, warmups);
+    warmups[0].start = 20750;
+    foretell(&p, (struct forecast_params){.begin_ms = begin_ms, .warmups = warmups},
+             &f);
+    expect(f.left == 0 && about(f.end_ms, begin_ms + (3 + 25) * HOUR_MS),
+           "midnights of a clock on the wall");
+    forecast_finish(&f);
+    plan_free(&p);
+    setenv("TZ", "UTC", 1);
+    tzset();
+}
+
+/* ---- shared messages ---- */
+
+/* One message a second, for up to twenty rows of one domain. */
+static void case_shared(void)
+{
+    struct plan p;
+    struct forecast f;
+    plan_draw_calm(&p, 10, 2, 2000);
+    p.policy.recipients = 20;
+    p.policy.message_rate = 3600;
+    p.policy.messages_per_connection = 0;
+    plan_make_list(&p);
+    foretell(&p, (struct forecast_params){0}, &f);
+    expect(f.left == 0 && f.end_ms < 100 * 1000, "no message a row");
+    expect(f.end_ms > 70 * 1000, "and no more messages than the rate");
+    forecast_finish(&f);
+    plan_free(&p);
+}
+
 static void case_until(void)
 {
     struct plan p;
@@ -242,6 +351,9 @@ void forecast_run(void)
     mix_reconnecting();
     mix_sources();
     case_quiet_hours();
+    case_warmup();
+    case_long_day();
+    case_shared();
     case_until();
     case_own();
     case_rate();
