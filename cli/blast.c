@@ -252,20 +252,17 @@ int blast_open_list(struct blast *b, const char *path)
     return b->list ? -1 : complain(&f);
 }
 
-static int check_shared(const struct blast *b)
+bool blast_may_share(const struct blast *b, const struct conf *conf, struct fault *f)
 {
     struct buf place = {0};
-    struct fault f = {0};
-    int status = -1;
-    if (!template_is_common(b->template) && conf_shares_messages(b->conf, &place)) {
-        fault_set(&f, -7,
+    bool wrong = !template_is_common(b->template) && conf_shares_messages(conf, &place);
+    if (wrong)
+        fault_set(f, -7,
                   "%s: recipients_per_message: %s is not the same for all recipients: "
                   "it must have a To of its own, and no placeholder",
                   buf_cstr(&place), b->options->message);
-        status = complain(&f);
-    }
     buf_finish(&place);
-    return status;
+    return !wrong;
 }
 
 int blast_compile(struct blast *b)
@@ -284,9 +281,10 @@ int blast_compile(struct blast *b)
     b->template = template_compile(buf_span(&b->message), &params, &f);
     if (!b->template)
         return complain(&f);
-    int status = check_shared(b);
-    if (status >= 0 || b->from.n)
-        return status;
+    if (!blast_may_share(b, b->conf, &f))
+        return complain(&f);
+    if (b->from.n)
+        return -1;
     if (address_parse(span_of(template_from(b->template)), &b->from) == ADDRESS_OK)
         return -1;
     fault_set(&f, -21, "%s: From: is no envelope sender (%s); use --from",

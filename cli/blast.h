@@ -44,6 +44,8 @@ int blast_ready(struct blast *b);
 int blast_open_list(struct blast *b, const char *path);
 /* Compile the message for the list's columns; find the envelope sender. */
 int blast_compile(struct blast *b);
+/* Settings may let recipients share this message. False: *f says why not. */
+bool blast_may_share(const struct blast *b, const struct conf *conf, struct fault *f);
 void blast_close(struct blast *b);
 
 /* The exit status for a fault of the job directory. */

@@ -102,12 +102,13 @@ static void return_rows(struct run *r, struct connection *c, uint32_t keep)
 /* The message is taken, for all that share it. */
 static void settle(struct run *r, struct connection *c)
 {
-    static const struct settlement delivered = {
+    struct settlement delivered = {
         .outcome = OUTCOME_DELIVERED, .counted = true, .worked = true};
     struct forecast_group *group = &r->out->groups[c->group];
     for (; c->body > 0; c->body--, c->first++, c->rows_n--) {
         scheduler_settle(r->scheduler, c->number, c->rows[c->first], &delivered,
                          r->now_us);
+        delivered.joined = true;
         group->sent++;
         if (++r->out->sent % TICK_ROWS == 0 && r->p->tick)
             r->p->tick(r->p->tick_arg, r->out->sent);

@@ -129,8 +129,8 @@ static bool reload(void *arg, struct engine_params *out, struct fault *f)
     struct conf *conf = conf_load(config ? config : own, !config, f);
     free(own);
     struct replies replies = {0};
-    if (!conf || !replies_open(&replies, conf, f) ||
-        !policies_take(&s->policies, conf, f)) {
+    if (!conf || !blast_may_share(s->run->blast, conf, f) ||
+        !replies_open(&replies, conf, f) || !policies_take(&s->policies, conf, f)) {
         replies_close(&replies);
         conf_free(conf);
         return false;

@@ -26,17 +26,28 @@ struct verdict connection_judge(const struct connection *c, const struct smtp_re
     return verdict_of_result(r, true, &policy);
 }
 
-void connection_returned(struct connection *c, struct lent lent)
+/* Is it the first to tell of its message? */
+static bool heads(struct slot *slot)
+{
+    bool first = !slot->told;
+    slot->told = true;
+    return first;
+}
+
+void connection_returned(struct connection *c, struct slot *slot, struct lent lent)
 {
     flight_set(c->worker->params->flight, lent.entry, FLIGHT_OTHER);
-    struct event e = {.kind = EVENT_RETURNED, .connection = c->number, .lent = lent};
+    struct event e = {.kind = EVENT_RETURNED,
+                      .connection = c->number,
+                      .lent = lent,
+                      .heads = slot && heads(slot)};
     report_add(&c->worker->report, &e, NULL);
 }
 
 static void return_rows(struct connection *c)
 {
     while (!lent_empty(&c->rows)) /* the last first: they go to the front of the FIFO */
-        connection_returned(c, lent_take_last(&c->rows));
+        connection_returned(c, NULL, lent_take_last(&c->rows));
 }
 
 struct span connection_words(const struct smtp_result *r)
@@ -50,7 +61,7 @@ static int last_target(const struct connection *c)
 }
 
 /* A result of the slot's i-th row, or, with slot NULL, of one that has none. */
-void connection_settled(struct connection *c, const struct slot *slot, int i,
+void connection_settled(struct connection *c, struct slot *slot, int i,
                         struct lent lent, const struct verdict *verdict,
                         struct span words)
 {
@@ -64,6 +75,7 @@ void connection_settled(struct connection *c, const struct slot *slot, int i,
         .lent = lent,
         .target = last_target(c),
         .verdict = *verdict,
+        .heads = !slot || heads(slot),
         .dns_us = -1,
         .connect_us = -1,
     };

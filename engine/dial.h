@@ -70,10 +70,11 @@ void messages_mark(struct connection *c);
 struct verdict connection_judge(const struct connection *c, const struct smtp_result *r,
                                 const struct address *recipient);
 struct span connection_words(const struct smtp_result *r); /* the server's, or ours */
-void connection_returned(struct connection *c, struct lent lent); /* not begun */
+/* Not begun (slot NULL), or begun in vain and nobody's attempt. */
+void connection_returned(struct connection *c, struct slot *slot, struct lent lent);
 int64_t connection_now_us(void);
 /* A result of the slot's i-th row, or, with slot NULL, of one that has none. */
-void connection_settled(struct connection *c, const struct slot *slot, int i,
+void connection_settled(struct connection *c, struct slot *slot, int i,
                         struct lent lent, const struct verdict *verdict,
                         struct span words);
 void connection_begin_tls(struct connection *c);

@@ -79,7 +79,7 @@ static void settle_message(struct connection *c, struct slot *slot)
         if (moves)
             lent_put_first(&c->rows, slot->rows[i].lent);
         else if (was_broken_off(c, &slot->recipients[i].result))
-            connection_returned(c, slot->rows[i].lent);
+            connection_returned(c, slot, slot->rows[i].lent);
     slot->rows_n = 0;
     if (!moves)
         return;

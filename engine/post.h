@@ -85,6 +85,8 @@ struct event {
     enum close_kind closed; /* CLOSED */
     unsigned avoid;         /* CLOSED: bits of enum avoid, for the site */
     bool reused;            /* SETTLED: not the first on its connection */
+    bool heads; /* SETTLED, RETURNED: a message was begun for it; rows that share that
+                   one do not say so again */
     struct verdict verdict; /* SETTLED, EPILOGUE, CLOSED_FAILED and _OURS */
     int32_t dns_us, connect_us;
     struct smtp_timings timings;

@@ -63,6 +63,7 @@ struct ending {
     struct span words;
     const int32_t *timings_us; /* TIMING_COUNT, or NULL */
     bool worked;
+    bool joined;     /* its message is another row's too, which is settled */
     int64_t wait_us; /* the receiver, or a rule, asks for it */
 };
 
@@ -78,6 +79,7 @@ static void settle(struct engine *e, uint32_t connection, uint32_t row,
                               .worked = ending->worked,
                               .in_doubt = v->in_doubt,
                               .about_us = v->about_us,
+                              .joined = ending->joined,
                               .absent =
                                   v->outcome == OUTCOME_ABSENT && verdict_is_reply(v),
                               .wait_us = ending->wait_us};
@@ -222,7 +224,8 @@ static void on_settled(struct engine *e, const struct event *event)
     struct ending ending = {.verdict = v,
                             .words = event_text(event, EVENT_WORDS),
                             .timings_us = timings,
-                            .worked = event->timings.us[SMTP_MAIL] >= 0};
+                            .worked = event->timings.us[SMTP_MAIL] >= 0,
+                            .joined = !event->heads};
     ending.wait_us = react(e, event, &where, &ending.verdict);
     settle(e, event->connection, event->lent.row, &ending, &where);
     watch_storm(e, lane->site, &ending.verdict);
@@ -294,6 +297,8 @@ static void on_returned(struct engine *e, const struct event *event)
 {
     struct lane *lane = &e->lanes[event->connection];
     flight_give_back(e->params->worker.flight, event->lent.entry);
+    if (event->heads)
+        scheduler_spent(e->scheduler, event->connection);
     scheduler_returned(e->scheduler, event->connection, event->lent.row,
                        engine_now_us());
     if (!lane->closed || scheduler_lent(e->scheduler, event->connection) > 0)

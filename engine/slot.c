@@ -45,6 +45,7 @@ bool slot_prepare(struct slot *slot, const struct worker_params *params,
      * the slot's former one. */
     slot->transaction = (struct smtp_transaction){0};
     memset(&slot->transaction.timings, 0xff, sizeof slot->transaction.timings);
+    slot->told = false;
     make_room(slot, rows_max);
     if (!read_row(slot, 0, params, lent, words_out)) {
         *code_out = words_out->code;

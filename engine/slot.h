@@ -15,6 +15,7 @@ struct slot_row {
 struct slot {
     int rows_n;  /* 0: free */
     bool marked; /* flight knows that its dot may have left */
+    bool told;   /* an event has said that the message was begun */
     struct smtp_transaction transaction;
     struct slot_row *rows; /* of the transaction's recipients */
     struct smtp_recipient *recipients;

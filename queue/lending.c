@@ -64,41 +64,69 @@ static bool is_allowed(struct scheduler *s, const struct site *site, uint8_t sou
     return false;
 }
 
-static uint32_t rows_a_message(const struct scheduler *s, const struct site *site)
+/* Rows as a worker will take them: those of one domain that stand behind each other
+ * share a message, up to so many (engine/messages.c). */
+struct folding {
+    uint32_t together, messages, rows, domain; /* rows of the last message, and whose */
+};
+
+/* One more row; false: it would begin one more message than `most`. */
+static bool fold(struct folding *f, uint32_t domain, uint32_t most)
 {
-    uint32_t n = policy_of(s, site)->recipients;
-    return n ? n : 1;
+    bool joins = f->rows > 0 && f->rows < f->together && domain == f->domain;
+    if (!joins && f->messages == most)
+        return false;
+    f->messages += !joins;
+    f->rows = joins ? f->rows + 1 : 1;
+    f->domain = domain;
+    return true;
 }
 
-/* Rows from the site's FIFOs into the order. On a path with a rate it is one message's:
- * the token was taken for it. */
+/* Messages that may be begun for one order, at least one: on a path with a rate one,
+ * the token was taken for it; of a source that is being warmed up what is left. */
+static uint32_t messages_now(const struct scheduler *s,
+                             const struct connection_record *c)
+{
+    int64_t most = gate_limits(&c->path->lending) ? 1 : UINT32_MAX;
+    if (s->params.allow && c->source)
+        most = min_i64(most, c->path->allowance);
+    return (uint32_t)most;
+}
+
+/* Rows from the site's FIFOs into the order. */
 static void lend(struct scheduler *s, struct site *site, struct connection_record *c,
                  uint32_t n, struct order *out, int64_t now_us)
 {
-    if (gate_limits(&c->path->lending))
-        n = c->lease = rows_a_message(s, site);
-    n = min_u32(n, min_u32(site_ready(site, c->source), min_u32(c->left, LEASE_MAX)));
-    if (s->params.allow && c->source) {
-        n = c->path->allowance < n ? (uint32_t)c->path->allowance : n;
-        c->path->allowance -= n;
+    if (gate_limits(&c->path->lending)) {
+        n = c->together;
+        c->lease = 1; /* the next when this one is done */
     }
+    n = min_u32(n, min_u32(site_ready(site, c->source), min_u32(c->left, LEASE_MAX)));
     out->site = site->name;
     out->avoid = site->avoid;
-    for (uint32_t i = 0; i < n; i++) {
+    struct folding f = {.together = c->together};
+    uint32_t most = messages_now(s, c), lent = 0;
+    for (; lent < n; lent++) {
+        uint32_t row = site_first(site, c->source) + s->first_row - 1;
+        uint32_t domain = c->together > 1 ? recipients_domain(s->params.list, row) : 0;
+        if (!fold(&f, domain, most))
+            break;
         uint32_t index = site_pop(site, s->rows, c->source);
         s->rows[index].state = ROW_LENT;
         row_begins(s, &s->rows[index], now_us);
-        out->rows[i] = index + s->first_row - 1;
+        out->rows[lent] = row;
     }
-    out->rows_n = (int)n;
+    c->reserved += f.messages;
+    c->path->allowance -= f.messages; /* read only where there is one */
+    out->rows_n = (int)lent;
     out->connection = (uint32_t)(c - s->connections);
-    c->lent += n;
+    c->lent += lent;
     c->lent_us = now_us;
     if (c->left != UINT32_MAX)
-        c->left -= n;
-    site->lent += n;
-    s->lent += n;
-    s->ready -= n;
+        c->left -= lent;
+    site->lent += lent;
+    s->lent += lent;
+    s->ready -= lent;
     c->last = (site_ready(site, c->source) == 0 && s->asking == 0) ||
               path_lends_us(c->path) > now_us + PATIENCE_US;
     out->last = c->last;
@@ -119,11 +147,13 @@ static void open_connection(struct scheduler *s, struct site *site, uint8_t sour
                                           : s->connections_used++;
     struct connection_record *c = &s->connections[number];
     uint32_t limit = messages_at_most(s, site);
+    uint32_t together = policy_of(s, site)->recipients;
     *c = (struct connection_record){
         .site = site,
         .path = path,
         .source = source,
-        .left = limit ? limit * rows_a_message(s, site) : UINT32_MAX,
+        .together = together ? together : 1,
+        .left = limit ? limit * (together ? together : 1) : UINT32_MAX,
         .lease = LEASE_FIRST,
         .progress_us = now_us,
     };

@@ -129,12 +129,12 @@ static void end_rests(struct scheduler *s, int64_t now_us)
     }
 }
 
-static uint32_t lent_on(const struct scheduler *s, const struct path *path)
+static uint32_t reserved_on(const struct scheduler *s, const struct path *path)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->connections_used; i++)
         if (s->connections[i].site && s->connections[i].path == path)
-            n += s->connections[i].lent;
+            n += s->connections[i].reserved;
     return n;
 }
 
@@ -142,7 +142,7 @@ void restraint_day(const struct scheduler *s, struct path *path, int64_t now_us)
 {
     if (!s->params.allow || now_us < path->allowance_until_us)
         return;
-    path->allowance = -(int64_t)lent_on(s, path);
+    path->allowance = -(int64_t)reserved_on(s, path);
     path->allowance_until_us = INT64_MAX; /* until it is asked for */
     path->used_up = false;
 }
@@ -408,7 +408,8 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
                     const struct settlement *what, struct decision *d, int64_t now_us)
 {
     if (what->about_us) {
-        note_refusal(s, c, d, now_us);
+        if (!what->joined) /* it refuses a message once */
+            note_refusal(s, c, d, now_us);
     } else if (what->outcome == OUTCOME_DELIVERED) {
         if (path_good(c->path, &c->site->provider->limits)) {
             jobs_tell(s, c->path, now_us);

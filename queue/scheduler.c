@@ -384,6 +384,29 @@ static int ended(const struct scheduler *s, const struct scheduler_policy *p,
     return late || next_us > first_us + p->lifetime_ms * 1000 ? 606 : 0;
 }
 
+/* A message was begun. More of them than were reckoned with count all the same. */
+static void spend(struct connection_record *c)
+{
+    if (c->reserved > 0)
+        c->reserved--;
+    else
+        c->path->allowance--;
+}
+
+/* No more messages than rows can still be begun: the others may be lent for anew. */
+static void release(struct connection_record *c)
+{
+    if (c->reserved <= c->lent)
+        return;
+    c->path->allowance += c->reserved - c->lent;
+    c->reserved = c->lent;
+}
+
+void scheduler_spent(struct scheduler *s, uint32_t connection)
+{
+    spend(&s->connections[connection]);
+}
+
 static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
 {
     s->lent--;
@@ -392,6 +415,7 @@ static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
     struct connection_record *c = &s->connections[connection];
     assert(c->site && c->lent > 0);
     c->lent--;
+    release(c);
     c->site->lent--;
     c->progress_us = now_us;
     c->recalled = c->recalled && c->lent > 0;
@@ -405,10 +429,12 @@ static void note_result(struct scheduler *s, struct connection_record *c, struct
 {
     struct site *site = c->site;
     restraint_day(s, c->path, now_us);
+    if (!what->joined)
+        spend(c);
     if (what->counted)
         r->source = c->source; /* greylisting wants to see the same one again */
     if (what->worked) {
-        c->served++;
+        c->served += !what->joined;
         site_good(site, connections_of_all(s, site), now_us);
         if (site->ready && link_alone(&site->work))
             wake_site(s, site); /* the window may have opened */
@@ -465,9 +491,7 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
     uint32_t index;
     struct row *r = row_of(s, row, &index);
     assert(r->state == ROW_LENT);
-    struct path *path = s->connections[connection].path;
-    restraint_day(s, path, now_us);
-    path->allowance++;
+    restraint_day(s, s->connections[connection].path, now_us);
     route(s, index, true, now_us);
     take_back(s, connection, now_us);
 }
@@ -518,8 +542,7 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         fail_round(s, site, now_us);
     else if (how == CLOSED_OURS)
         no_socket(s, now_us);
-    else if (how == CLOSED_ENOUGH && now_us - c->progress_us < AT_ONCE_US &&
-             policy_of(s, site)->recipients <= 1) /* else rows are not messages */
+    else if (how == CLOSED_ENOUGH && now_us - c->progress_us < AT_ONCE_US)
         site_had_enough(site, c->served);
     else if (how == CLOSED_LOST || how == CLOSED_FAILED)
         site_bad(site, now_us);

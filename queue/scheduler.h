@@ -197,6 +197,7 @@ struct settlement {       /* a verdict, as far as queueing is concerned */
     bool in_doubt;   /* it may have been delivered although we do not know */
     bool about_us;   /* refused for what we are or do, not for its address */
     bool absent;     /* refused because there is no such address */
+    bool joined;     /* its message is one that another row is settled for already */
     int64_t wait_us; /* RETRY: the receiver asked for this pause; 0: it did not. Not
                         obeyed if the row would be over by then */
 };
@@ -221,6 +222,9 @@ struct decision { /* what became of the row */
  * scheduler_unresolvable or scheduler_round. */
 struct decision scheduler_settle(struct scheduler *s, uint32_t connection, uint32_t row,
                                  const struct settlement *what, int64_t now_us);
+/* A message was begun on the connection for rows that come back all the same, since we
+ * broke it off: it counts for whatever counts messages. */
+void scheduler_spent(struct scheduler *s, uint32_t connection);
 /* A lent row that was not begun comes back; it goes first. */
 void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
                         int64_t now_us);

@@ -58,6 +58,8 @@ struct connection_record {
     uint8_t source;
     uint32_t served; /* messages that were answered on it */
     uint32_t lent;
+    uint32_t together;   /* rows that may share a message */
+    uint32_t reserved;   /* messages that may yet be begun for what is lent */
     uint32_t left;       /* messages it may still be lent; UINT32_MAX: no limit */
     uint32_t lease;      /* rows it should hold: follows its speed */
     int64_t lent_us;     /* last time it was lent rows */
@@ -89,6 +91,13 @@ static inline bool site_covers(const struct site *site, uint8_t source)
 void site_push(struct site *site, struct row *rows, uint32_t index, bool first,
                int sources_n);
 uint32_t site_pop(struct site *site, struct row *rows, uint8_t source); /* 0: none */
+/* The one that site_pop would take. */
+static inline uint32_t site_first(const struct site *site, uint8_t source)
+{
+    bool bound = source && site->bound && site->bound[source].n;
+    const struct fifo *f = bound ? &site->bound[source] : &site->fresh;
+    return f->n ? f->head : 0;
+}
 /* All that is ready, out of the site. */
 struct fifo site_take_all(struct site *site, struct row *rows, int sources_n);
 

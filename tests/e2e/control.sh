@@ -221,6 +221,10 @@ refused reload 78
 grep -q -- '-6 LE .*hikyaku.conf:9: unknown keyword "connection"' "$work/refused" ||
     die "$(cat "$work/refused")"
 nine || die "bad settings were taken"
+write_conf "$sink_port" 'recipients_per_message = 5' # and each message is another
+refused reload 78
+grep -q 'recipients_per_message: .* is not the same for all recipients' "$work/refused" ||
+    die "$(cat "$work/refused")"
 write_conf "$sink_port" 'connections = 3'
 again() { [ "$(grep -c '	settings were read anew	' "$XDG_STATE_HOME/hikyaku/$job/attempts.tsv")" = 2 ]; }
 kill -HUP "$sender"

@@ -66,3 +66,60 @@ print(f"{len(shared)} recipients in {messages} messages")
 refused = sum(l.split("\t")[2] == "550" for l in open(work + "/results.tsv"))
 assert 1 <= refused <= 60, refused
 P
+
+# A cap of a warm-up, and what a server takes on a connection, are messages, not recipients.
+TZ="NOON$(($(date -u +%-H) - 12))" # no midnight comes between
+export TZ
+rm "$work"/mail/*
+start_sink 127.0.6.1:"$port" 127.0.6.2:"$port"=closer
+write_conf "$port" 'connections = 2 recipients_per_message = 4 messages_per_connection = 0'
+cat >>"$conf" <<C
+warmup "slowly" { start = $(date +%F)  caps = {7} }
+source "new" { address = "127.0.1.1"  warmup = "slowly" }
+source "old" { address = "127.0.1.2" }
+domain "many.example" { pool = "new" }
+domain "one.example" { pool = "old" connections = 1 connection_rate = "0" }
+C
+{
+    echo email
+    seq -f 'user%g@many.example' 1 100
+    seq -f 'user%g@one.example' 1 1000
+} >"$work/list.tsv"
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j capped --quiet --trace=smtp \
+    >"$work/sum" 2>"$work/err" &
+sender=$!
+pids="$pids $sender"
+both() { # what may go has gone
+    "$hikyaku" status -c "$conf" capped >"$work/status" 2>/dev/null &&
+        grep -q 'mx.example .*warm-up cap of today' "$work/status" &&
+        [ "$(grep -c '@one.example' "$work/record.tsv")" = 1000 ]
+}
+until_true both || die "$(cat "$work/status")"
+"$hikyaku" cancel -c "$conf" capped
+wait "$sender" || true
+stop_sink
+python3 - "$work/err" <<'P'
+import collections, sys
+mails = collections.Counter()     # by domain
+takes = collections.defaultdict(collections.Counter) # messages of each connection
+begins, domain, greeted = {}, {}, collections.Counter()
+for line in open(sys.argv[1]):
+    connection, side, words = line.rstrip().partition(" C: ")
+    if not side:
+        connection, side, words = line.rstrip().partition(" S: ")
+        greeted[connection] += words.startswith("220")
+        if words.startswith("354"):
+            takes[domain[connection]][connection, greeted[connection]] += 1
+    elif words.startswith("MAIL"):
+        begins[connection] = True
+    elif words.startswith("RCPT") and begins.pop(connection, False):
+        domain[connection] = words.split("@")[1].split(">")[0]
+        mails[domain[connection]] += 1
+assert mails["many.example"] == 7, mails
+# The server closes behind the 20th; that is learned, and one fewer is sent.
+one = sorted(takes["one.example"].values(), reverse=True)
+assert one[:4] == [20, 20, 19, 19], one
+P
+capped=$(grep -c '@many.example' "$work/record.tsv")
+[ "$capped" -gt 7 ] || die "a cap of 7 messages was reached by $capped recipients"
+echo "$capped recipients within a cap of 7 messages; a limit of 20 a connection is learned"
