@@ -393,13 +393,19 @@ static void spend(struct connection_record *c)
         c->path->allowance--;
 }
 
-/* No more messages than rows can still be begun: the others may be lent for anew. */
-static void release(struct connection_record *c)
+/* No more messages than rows can still be begun: the others may be lent for anew, by
+ * whoever was told that the day is used up. */
+static void release(struct scheduler *s, struct connection_record *c)
 {
+    struct path *path = c->path;
     if (c->reserved <= c->lent)
         return;
-    c->path->allowance += c->reserved - c->lent;
+    path->allowance += c->reserved - c->lent;
     c->reserved = c->lent;
+    if (!path->used_up || path->allowance <= 0)
+        return;
+    path->used_up = false;
+    restraint_offer(s, c->site->provider);
 }
 
 void scheduler_spent(struct scheduler *s, uint32_t connection)
@@ -415,7 +421,7 @@ static void take_back(struct scheduler *s, uint32_t connection, int64_t now_us)
     struct connection_record *c = &s->connections[connection];
     assert(c->site && c->lent > 0);
     c->lent--;
-    release(c);
+    release(s, c);
     c->site->lent--;
     c->progress_us = now_us;
     c->recalled = c->recalled && c->lent > 0;

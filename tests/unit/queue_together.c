@@ -134,6 +134,32 @@ static void what_comes_back_is_allowed_again(void **state)
     finish(&w);
 }
 
+/* Also when it was the last of the day, and others have been told so. */
+static void the_last_of_a_day_comes_back(void **state)
+{
+    (void)state;
+    struct world w;
+    uint32_t drawn;
+    begin_warm(&w, &drawn, 100, 100); /* one row a message */
+    int sent = 0;
+    while (sent < CAP / 2) {
+        turn(&w);
+        sent += send_message(&w, 0, 5, good) > 0;
+    }
+    while (drawn < CAP || (view(&w).lacks & LACK_WARMUP) == 0) {
+        turn(&w);
+        for (uint32_t i = 1; i < CONNECTIONS; i++)
+            if (w.lanes[i].open && w.lanes[i].n > 1 && drawn < CAP)
+                sent += send_message(&w, i, 5, good) > 0;
+    }
+    assert_in_range(sent, CAP / 2, CAP - 1);
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (w.lanes[i].open)
+            end_lane(&w, i, CLOSED_CLEAN);
+    assert_int_equal(sent + send_all(&w, 5), CAP);
+    finish(&w);
+}
+
 /* A worker that makes more messages of it than we reckoned with takes them from what
  * is left. */
 static void more_messages_than_reckoned(void **state)
@@ -209,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cap_is_of_messages),
         cmocka_unit_test(what_comes_back_is_allowed_again),
+        cmocka_unit_test(the_last_of_a_day_comes_back),
         cmocka_unit_test(more_messages_than_reckoned),
         cmocka_unit_test(a_silent_limit_is_of_messages),
         cmocka_unit_test(a_token_is_for_a_message),
