@@ -400,7 +400,7 @@ static bool order_for(struct scheduler *s, struct site *site, enum turn turn,
         return true;
     if (site->ready == 0)
         return false;
-    enum line_kind kind = o.lacks ? LINE_FEED : LINE_OPEN;
+    enum line_kind kind = o.lacks & LACK_RATE ? LINE_FEED : LINE_OPEN;
     if (is_closed(s, site, &o, now_us)) {
         ; /* until then */
     } else if (!site_admits(site, connections_of_all(s, site), now_us)) {
@@ -434,7 +434,7 @@ bool scheduler_recall(struct scheduler *s, struct order *out, int64_t now_us)
         uint32_t i = s->stall_at++;
         struct connection_record *c = &s->connections[i];
         bool stalled =
-            c->lent >= 2 && !c->recalled && now_us - c->progress_us >= STALL_US;
+            c->reserved >= 2 && !c->recalled && now_us - c->progress_us >= STALL_US;
         if (!c->site || (!c->stop && !stalled))
             continue;
         *out = (struct order){.kind = c->stop ? ORDER_STOP : ORDER_RECALL,

@@ -591,6 +591,38 @@ static void a_new_source_sends_its_cap(void **state)
     finish(&w);
 }
 
+/* The cap is reached while a connection is busy, and then that is told to end: its site
+ * is asked again when the suspension is over, and at midnight. */
+static void a_cap_and_a_suspension(void **state)
+{
+    (void)state;
+    struct world w;
+    struct allowance a;
+    begin_warm(
+        &w, &a, 40,
+        (struct scheduler_policy){.connections = 1, .sources = two, .sources_n = 1});
+    a.cap = a.chunk = 4;
+    take_orders(&w);
+    settle(&w, 0, good);
+    settle(&w, 0, good);
+    take_orders(&w);
+    assert_int_equal(w.lanes[0].n, 2);
+    struct suspension pause = {.reach = REACH_PATH, .for_us = minute_us, .why = "no"};
+    scheduler_suspend(w.s, 0, &pause, w.now);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    w.now += minute_us;
+    assert_true(scheduler_wake(w.s) <= w.now);
+    for (int i = 0; i < 5; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.delivered, 4);
+    w.now = a.day_ends_us;
+    assert_true(scheduler_wake(w.s) <= w.now);
+    finish(&w);
+}
+
 static void fresh_mail_goes_by_others(void **state)
 {
     (void)state;
@@ -716,6 +748,7 @@ int main(void)
         cmocka_unit_test(our_own_waiting_is_not_lifetime),
         cmocka_unit_test(quiet_hours),
         cmocka_unit_test(a_new_source_sends_its_cap),
+        cmocka_unit_test(a_cap_and_a_suspension),
         cmocka_unit_test(fresh_mail_goes_by_others),
         cmocka_unit_test(a_row_tells_what_it_waits_for),
         cmocka_unit_test(a_row_tells_of_its_own_source),

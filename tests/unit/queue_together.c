@@ -217,6 +217,22 @@ static void a_token_is_for_a_message(void **state)
     }
 }
 
+/* Twenty rows that wait for the turn of their one message are no stalled lease. */
+static void a_message_may_wait_for_its_turn(void **state)
+{
+    (void)state;
+    static struct order o;
+    struct world w;
+    begin(&w, 100, 1,
+          (struct scheduler_policy){
+              .connections = 1, .recipients = 20, .message_rate = 60});
+    turn(&w);
+    assert_int_equal(w.lanes[0].n, 20);
+    w.now += minute_us;
+    assert_false(scheduler_recall(w.s, &o, w.now));
+    finish(&w);
+}
+
 /* One message, refused to twenty, is one refusal: twenty of those close a path. */
 static void a_message_is_refused_once(void **state)
 {
@@ -239,6 +255,7 @@ int main(void)
         cmocka_unit_test(more_messages_than_reckoned),
         cmocka_unit_test(a_silent_limit_is_of_messages),
         cmocka_unit_test(a_token_is_for_a_message),
+        cmocka_unit_test(a_message_may_wait_for_its_turn),
         cmocka_unit_test(a_message_is_refused_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
