@@ -41,6 +41,7 @@ struct mood {
     int defer_percent; /* of addresses, by hash: the first RCPT of such an address … */
     const char *defer_reply; /* … gets this ("451 …"), the next one passes */
     int connections;         /* more at once get 421; 0: no limit */
+    int recipients;          /* of a message: more get 452; 0: SINK_RECIPIENTS_MAX */
     int filter_percent; /* of messages, by hash of the first recipient: refused … */
     const char *filter_reply; /* … with this in reply to the dot */
     const char *greeting;     /* NULL: 220; else sent instead, and closed ("554 …") */

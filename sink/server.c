@@ -170,7 +170,8 @@ static void on_rcpt(struct sink_server *s, struct span rest)
         server_reply_bad(s, "503 5.5.1 MAIL first");
         return;
     }
-    if (s->recipients == SINK_RECIPIENTS_MAX) {
+    if (s->recipients == SINK_RECIPIENTS_MAX ||
+        (s->mood->recipients && s->recipients == s->mood->recipients)) {
         server_reply(s, "452 4.5.3 too many recipients");
         return;
     }

@@ -54,17 +54,27 @@ static uint32_t take_first(struct row_queue *q)
 
 /* ---- reports ---- */
 
-static void report_returned(struct connection *c, uint32_t row)
+/* Is it the first to tell of its message? */
+static bool heads(struct slot *slot)
+{
+    bool first = !slot->told;
+    slot->told = true;
+    return first;
+}
+
+static void report_returned(struct connection *c, struct slot *slot, uint32_t row)
 {
     c->w->stories[row].flight = FLIGHT_OTHER;
-    desk_report(c->w, &(struct news){
-                          .kind = NEWS_RETURNED, .connection = c->number, .row = row});
+    desk_report(c->w, &(struct news){.kind = NEWS_RETURNED,
+                                     .connection = c->number,
+                                     .row = row,
+                                     .heads = slot && heads(slot)});
 }
 
 static void return_rows(struct connection *c)
 {
     while (!queue_empty(&c->rows))
-        report_returned(c, c->rows.rows[--c->rows.end]);
+        report_returned(c, NULL, c->rows.rows[--c->rows.end]);
 }
 
 static struct verdict judge(const struct connection *c, const struct smtp_result *r)
@@ -72,14 +82,14 @@ static struct verdict judge(const struct connection *c, const struct smtp_result
     return verdict_of_result(r, true, &c->w->plan->verdict);
 }
 
-static void report_settled(struct connection *c, const struct slot *slot, uint32_t row,
+static void report_settled(struct connection *c, struct slot *slot, int i, uint32_t row,
                            const struct verdict *v)
 {
     struct story *story = &c->w->stories[row];
     if (!v->in_doubt && !v->assumed)
         story->flight = v->outcome == OUTCOME_DELIVERED ? FLIGHT_TAKEN : FLIGHT_OTHER;
     else
-        promise(slot && story->dots > slot->dots_before, c->w,
+        promise(slot && story->dots > slot->rows[i].dots_before, c->w,
                 "row %u is in doubt (%d), so its dot has left", row, v->code);
     desk_report(
         c->w,
@@ -87,6 +97,7 @@ static void report_settled(struct connection *c, const struct slot *slot, uint32
                        .connection = c->number,
                        .row = row,
                        .verdict = *v,
+                       .heads = !slot || heads(slot),
                        .worked = slot && slot->transaction.timings.us[SMTP_MAIL] >= 0});
 }
 
@@ -135,7 +146,7 @@ static void fail(struct connection *c, const struct verdict *v)
         return;
     }
     if (!queue_empty(&c->rows))
-        report_settled(c, NULL, take_first(&c->rows), v);
+        report_settled(c, NULL, 0, take_first(&c->rows), v);
     close_as(c, CLOSED_FAILED, v);
 }
 
@@ -195,7 +206,7 @@ static void break_off_idle(struct connection *c)
 {
     c->finish_until_us = NEVER;
     for (int i = 0; i < SLOTS; i++)
-        if (c->slots[i].row && c->slots[i].marked)
+        if (c->slots[i].rows_n && c->slots[i].marked)
             return;
     break_off(c);
 }
@@ -205,38 +216,78 @@ static void break_off_idle(struct connection *c)
 static struct slot *free_slot(struct connection *c)
 {
     for (int i = 0; i < SLOTS; i++)
-        if (!c->slots[i].row)
+        if (!c->slots[i].rows_n)
             return &c->slots[i];
     abort();
 }
 
-int sim_message(char *out, size_t size, uint32_t row, bool dotted)
+int sim_message(const struct world *w, char *out, size_t size, uint32_t number,
+                bool dotted)
 {
+    uint32_t rows[TOGETHER_MAX];
+    message_rows(w, number, rows);
     return snprintf(out, size,
                     "From: <news@example.com>\r\nMessage-ID: <%u@sim>\r\nSubject: "
                     "news\r\n\r\n%s.a line with a dot\r\n%.*s\r\n",
-                    row, dotted ? "." : "", (int)(row % 100),
+                    number, dotted ? "." : "", (int)(rows[0] % 100),
                     "text text text text text text text text text text text text text "
                     "text text text text text text text text text ");
 }
 
-static void prepare_row(struct connection *c, struct slot *slot, uint32_t row)
+static uint32_t domain_of(const struct connection *c, uint32_t row)
 {
-    const struct recipients *list = c->w->plan->list;
-    int address_n =
-        snprintf(slot->address, sizeof slot->address, "r%u@%s", row,
-                 recipients_domain_name(list, recipients_domain(list, row)));
+    return recipients_domain(c->w->plan->list, row);
+}
+
+static void join(struct connection *c, struct slot *slot, uint32_t row)
+{
+    struct slot_row *r = &slot->rows[slot->rows_n];
+    int n = snprintf(r->address, sizeof r->address, "r%u@%s", row,
+                     recipients_domain_name(c->w->plan->list, domain_of(c, row)));
+    r->row = row;
+    r->dots_before = c->w->stories[row].dots;
+    slot->recipients[slot->rows_n++] =
+        (struct smtp_recipient){.address = r->address, .address_n = (uint16_t)n};
+}
+
+int message_rows(const struct world *w, uint32_t number, uint32_t rows[TOGETHER_MAX])
+{
+    rows[0] = number;
+    if (number <= w->plan->rows)
+        return 1;
+    const struct shared *shared = &w->shared[number - w->plan->rows - 1];
+    memcpy(rows, shared->rows, sizeof shared->rows);
+    return shared->n;
+}
+
+static uint32_t number_of(struct world *w, const struct slot *slot)
+{
+    if (slot->rows_n == 1)
+        return slot->rows[0].row;
+    w->shared = mem_resize(w->shared, w->shared_n + 1, sizeof *w->shared);
+    struct shared *shared = &w->shared[w->shared_n];
+    shared->n = slot->rows_n;
+    for (int i = 0; i < slot->rows_n; i++)
+        shared->rows[i] = slot->rows[i].row;
+    return w->plan->rows + ++w->shared_n;
+}
+
+/* A message for the first row, and for those behind it that may share it. */
+static void prepare(struct connection *c, struct slot *slot)
+{
+    uint32_t row = take_first(&c->rows);
+    slot->marked = slot->told = false;
+    join(c, slot, row);
+    while (slot->rows_n < c->together && !queue_empty(&c->rows) &&
+           domain_of(c, c->rows.rows[c->rows.head]) == domain_of(c, row))
+        join(c, slot, take_first(&c->rows));
     bool dotted = smtp_session_wants_dots(c->session);
-    int n = sim_message(slot->body, sizeof slot->body, row, dotted);
-    slot->row = row;
-    slot->marked = false;
-    slot->dots_before = c->w->stories[row].dots;
+    int n =
+        sim_message(c->w, slot->body, sizeof slot->body, number_of(c->w, slot), dotted);
     slot->piece = (struct iovec){slot->body, (size_t)n};
-    slot->recipient = (struct smtp_recipient){.address = slot->address,
-                                              .address_n = (uint16_t)address_n};
     slot->transaction = (struct smtp_transaction){.sender = "bounce@example.com",
-                                                  .recipients = &slot->recipient,
-                                                  .recipients_n = 1,
+                                                  .recipients = slot->recipients,
+                                                  .recipients_n = slot->rows_n,
                                                   .body = &slot->piece,
                                                   .body_n = 1,
                                                   .body_size = (size_t)n,
@@ -251,34 +302,47 @@ static bool moves_on(const struct connection *c, const struct smtp_result *r,
            !c->moved && !c->finishing && c->target + 1 < c->order->targets_n;
 }
 
-static void settle(struct connection *c)
+static bool was_broken_off(const struct connection *c, const struct smtp_result *r)
 {
-    for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));) {
-        struct slot *slot = CONTAINER_OF(t, struct slot, transaction);
-        const struct smtp_result *r = &slot->recipient.result;
-        uint32_t row = slot->row;
-        if (c->broken_off && r->how == SMTP_HOW_LOST && !r->dot_left) {
-            report_returned(c, row);
-            slot->row = 0;
-            continue;
-        }
+    return c->broken_off && r->how == SMTP_HOW_LOST && !r->dot_left;
+}
+
+static void settle_message(struct connection *c, struct slot *slot)
+{
+    bool moves = false;
+    for (int i = 0; i < slot->rows_n && !moves; i++) {
+        const struct smtp_result *r = &slot->recipients[i].result;
         struct verdict v = judge(c, r);
-        if (moves_on(c, r, &v)) {
-            c->moving = true;
-            put_first(&c->rows, row);
-            if (c->left != UINT32_MAX)
-                c->left++;
-            slot->row = 0;
-            smtp_session_stop(c->session, c->w->now_us);
+        if (was_broken_off(c, r))
             continue;
-        }
+        moves = moves_on(c, r, &v);
+        if (moves)
+            break;
         if (r->how == SMTP_HOW_LOST || r->how == SMTP_HOW_TIMEOUT ||
             r->how == SMTP_HOW_GARBAGE ||
             (r->how == SMTP_HOW_REPLY && r->reply.code == 421))
             c->trouble = true;
-        report_settled(c, slot, row, &v);
-        slot->row = 0;
+        report_settled(c, slot, i, slot->rows[i].row, &v);
     }
+    for (int i = slot->rows_n - 1; i >= 0; i--)
+        if (moves)
+            put_first(&c->rows, slot->rows[i].row);
+        else if (was_broken_off(c, &slot->recipients[i].result))
+            report_returned(c, slot, slot->rows[i].row);
+    slot->rows_n = 0;
+    if (!moves)
+        return;
+    c->moving = true;
+    record_moved(c->w, c);
+    if (c->left != UINT32_MAX)
+        c->left++;
+    smtp_session_stop(c->session, c->w->now_us);
+}
+
+static void settle(struct connection *c)
+{
+    for (struct smtp_transaction *t; (t = smtp_session_settled(c->session));)
+        settle_message(c, CONTAINER_OF(t, struct slot, transaction));
 }
 
 static bool mail_may_leave(struct connection *c)
@@ -296,7 +360,7 @@ static void begin_rows(struct connection *c)
     while (smtp_session_ready(c->session) && c->left > 0 && !queue_empty(&c->rows) &&
            mail_may_leave(c)) {
         struct slot *slot = free_slot(c);
-        prepare_row(c, slot, take_first(&c->rows));
+        prepare(c, slot);
         if (c->left != UINT32_MAX)
             c->left--;
         c->begun++;
@@ -306,8 +370,8 @@ static void begin_rows(struct connection *c)
     bool empty = queue_empty(&c->rows);
     if ((empty && c->last) || c->left == 0)
         smtp_session_finish(c->session, now);
-    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].row == 0 &&
-                c->slots[1].row == 0;
+    bool idle = empty && smtp_session_ready(c->session) && c->slots[0].rows_n == 0 &&
+                c->slots[1].rows_n == 0;
     if (!idle)
         c->idle_until_us = NEVER;
     else if (c->idle_until_us == NEVER)
@@ -343,10 +407,12 @@ static void mark_bodies(struct connection *c)
 {
     for (int i = 0; i < SLOTS; i++) {
         struct slot *slot = &c->slots[i];
-        if (slot->row && !slot->marked && slot->transaction.body_due) {
-            slot->marked = true;
-            c->w->stories[slot->row].flight = FLIGHT_DOT;
-        }
+        if (!slot->rows_n || slot->marked || !slot->transaction.body_due)
+            continue;
+        slot->marked = true;
+        for (int k = 0; k < slot->rows_n; k++)
+            if (!slot->recipients[k].done)
+                c->w->stories[slot->rows[k].row].flight = FLIGHT_DOT;
     }
 }
 
@@ -502,6 +568,8 @@ void connection_open(struct world *w, struct order *order)
     c->generation = ++w->connection_generations;
     c->wake_us = c->idle_until_us = c->finish_until_us = c->again_us = NEVER;
     c->left = order->messages ? order->messages : UINT32_MAX;
+    uint32_t together = plan_policy(w->plan, w->policies[order->policy])->recipients;
+    c->together = together ? (int)together : 1;
     w->connections[c->number] = c;
     c->last = order->last;
     queue_add(&c->rows, order->rows, order->rows_n);

@@ -34,7 +34,7 @@ void world_log(struct world *w, const char *format, ...)
 /* ---- settling ---- */
 
 static void settle(struct world *w, uint32_t connection, uint32_t row,
-                   const struct verdict *v, bool worked)
+                   const struct verdict *v, bool worked, bool joined)
 {
     struct story *story = &w->stories[row];
     struct settlement what = {.outcome = v->outcome,
@@ -42,6 +42,7 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
                               .worked = worked,
                               .in_doubt = v->in_doubt,
                               .about_us = v->about_us,
+                              .joined = joined,
                               .absent = v->outcome == OUTCOME_ABSENT};
     struct decision d =
         scheduler_settle(w->scheduler, connection, row, &what, w->now_us);
@@ -151,7 +152,7 @@ static void close_lane(struct world *w, const struct news *news)
         v.outcome = OUTCOME_RETRY;
         v.counted = true;
         for (uint32_t row; (row = scheduler_round(w->scheduler));)
-            settle(w, NO_CONNECTION, row, &v, false);
+            settle(w, NO_CONNECTION, row, &v, false, false);
     }
     *lane = (struct lane){0};
     w->lanes_open--;
@@ -169,7 +170,7 @@ static void on_settled(struct world *w, const struct lane *lane,
     struct verdict v = news->verdict;
     watch_network(w, lane, news);
     v.counted = v.counted && !is_excused(w, lane, &v);
-    settle(w, news->connection, news->row, &v, news->worked);
+    settle(w, news->connection, news->row, &v, news->worked, !news->heads);
 }
 
 static void on_news(struct world *w, const struct news *news)
@@ -188,6 +189,8 @@ static void on_news(struct world *w, const struct news *news)
         lane->lent--;
         w->stories[news->row].lent = false;
         w->stories[news->row].due_us = w->now_us;
+        if (news->heads)
+            scheduler_spent(w->scheduler, news->connection);
         scheduler_returned(w->scheduler, news->connection, news->row, w->now_us);
         if (lane->has_closed && scheduler_lent(w->scheduler, news->connection) == 0) {
             struct news closed = lane->closed;
@@ -365,7 +368,7 @@ static void settle_unresolvable(struct world *w)
     const struct mx_set *set;
     for (uint32_t row; (row = scheduler_unresolvable(w->scheduler, &set));) {
         struct verdict v = verdict_of_code(set->code, "dns", false);
-        settle(w, NO_CONNECTION, row, &v, false);
+        settle(w, NO_CONNECTION, row, &v, false, false);
     }
 }
 
@@ -405,6 +408,27 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
                              .doubted = story->flagged};
 }
 
+/* ---- hours ---- */
+
+/* By the scheduler's number. */
+static int64_t quiet_until_us(struct world *w, uint32_t number)
+{
+    const struct hours *hours = &w->plan->hours[w->policies[number]];
+    int64_t now_ms = world_wall_ms(w), change_ms = hours_change_ms(hours, now_ms);
+    w->quiet[number] = hours_hold(hours, now_ms);
+    if (change_ms == INT64_MAX)
+        return 0;
+    int64_t at = w->now_us + (change_ms - now_ms) * 1000;
+    events_add(&w->events, at, EVENT_HOURS, number, 0);
+    return w->quiet[number] ? at : 0;
+}
+
+static void watch_hours(struct world *w, uint32_t number)
+{
+    scheduler_quiet(w->scheduler, number, quiet_until_us(w, number));
+    desk_turn(w);
+}
+
 static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
                           struct scheduler_policy *out, bool *fresh)
 {
@@ -421,6 +445,7 @@ static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
     *fresh = true;
     *out = *plan_policy(p, wanted);
     w->policies[w->policies_n] = wanted;
+    out->quiet_until_us = quiet_until_us(w, w->policies_n);
     return w->policies_n++;
 }
 
@@ -446,10 +471,14 @@ void desk_start(struct world *w)
     w->policies[0] = 0;
     w->policies_n = 1;
     w->wake_us = NEVER;
+    struct scheduler_policy first = p->policy;
+    first.quiet_until_us = quiet_until_us(w, 0);
     struct scheduler_params params = {.list = p->list,
-                                      .policy = p->policy,
+                                      .policy = first,
                                       .policy_of = policy_of,
                                       .policy_arg = w,
+                                      .allow = p->warmups ? record_allow : NULL,
+                                      .allow_arg = w,
                                       .sources_n = p->sources_n,
                                       .refusals_max = p->refusals_max,
                                       .connections_total = p->connections_total,
@@ -501,6 +530,10 @@ static void happen(struct world *w, const struct event *e)
         break;
     case EVENT_HAND:
         hand_turn(w, e);
+        break;
+    case EVENT_HOURS:
+        if (w->scheduler)
+            watch_hours(w, e->who);
         break;
     case EVENT_STOP:
         break;
@@ -608,5 +641,6 @@ void world_finish(struct world *w)
     free(w->tasks);
     free(w->news);
     free(w->stories);
+    free(w->shared);
     buf_finish(&w->line);
 }

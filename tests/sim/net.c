@@ -76,6 +76,16 @@ static void flow_finish(struct flow *f)
 
 /* ---- the truth about what left and what was taken ---- */
 
+/* Its dot, or the last byte of its chunk. */
+static void message_left(struct world *w, struct wire *wire)
+{
+    uint32_t rows[TOGETHER_MAX];
+    int count = message_rows(w, wire->line_message, rows);
+    for (int k = 0; k < count; k++)
+        w->stories[rows[k]].dots++;
+    wire->line_message = 0;
+}
+
 /* A byte leaves our machine. Whose dot is it? */
 static void watch_leaving(struct world *w, struct wire *wire, const char *p, size_t n)
 {
@@ -85,10 +95,8 @@ static void watch_leaving(struct world *w, struct wire *wire, const char *p, siz
         /* Its first byte counts: the others may have to wait for a small window. */
         if (wire->connection && wire->line_n == 1 && p[i] == 'M' && !wire->header)
             record_mail(w, wire);
-        if (wire->chunk_left && --wire->chunk_left == 0) {
-            w->stories[wire->line_row].dots++;
-            wire->line_row = 0;
-        }
+        if (wire->chunk_left && --wire->chunk_left == 0)
+            message_left(w, wire);
         if (p[i] != '\n')
             continue;
         wire->line[wire->line_n] = '\0';
@@ -97,12 +105,19 @@ static void watch_leaving(struct world *w, struct wire *wire, const char *p, siz
             sscanf(wire->line, "BDAT %" SCNu64 " LAST\r\n", &wire->chunk_left);
         wire->header = strncmp(wire->line, "From: ", 6) == 0;
         if (strncmp(wire->line, "Message-ID: <", 13) == 0)
-            wire->line_row = (uint32_t)strtoul(wire->line + 13, NULL, 10);
-        if (strcmp(wire->line, ".\r\n") == 0 && wire->line_row) {
-            w->stories[wire->line_row].dots++;
-            wire->line_row = 0;
-        }
+            wire->line_message = (uint32_t)strtoul(wire->line + 13, NULL, 10);
+        if (strcmp(wire->line, ".\r\n") == 0 && wire->line_message)
+            message_left(w, wire);
     }
+}
+
+static bool is_for(const struct world *w, uint32_t message, uint32_t row)
+{
+    uint32_t rows[TOGETHER_MAX];
+    for (int i = message_rows(w, message, rows); i > 0; i--)
+        if (rows[i - 1] == row)
+            return true;
+    return false;
 }
 
 /* UNIXMS TAB RCPT TAB SENDER TAB MESSAGE-ID TAB BYTES, one line a recipient. */
@@ -122,15 +137,16 @@ static void watch_taken(struct world *w, struct wire *wire)
     for (char *line = text; *line; line = strchr(line, '\n') + 1) {
         unsigned row, named;
         int bytes;
-        promise(sscanf(line, "%*s\tr%u@%*s\t%*s\t<%u@sim>\t%d", &row, &named, &bytes) ==
-                    3,
+        promise(sscanf(line, "%*s	r%u@%*s	%*s	<%u@sim>	%d", &row,
+                       &named, &bytes) == 3,
                 w, "the record is understood: %s", line);
-        promise(row == named, w, "row %u gets its own message, not %u's", row, named);
-        promise(bytes == sim_message(NULL, 0, row, false), w,
+        promise(is_for(w, named, row), w, "row %u gets its own message, not %u's", row,
+                named);
+        promise(bytes == sim_message(w, NULL, 0, named, false), w,
                 "row %u's message is whole, and as it is", row);
         w->stories[row].accepted++;
         w->stories[row].misled = w->stories[row].misled || wire->misleads;
-        wire->taken_row = row;
+        wire->taken = named;
         world_log(w, "taken %u %u", row, w->stories[row].accepted);
     }
 }
@@ -237,8 +253,10 @@ static bool shift(struct world *w, struct wire *wire, struct span out)
         say(w, wire, SEGMENT_DATA, out.p, n);
     /* When a 421 slips into the place of a lost 250, nobody can know. */
     wire->misleads = wire->misleads || wire->loses;
-    if (wire->loses && wire->taken_row)
-        w->stories[wire->taken_row].misled = true;
+    uint32_t rows[TOGETHER_MAX];
+    int count = wire->loses && wire->taken ? message_rows(w, wire->taken, rows) : 0;
+    for (int i = 0; i < count; i++)
+        w->stories[rows[i]].misled = true;
     wire->loses = wire->doubles = false;
     wire->shifted = true;
     wire->said += n;

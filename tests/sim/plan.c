@@ -348,6 +348,41 @@ static void sour(struct machine *m, struct rng *r)
     }
 }
 
+/* Recipients share messages, and some servers take fewer than that. */
+static void draw_together(struct plan *p, struct rng *r)
+{
+    if (chance(r, 60))
+        return;
+    p->policy.recipients = (uint32_t)between(r, 2, TOGETHER_MAX);
+    for (uint32_t i = 0; i < p->others_n; i++) /* one budget, one policy */
+        p->others[i].recipients = p->policy.recipients;
+    for (uint32_t i = 0; i < p->machines_n; i++)
+        if (chance(r, 30))
+            p->machines[i].mood.recipients = p->machines[i].later_mood.recipients =
+                (int)between(r, 1, 6);
+}
+
+/* New sources, and hours in which some are left alone. */
+static void draw_days(struct plan *p, struct rng *r)
+{
+    static const int64_t hour_ms = 3600 * 1000;
+    p->begin_ms = between(r, 0, 365 * 24) * hour_ms;
+    if (p->sources_n && chance(r, 40)) {
+        for (int i = 0; i < 3; i++)
+            p->caps[i] = between(r, i == 1 ? 0 : 1, 60);
+        for (int i = 0; i < p->sources_n; i++)
+            if (chance(r, 60))
+                p->drawn_warmups[i] = (struct warmup_plan){
+                    day_local(p->begin_ms) + (int32_t)between(r, -2, 1), p->caps, 3};
+        p->warmups = p->drawn_warmups;
+    }
+    for (uint32_t i = 0; i <= p->others_n; i++) {
+        int from = (int)between(r, 0, 1439), length = (int)between(r, 60, 720);
+        if (chance(r, 20))
+            p->hours[i] = (struct hours){from, (from + length) % 1440};
+    }
+}
+
 void plan_draw_limited(struct plan *p, uint64_t seed)
 {
     struct rng r = {seed ^ 0x11111};
@@ -372,6 +407,9 @@ void plan_draw_limited(struct plan *p, uint64_t seed)
     p->refusals_max = chance(&r, 60) ? (uint32_t)between(&r, 2, 20) : 0;
     p->hands = chance(&r, 70) ? (int)between(&r, 1, 40) : 0;
     p->hands_us = chance(&r, 50) ? MINUTE_US : 20 * MINUTE_US;
+    struct rng days = {seed ^ 0x22222};
+    draw_together(p, &days);
+    draw_days(p, &days);
 }
 
 const struct scheduler_policy *plan_policy(const struct plan *p, uint32_t number)

@@ -78,7 +78,7 @@ void promise_idle(struct world *w)
         const struct connection *c = w->connections[i];
         if (!c || w->now_us - w->lanes[i].progress_us < STALLED_US)
             continue;
-        promise(c->rows.end - c->rows.head <= 1, w,
+        promise(c->rows.end - c->rows.head <= (uint32_t)c->together, w,
                 "connection %u has stalled and keeps %u rows", i,
                 c->rows.end - c->rows.head);
     }

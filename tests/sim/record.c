@@ -166,6 +166,42 @@ void record_finish(struct world *w)
     *r = (struct record){0};
 }
 
+/* ---- days and hours ---- */
+
+static struct today *today_of(const struct world *w, struct seen_path *path)
+{
+    int32_t day = day_local(world_wall_ms(w));
+    if (path->today.day != day)
+        path->today = (struct today){.day = day};
+    return &path->today;
+}
+
+uint32_t record_allow(void *world, uint8_t source, uint32_t policy, const char *site,
+                      int64_t now_us, int64_t *until_us)
+{
+    enum { PARTS = 16 };
+    struct world *w = world;
+    struct seen_path *path = &site_of(w, site, policy)->provider->paths[source];
+    struct today *today = today_of(w, path);
+    uint32_t cap = warmup_cap(&w->plan->warmups[source - 1], today->day);
+    (void)now_us;
+    *until_us = SECOND_US + (day_end_ms(world_wall_ms(w)) - w->plan->begin_ms) * 1000;
+    if (cap == 0 || cap == UINT32_MAX)
+        return cap;
+    uint32_t left = cap - today->drawn, part = cap < PARTS ? 1 : cap / PARTS;
+    uint32_t n = left < part ? left : part;
+    today->drawn += n;
+    return n;
+}
+
+static bool is_quiet(const struct world *w, const struct seen_site *site)
+{
+    for (uint32_t i = 0; i < w->policies_n; i++)
+        if (w->quiet[i] && site->policy == plan_policy(w->plan, w->policies[i]))
+            return true;
+    return false;
+}
+
 /* ---- who may have what ---- */
 
 static uint32_t may_have(const struct world *w, const struct seen_site *site,
@@ -195,7 +231,7 @@ static bool may_be_restrained(const struct world *w, const struct seen_path *pat
 static unsigned path_lacks(const struct world *w, const struct seen_site *site,
                            uint8_t source)
 {
-    const struct seen_path *path = &site->provider->paths[source];
+    struct seen_path *path = &site->provider->paths[source];
     unsigned lacks = 0;
     if (w->now_us < path->closed_until_us ||
         w->now_us < w->record.source_until_us[source])
@@ -210,6 +246,12 @@ static unsigned path_lacks(const struct world *w, const struct seen_site *site,
         is_full(w, path, PASSING_CONNECT) ||
         (path->was_slow && site->policy->connection_rate))
         lacks |= LACK_CONNECTION_RATE;
+    if (w->plan->warmups && source) {
+        struct today *today = today_of(w, path);
+        uint32_t cap = warmup_cap(&w->plan->warmups[source - 1], today->day);
+        if (cap == 0 || today->drawn >= cap)
+            lacks |= LACK_WARMUP;
+    }
     return lacks;
 }
 
@@ -229,6 +271,8 @@ static unsigned site_lacks(const struct world *w, const struct seen_site *site,
     if (w->lanes_open == w->plan->connections_total || w->now_us <= w->short_until_us ||
         w->network.down)
         lacks |= LACK_SOCKETS;
+    if (is_quiet(w, site))
+        lacks |= LACK_QUIET;
     if (view->connections >= view->window)
         lacks |= LACK_WINDOW | LACK_PROOF;
     if (view->connections >= policy->connections * sources)
@@ -265,6 +309,17 @@ static void record_opened(struct world *w, const struct order *order,
     pace(w, path, PASSING_CONNECT);
 }
 
+static bool is_one_message(const struct world *w, const struct seen_site *site,
+                           const struct order *order)
+{
+    uint32_t most = site->policy->recipients > 1 ? site->policy->recipients : 1;
+    for (int i = 1; i < order->rows_n; i++)
+        if (recipients_domain(w->plan->list, order->rows[i]) !=
+            recipients_domain(w->plan->list, order->rows[0]))
+            return false;
+    return (uint32_t)order->rows_n <= most;
+}
+
 static void promise_source(const struct world *w, const struct lane *lane, uint32_t row)
 {
     const struct scheduler_policy *policy = lane->seen->policy;
@@ -293,8 +348,10 @@ void record_order(struct world *w, const struct order *order)
                 w->now_us >= site->closed_until_us &&
                 w->now_us >= site->provider->braked_until_us,
             w, "%s is left alone", order->site);
+    promise(!is_quiet(w, site), w, "%s has quiet hours", order->site);
     if (gate_limits(&lane->path->lent[PASSING_MAIL])) {
-        promise(order->rows_n == 1, w, "rows under a rate are lent one by one");
+        promise(is_one_message(w, site, order), w,
+                "under a rate rows are lent for one message at a time");
         pace(w, lane->path, PASSING_MAIL);
     }
     for (int i = 0; i < order->rows_n; i++) {
@@ -463,6 +520,18 @@ void record_mail(struct world *w, struct wire *wire)
     promise(c->late <= 1, w,
             "%s: at most what is on the wire, after it was told to end", lane->site);
     came(w, lane, PASSING_MAIL);
+    if (!w->plan->warmups || !lane->source)
+        return;
+    struct today *today = today_of(w, lane->path);
+    uint32_t cap = warmup_cap(&w->plan->warmups[lane->source - 1], today->day);
+    promise(++today->mails <= cap, w, "%s gets %u messages from new source %u on a day",
+            lane->site, cap, lane->source);
+}
+
+void record_moved(struct world *w, const struct connection *c)
+{
+    struct today *today = today_of(w, w->lanes[c->number].path);
+    today->mails -= today->mails > 0;
 }
 
 /* ---- what waits ---- */

@@ -21,11 +21,13 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/rng.h"
+#include "base/when.h"
 #include "queue/board.h"
 #include "queue/flight.h"
 #include "queue/gate.h"
 #include "queue/network.h"
 #include "queue/scheduler.h"
+#include "queue/warmup.h"
 #include "sink/server.h"
 #include "smtp/session.h"
 #include "smtp/verdict.h"
@@ -48,6 +50,7 @@ enum event_kind {
     EVENT_WAKE,       /* the scheduler's timer */
     EVENT_STOP,       /* somebody ends the run */
     EVENT_HAND,       /* a rule or an operator steps in */
+    EVENT_HOURS,      /* quiet hours begin or end */
 };
 
 struct event {
@@ -120,7 +123,7 @@ struct place { /* an MX set and its machines */
     bool good;       /* whatever comes is taken at once: what it gets may be measured */
 };
 
-enum { OTHERS_MAX = 3, SOURCES_MAX = 4, PROVIDERS_MAX = 2 };
+enum { OTHERS_MAX = 3, SOURCES_MAX = 4, PROVIDERS_MAX = 2, TOGETHER_MAX = 20 };
 
 enum name_kind {
     NAME_GOOD,
@@ -153,7 +156,12 @@ struct plan {
     struct scheduler_policy others[OTHERS_MAX]; /* from 1; lives of rows are the same */
     uint8_t sources[OTHERS_MAX + 1][SOURCES_MAX];
     uint32_t others_n;
-    int sources_n; /* highest number in the policies' sources */
+    int sources_n;                      /* highest number in the policies' sources */
+    int64_t begin_ms;                   /* on the wall, when the first run begins */
+    struct hours hours[OTHERS_MAX + 1]; /* quiet ones, of each policy */
+    const struct warmup_plan *warmups;  /* of each source; NULL: none has one */
+    struct warmup_plan drawn_warmups[SOURCES_MAX];
+    int64_t caps[3]; /* of those */
     uint32_t refusals_max;
     int hands;              /* so often a rule or an operator steps in … */
     int64_t hands_us;       /* … after so long at most */
@@ -236,12 +244,12 @@ struct wire {
     int64_t wake_us; /* earliest event of it in the heap */
     char line[32];   /* what leaves, as far as the line goes */
     size_t line_n;
-    bool header;         /* it is a Message-ID, and no MAIL, that comes next */
-    uint32_t line_row;   /* of the message that leaves */
-    uint64_t chunk_left; /* of its chunk; 0: it has a dot, or none is under way */
-    uint32_t taken_row;  /* of the last one that was taken */
-    uint32_t mails;      /* that began to leave */
-    bool misleads;       /* a reply was lost, what follows stands in its place */
+    bool header;           /* it is a Message-ID, and no MAIL, that comes next */
+    uint32_t line_message; /* the one that leaves, by its number */
+    uint64_t chunk_left;   /* of its chunk; 0: it has a dot, or none is under way */
+    uint32_t taken;        /* of the last one that was taken */
+    uint32_t mails;        /* that began to leave */
+    bool misleads;         /* a reply was lost, what follows stands in its place */
 };
 
 struct wire *wire_open(struct world *w, struct machine *m, struct connection *c);
@@ -260,13 +268,17 @@ struct row_queue {
     uint32_t head, end, cap;
 };
 
-struct slot {
-    uint32_t row; /* 0: free */
-    bool marked;
-    uint32_t dots_before; /* of the row, when it was begun */
-    struct smtp_transaction transaction;
-    struct smtp_recipient recipient;
+struct slot_row {
+    uint32_t row, dots_before; /* of it, when it was begun */
     char address[80];
+};
+
+struct slot {   /* a message */
+    int rows_n; /* 0: free */
+    bool marked, told;
+    struct smtp_transaction transaction;
+    struct slot_row rows[TOGETHER_MAX];
+    struct smtp_recipient recipients[TOGETHER_MAX];
     char body[256];
     struct iovec piece;
 };
@@ -290,12 +302,14 @@ struct connection {
     uint32_t late; /* MAILs that left after it was told to end */
     bool last, finishing, broken_off, trouble, moving, moved;
     unsigned avoid;
+    int together; /* rows that may share a message */
     struct slot slots[SLOTS];
     int64_t wake_us;
 };
 
-/* The message of a row: how many bytes. dotted: as DATA wants it. */
-int sim_message(char *out, size_t size, uint32_t row, bool dotted);
+/* A message by its number: how many bytes. dotted: as DATA wants it. */
+int sim_message(const struct world *w, char *out, size_t size, uint32_t number,
+                bool dotted);
 
 /* The verbs of engine/connection.h. */
 void connection_open(struct world *w, struct order *order);
@@ -304,6 +318,8 @@ void connection_recall(struct connection *c);
 void connection_finish(struct connection *c);
 void connection_abort(struct connection *c);
 void connection_free(struct connection *c); /* as if the process died */
+/* Whom the message with this number in its Message-ID is for; how many. */
+int message_rows(const struct world *w, uint32_t number, uint32_t rows[TOGETHER_MAX]);
 /* What its wire brings. */
 void connection_read(struct connection *c, const char *data, size_t n);
 void connection_lost(struct connection *c, bool timed_out, const char *words);
@@ -319,6 +335,7 @@ struct news {
     struct verdict verdict;
     bool worked;
     unsigned avoid;
+    bool heads; /* SETTLED, RETURNED: the first to tell of a message */
     enum close_kind closed;
 };
 
@@ -379,6 +396,10 @@ struct seen_path {
     uint32_t slow;         /* the rates are halved so often, for sure until */
     int64_t slow_until_us;
     bool was_slow; /* and may be for longer than is sure */
+    struct today { /* of a source that is being warmed up */
+        int32_t day;
+        uint32_t drawn, mails;
+    } today;
 };
 
 struct seen_provider {
@@ -463,10 +484,16 @@ struct world {
     struct board *board;               /* NULL: this world has none */
     uint32_t policies[OTHERS_MAX + 1]; /* the scheduler's number → the plan's */
     uint32_t policies_n;
+    bool quiet[OTHERS_MAX + 1]; /* by the scheduler's number */
     int hands_left;
     bool paused;
     int64_t paused_us;     /* since when */
     struct story *stories; /* from 1 */
+    struct shared {
+        int n;
+        uint32_t rows[TOGETHER_MAX];
+    } * shared; /* messages for several; a row's own has its number */
+    uint32_t shared_n;
     uint64_t pending;
     uint64_t attempts, delivered, errors, doubts, twice;
     int64_t good_done_us; /* the last row of a good place */
@@ -492,6 +519,12 @@ void desk_answer(struct world *w, uint32_t domain);
 static inline bool world_is_cut(const struct world *w, int64_t at_us)
 {
     return at_us >= w->plan->cut_from_us && at_us < w->plan->cut_until_us;
+}
+
+/* What a clock on the wall shows. */
+static inline int64_t world_wall_ms(const struct world *w)
+{
+    return w->plan->begin_ms + (w->now_us - SECOND_US) / 1000;
 }
 
 /* A line of this world's log. */
@@ -522,9 +555,14 @@ void record_closed(struct world *w, const struct lane *lane, bool round);
 void record_suspended(struct world *w, const struct lane *lane,
                       const struct suspension *what);
 void record_shared(struct world *w, const struct sharing *share);
+/* scheduler_allow_fn: what is left of a cap, a part at a time. Each run has its own. */
+uint32_t record_allow(void *world, uint8_t source, uint32_t policy, const char *site,
+                      int64_t now_us, int64_t *until_us);
 /* A connection is begun, a MAIL begins to leave: what receivers see. */
 void record_connect(struct world *w, const struct connection *c);
 void record_mail(struct world *w, struct wire *wire);
+/* MAIL was refused here, and is said to the next host: one message of a day's cap. */
+void record_moved(struct world *w, const struct connection *c);
 /* After the desk's turn: who must not go on was told so. */
 void record_told(struct world *w);
 /* Which rows are ready, for sure. */
