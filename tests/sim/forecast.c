@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "world.h"
 
-enum { LATENCY_US = 25 * 1000, OFF_PERCENT = 15 };
+enum { LATENCY_US = 25 * 1000, OFF_PERCENT = 15, HOUR_MS = 3600 * 1000 };
+static const int64_t nine_pm_ms = INT64_C(20000) * 24 * 3600 * 1000 + 21 * 3600 * 1000;
 
 /* What its receivers are like, and we: a machine of this world has no processor. */
 static struct forecast_assumed assumed_of(const struct plan *p)
@@ -45,8 +46,9 @@ static void foretell(const struct plan *p, struct forecast_params how,
     uint32_t *groups = mem_zero(domains, sizeof *groups);
     for (uint32_t i = 0; i < domains; i++) {
         const char *name = recipients_domain_name(p->list, i);
-        groups[i] = (uint32_t)strtoul(name + 1, NULL, 10);
-        sets[i] = plan_resolve(p, groups[i], 0, 0);
+        uint32_t number = (uint32_t)strtoul(name + 1, NULL, 10);
+        groups[i] = p->policy.provider ? 0 : number; /* one budget, one group */
+        sets[i] = plan_resolve(p, number, 0, 0);
     }
     how.list = p->list;
     how.sets = sets;
@@ -66,6 +68,12 @@ static void foretell(const struct plan *p, struct forecast_params how,
     free(groups);
 }
 
+static struct hours hours_of(void *hours, uint32_t number)
+{
+    (void)number;
+    return *(const struct hours *)hours;
+}
+
 /* ---- against the truth ---- */
 
 static void compare(const char *mix, struct plan *p, const char *bound)
@@ -75,13 +83,20 @@ static void compare(const char *mix, struct plan *p, const char *bound)
     for (uint32_t i = 0; i < p->machines_n; i++)
         p->machines[i].latency_us = LATENCY_US;
     plan_make_list(p);
-    foretell(p, (struct forecast_params){0}, &f);
+    foretell(p,
+             (struct forecast_params){.begin_ms = p->begin_ms,
+                                      .hours_of = hours_of,
+                                      .policy_arg = &p->hours[0],
+                                      .warmups = p->warmups},
+             &f);
     world_run(&w, p);
     int64_t truth_ms = (w.good_done_us - SECOND_US) / 1000;
-    int64_t off = (f.end_ms - truth_ms) * 100;
+    int64_t foretold_ms = f.end_ms - p->begin_ms;
+    int64_t off = (foretold_ms - truth_ms) * 100;
+    const char *words = f.groups[f.last].bound;
     printf("%s: bounded by %s; %.1f s foretold, %.1f s in truth, %+.1f %%\n", mix,
-           f.groups[f.last].bound, (double)f.end_ms / 1e3, (double)truth_ms / 1e3,
-           (double)off / (double)truth_ms);
+           *words ? words : "the distance", (double)foretold_ms / 1e3,
+           (double)truth_ms / 1e3, (double)off / (double)truth_ms);
     expect(f.left == 0, "all is foretold");
     expect(!bound || strcmp(f.groups[f.last].bound, bound) == 0, bound);
     expect(off <= OFF_PERCENT * truth_ms && off >= -OFF_PERCENT * truth_ms, mix);
@@ -136,6 +151,59 @@ static void mix_sources(void)
     compare("several providers, two sources", &p, "rate");
 }
 
+static void mix_together(void)
+{
+    struct plan p;
+    plan_draw_calm(&p, 11, 4, 20000);
+    p.policy.recipients = 10;
+    p.policy.message_rate = 10 * 3600;
+    compare("ten recipients a message", &p, "rate");
+}
+
+/* A section for forty sites, two sources, and most rows at a few of them. */
+static void mix_budget(void)
+{
+    static const uint8_t sources[] = {1, 2};
+    struct plan p;
+    plan_draw_calm(&p, 12, 40, 8000);
+    p.policy.sources = sources;
+    p.policy.sources_n = p.sources_n = 2;
+    p.policy.provider = 1;
+    p.policy.connections = 3;
+    for (uint32_t i = 0; i < p.machines_n; i++)
+        p.machines[i].mood.delay_ms = 300;
+    compare("a budget for forty sites, two sources", &p, "all connections in use");
+}
+
+/* Two new sources, one a day behind the other; the last rows take hours of a day. */
+static void mix_warmup(void)
+{
+    static const int64_t some[] = {50, 150, 400};
+    static const uint8_t sources[] = {1, 2};
+    const struct warmup_plan warmups[] = {{20000, some, 3}, {20001, some, 3}};
+    struct plan p;
+    plan_draw_calm(&p, 13, 3, 12000);
+    p.begin_ms = nine_pm_ms;
+    p.warmups = warmups;
+    p.policy.sources = sources;
+    p.policy.sources_n = p.sources_n = 2;
+    p.policy.connections = 1;
+    for (uint32_t i = 0; i < p.machines_n; i++)
+        p.machines[i].mood.delay_ms = 1500;
+    compare("two new sources, some days", &p, "warm-up");
+}
+
+/* Two days' worth of a rate in the hours that are left of them. */
+static void mix_hours(void)
+{
+    struct plan p;
+    plan_draw_calm(&p, 14, 3, 15000);
+    p.begin_ms = nine_pm_ms;
+    p.hours[0] = (struct hours){20 * 60, 8 * 60};
+    p.policy.message_rate = 360;
+    compare("a rate and quiet hours", &p, "quiet hours");
+}
+
 /* ---- hours, and what else bounds ---- */
 
 /* A message a second over one connection, for three hours. */
@@ -148,18 +216,9 @@ static void draw_line(struct plan *p)
     plan_make_list(p);
 }
 
-static const int64_t nine_pm_ms = INT64_C(20000) * 24 * 3600 * 1000 + 21 * 3600 * 1000;
-enum { HOUR_MS = 3600 * 1000 };
-
 static bool about(int64_t ms, int64_t expected_ms)
 {
     return ms > expected_ms - 60000 && ms < expected_ms + 60000;
-}
-
-static struct hours hours_of(void *hours, uint32_t number)
-{
-    (void)number;
-    return *(const struct hours *)hours;
 }
 
 static void case_quiet_hours(void)
@@ -350,6 +409,10 @@ void forecast_run(void)
     mix_slow();
     mix_reconnecting();
     mix_sources();
+    mix_together();
+    mix_budget();
+    mix_warmup();
+    mix_hours();
     case_quiet_hours();
     case_warmup();
     case_long_day();
