@@ -372,12 +372,41 @@ static void find_window(const struct scheduler *s, const struct site *site,
         meet(o, site->proven ? LACK_WINDOW : LACK_PROOF, INT64_MAX);
 }
 
-unsigned lending_lacks(const struct scheduler *s, const struct site *site,
+/* One more connection would wait for the rate, as those do that it has. */
+static bool waits_for_rate(const struct path *path, int64_t now_us)
+{
+    if (!path)
+        return false;
+    return gate_opens_us(&path->lending) > now_us ||
+           (path->connections && gate_opens_us(&path->mails) > now_us);
+}
+
+/* More connections, which it lacks, would help no source that may send. */
+static bool lacks_rate(const struct scheduler *s, const struct site *site,
                        int64_t now_us)
+{
+    bool any = false;
+    int source;
+    for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++) {
+        struct obstacle o = {.until_us = INT64_MAX};
+        if (site_ready(site, (uint8_t)source) == 0)
+            continue;
+        find_obstacles(s, site, source, &o, now_us);
+        if (o.lacks & (LACK_PATH | LACK_WARMUP))
+            continue;
+        if (!waits_for_rate(site->provider->paths[source], now_us))
+            return false;
+        any = true;
+    }
+    return any;
+}
+
+static unsigned lacks_now(const struct scheduler *s, const struct site *site,
+                          int64_t now_us)
 {
     struct obstacle o = {.until_us = INT64_MAX};
     int source;
-    if (site->ready == 0 || !site->line)
+    if (!site->line)
         return site->lacks;
     if (is_closed(s, site, &o, now_us))
         return o.lacks;
@@ -386,6 +415,18 @@ unsigned lending_lacks(const struct scheduler *s, const struct site *site,
         if (site_ready(site, (uint8_t)source))
             find_obstacles(s, site, source, &o, now_us);
     return o.lacks;
+}
+
+unsigned lending_lacks(const struct scheduler *s, const struct site *site,
+                       int64_t now_us)
+{
+    const unsigned connections = LACK_CONNECTIONS | LACK_WINDOW;
+    if (site->ready == 0)
+        return site->lacks;
+    unsigned lacks = lacks_now(s, site, now_us);
+    if (lacks & connections && lacks_rate(s, site, now_us))
+        lacks = (lacks & ~connections) | LACK_RATE;
+    return lacks;
 }
 
 static bool order_for(struct scheduler *s, struct site *site, enum turn turn,

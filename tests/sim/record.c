@@ -575,6 +575,8 @@ void record_waits(struct world *w, const struct site_view *view)
                 "%s: %u rows wait, and source %u could send them (%x)", view->name,
                 ready, source, view->lacks);
         all |= lacks;
+        if (site->provider->paths[source].lanes && policy->message_rate)
+            all |= LACK_RATE; /* for what they have been lent */
     }
     if (all & LACK_SOCKETS) /* the gate was passed all the same */
         all |= LACK_CONNECTION_RATE;

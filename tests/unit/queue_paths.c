@@ -93,6 +93,34 @@ static void a_slow_rate_holds_no_connection(void **state)
     finish(&w);
 }
 
+/* All connections are in use, but it is the rate that they wait for: for more rows, or
+ * with what they have been lent. */
+static void a_rate_is_named_and_not_connections_that_wait_for_it(void **state)
+{
+    (void)state;
+    struct world w;
+    struct lane *lane = &w.lanes[0];
+    int64_t again;
+    begin(&w, 4000, 1,
+          (struct scheduler_policy){.connections = 1, .message_rate = 5 * 3600});
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    assert_int_equal(view(&w).lacks, LACK_CONNECTIONS);
+    while (gate_pass(lane->mails, w.now, &again))
+        ;
+    assert_int_equal(view(&w).lacks, LACK_RATE);
+    w.now = again;
+    assert_int_equal(view(&w).lacks, LACK_CONNECTIONS);
+    for (int i = 0; i < 200; i++) { /* ten seconds */
+        settle_all(&w, good);
+        take_orders(&w);
+        w.now += SECOND_US / 20;
+    }
+    assert_int_equal(w.open, 1);
+    assert_int_equal(view(&w).lacks, LACK_RATE);
+    finish(&w);
+}
+
 static void connections_are_opened_at_their_rate(void **state)
 {
     (void)state;
@@ -733,6 +761,7 @@ int main(void)
         cmocka_unit_test(without_a_section_each_site_has_its_own),
         cmocka_unit_test(a_rate_paces_what_is_lent),
         cmocka_unit_test(a_slow_rate_holds_no_connection),
+        cmocka_unit_test(a_rate_is_named_and_not_connections_that_wait_for_it),
         cmocka_unit_test(connections_are_opened_at_their_rate),
         cmocka_unit_test(jobs_share),
         cmocka_unit_test(a_job_that_stands_says_so),
