@@ -1,6 +1,8 @@
 #include "cli/replies.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -63,7 +65,9 @@ bool replies_open(struct replies *r, const struct conf *conf, struct fault *f)
         return true;
     struct buf place = {0};
     conf_reply_place(&place, &conf->replies[bad], key);
-    fault_set(f, why.code, "%s: %s", buf_cstr(&place), why.words);
+    fault_set(f, why.code, "%s: ", buf_cstr(&place));
+    size_t n = strlen(f->words); /* the other words are clean: not once more */
+    snprintf(f->words + n, sizeof f->words - n, "%s", why.words);
     buf_finish(&place);
     replies_close(r);
     return false;

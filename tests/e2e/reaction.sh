@@ -155,11 +155,11 @@ sed -i '$d' "$conf"
 
 # Mistakes are told with their line before anything is sent.
 cp "$conf" "$work/kept.conf"
-printf 'reply "421" {\n    text = "a(b"\n}\n' >>"$conf"
+printf 'reply "421" {\n    text = %s\n}\n' "'\\d(b'" >>"$conf"
 status=0
 "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j bad 2>"$work/err" || status=$?
 same "a bad pattern" 78 "$status"
-grep -q "^hikyaku: -7 LE .*hikyaku.conf:$(($(wc -l <"$conf") - 1)): reply.text: missing closing parenthesis at offset 3" \
+grep -q "^hikyaku: -7 LE .*hikyaku.conf:$(($(wc -l <"$conf") - 1)): reply.text: missing closing parenthesis at offset 4 of \"\\\\\\\\d(b\"\$" \
     "$work/err" || die "other words: $(cat "$work/err")"
 [ ! -e "$XDG_STATE_HOME/hikyaku/bad" ] || die "it left a job"
 cp "$work/kept.conf" "$conf"
