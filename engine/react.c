@@ -31,8 +31,9 @@ static bool is_echo(struct engine *e, const struct reaction_rule *rule,
         if (r->rule == rule && r->whom == whom && now < r->until_us)
             return true;
     }
+    int64_t for_us = rule->for_ms * 1000; /* behind it the reply is a new one */
     e->reacted[e->reacted_at++ % REACTED_KEPT] =
-        (struct reacted){rule, whom, now + ECHO_US};
+        (struct reacted){rule, whom, now + (for_us < ECHO_US ? for_us : ECHO_US)};
     return false;
 }
 

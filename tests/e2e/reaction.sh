@@ -21,6 +21,7 @@ name again 127.0.7.3
 name asks 127.0.7.4
 name odd 127.0.7.5
 name full 127.0.7.6
+name twice 127.0.7.8
 cat >>"$work/zone.conf" <<'Z' # a company whose mail is at Google
     local-data: "company.example. 300 IN MX 10 aspmx.l.google.com."
     local-data: "aspmx.l.google.com. 300 IN A 127.0.7.7"
@@ -66,6 +67,14 @@ bye() { printf 'C: QUIT\nS: 221 bye\n'; }
     echo 'connection 2'
     hello; mail; rcpt; dot; mail; rcpt; dot; mail; rcpt; dot; bye
 } >"$work/full.txt"
+{ # the same again behind the suspension
+    for connection in 1 2; do
+        echo "connection $connection"
+        hello; mail; rcpt '451 4.7.29 slowly'; bye
+    done
+    echo 'connection 3'
+    hello; mail; rcpt; dot; bye
+} >"$work/twice.txt"
 line_of() { grep -n "$1" "$conf" | head -1 | cut -d: -f1; } # of the settings
 {
     hello; mail; rcpt; dot
@@ -75,9 +84,10 @@ line_of() { grep -n "$1" "$conf" | head -1 | cut -d: -f1; } # of the settings
 port=$(free_port)
 "$hikyaku" sink --listen 127.0.7.1:"$port" --scenario "$work/later.txt" \
     --scenario "$work/never.txt" --scenario "$work/again.txt" --scenario "$work/asks.txt" \
-    --scenario "$work/odd.txt" --scenario "$work/full.txt" --scenario "$work/gmail.txt" >"$work/sink.out" 2>&1 &
+    --scenario "$work/odd.txt" --scenario "$work/full.txt" --scenario "$work/gmail.txt" \
+    --scenario "$work/twice.txt" >"$work/sink.out" 2>&1 &
 pids="$pids $!"
-until_true grep -qs '127\.0\.7\.7' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
+until_true grep -qs '127\.0\.7\.8' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
 
 {
     echo email
@@ -87,6 +97,7 @@ until_true grep -qs '127\.0\.7\.7' "$work/sink.out" || die "nobody listens: $(ca
     echo user@asks.example
     echo user@odd.example
     seq -f 'user%g@full.example' 1 3
+    echo user@twice.example
 } >"$work/list.tsv"
 write_conf "$port" 'connections = 1'
 sed -i 's/"500ms"/"100ms"/; s/"3s"/"1h"/' "$conf"
@@ -94,6 +105,7 @@ cat >>"$conf" <<'C'
 reply "550 5.7.1" { mx = 'mx.later.*'  text = 'rate.limited'  action = "treat-as 450" }
 reply "4xx" { domain = never.example  action = fail }
 reply "4.7.28" { mx = 'mx.full.*'  action = suspend  for = 700ms  connections = 1 }
+reply "4.7.29" { mx = 'mx.twice.*'  action = suspend  for = 300ms }
 C
 "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j first \
     >"$work/first.sum" 2>"$work/first.err" || die "first: $?: $(cat "$work/first.err")"
@@ -114,7 +126,8 @@ user@asks.example 250 delivered 2
 user@odd.example 250 delivered 3
 user1@full.example 250 delivered 2
 user2@full.example 250 delivered 1
-user3@full.example 250 delivered 1" \
+user3@full.example 250 delivered 1
+user@twice.example 250 delivered 3" \
     "$(paste -d ' ' "$work/email" "$work/code" "$work/outcome" "$work/attempts")"
 log=$XDG_STATE_HOME/hikyaku/first/attempts.tsv
 same "first attempt" "550 retry" "$(awk -F '\t' '$3 == "user@later.example" && $4 == 1 { print $5, $8 }' "$log")"
@@ -128,6 +141,7 @@ awk -F '\t' -v line="$(line_of 'reply "4.7.28"')" '
     $3 ~ /@full.example$/ && $8 == "delivered" && (ms($1) - began + 86400000) % 86400000 < 650 { early = 1 }
     END { exit !(events == 1 && began && !early) }' conf="$conf" "$log" ||
     die "not suspended: $(grep full.example "$log")"
+same "suspended each time" 2 "$(grep -c 'suspended until .* by rule 4\.7\.29 ' "$log")"
 if grep '^complaint' "$work/sink.out"; then die "another dialogue"; fi
 
 # Greylisting said when to come again, later than the retry interval.
