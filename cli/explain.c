@@ -67,7 +67,7 @@ static void print_keys(const struct conf *conf, const int *rules, int n)
 static void print_replies(const struct conf *conf, const struct replies *replies,
                           struct span domain, struct span hosts)
 {
-    printf("\n%-16s %-24s %s\n", "REPLY", "FROM", "REACTION");
+    printf("\n%-20s %-24s %s\n", "REPLY", "FROM", "REACTION");
     for (int i = 0; i < conf->replies_n; i++) {
         const struct conf_reply *r = &conf->replies[i];
         bool concerns = reaction_concerns(&replies->rules[i], hosts, domain);
@@ -79,10 +79,13 @@ static void print_replies(const struct conf *conf, const struct replies *replies
             n += comma != NULL;
             rest = (struct span){rest.p + n, rest.n - n};
         }
-        struct buf what = {0};
+        const char *stage = r->values->reply.stage;
+        struct buf says = {0}, what = {0};
+        buf_printf(&says, "%s%s%s", r->title, stage[0] ? " at " : "", stage);
         conf_reply_what(&what, r);
         if (concerns)
-            printf("%-16s %-24s %s\n", r->title, r->place, buf_cstr(&what));
+            printf("%-20s %-24s %s\n", buf_cstr(&says), r->place, buf_cstr(&what));
+        buf_finish(&says);
         buf_finish(&what);
     }
 }

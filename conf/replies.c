@@ -32,6 +32,10 @@ void conf_reply_what(struct buf *out, const struct conf_reply *r)
         buf_add_str(out, " for ");
         duration_print(out, values->pause);
     }
+    if (values->scope != CONF_SCOPE_AUTO) {
+        buf_add_str(out, ", scope ");
+        value_put(out, &settings[SETTING_REPLY_scope], r->values);
+    }
     if (values->connections)
         buf_printf(out, ", then over %lld connection%s", (long long)values->connections,
                    values->connections > 1 ? "s" : "");

@@ -105,6 +105,7 @@ cat >>"$conf" <<'C'
 reply "550 5.7.1" { mx = 'mx.later.*'  text = 'rate.limited'  action = "treat-as 450" }
 reply "4xx" { domain = never.example  action = fail }
 reply "4.7.28" { mx = 'mx.full.*'  action = suspend  for = 700ms  connections = 1 }
+reply "4.7.41" { stage = wait-rcpt  action = slow  scope = source  for = 5m }
 reply "4.7.29" { mx = 'mx.twice.*'  action = suspend  for = 300ms }
 C
 "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j first \
@@ -160,6 +161,7 @@ same "replies without a rule" "replies that made rows wait and that no rule of t
 "$hikyaku" check -c "$conf" --explain later.example >"$work/explain.out" || die "explain: $?"
 grep -q "^550 5.7.1 .*hikyaku.conf:[0-9]* .*treat-as 450: rate.limited$" "$work/explain.out" ||
     die "no rule: $(cat "$work/explain.out")"
+grep -q "^4.7.41 at wait-rcpt .*slow for 5m, scope 'source'$" "$work/explain.out" || die "no step, no scope"
 if grep -q "hikyaku.conf:.* fail" "$work/explain.out"; then die "a rule of another domain"; fi
 grep -q '^4xx .*receivers.conf:[0-9]* .*reconnect' "$work/explain.out" || die "no shipped rule"
 echo 'receivers = "no"' >>"$conf"

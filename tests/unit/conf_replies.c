@@ -54,7 +54,7 @@ static void test_values(void **state)
     buf_reset(&place);
     conf_reply_what(&place, &c->replies[0]);
     assert_string_equal(buf_cstr(&place),
-                        "suspend for 10m, then over 1 connection: a\\.b");
+                        "suspend for 10m, scope 'site', then over 1 connection: a\\.b");
     buf_finish(&place);
 
     struct buf text = {0}, again = {0};
