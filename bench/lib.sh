@@ -72,7 +72,7 @@ workers = $1
 resolver { servers = {"127.0.0.1:$dns_port"} }
 deny_destinations = {}
 policy { port = $port  connections = $2  connection_rate = "0"  messages_per_connection = 0
-         chunking = ${3:-auto} }
+         chunking = ${3:-off} }
 C
 }
 

@@ -62,6 +62,7 @@ class Case:
                     f'  lifetime = "60s"  connections = {rng.choice((1, 3, 20))}\n'
                     f'  recipients_per_message = {rng.choice((2, 20)) if shared else 1}\n'
                     f'  connection_rate = "0"  messages_per_connection = {rng.choice((0, 5, 20))}\n'
+                    f'  chunking = auto\n'
                     f'  pipelining = {rng.choice(("auto", "auto", "group", "off"))} }}\n')
 
     def make_list(self, kinds):

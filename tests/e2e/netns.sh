@@ -39,7 +39,7 @@ probe=$(free_port)
 "$hikyaku" sink --listen 127.0.0.1:"$probe" --record "$work/record" >"$work/probe.out" 2>&1 &
 pids="$pids $!"
 until_true grep -qs '^listening at' "$work/probe.out" || die "nobody listens: $(cat "$work/probe.out")"
-write_conf "$probe"
+write_conf "$probe" "chunking = auto"
 "$hikyaku" send --config "$work/hikyaku.conf" --list "$work/list.tsv" \
     --message "$work/message.eml" --job probe --quiet >"$work/sum"
 python3 "$here/scenarios.py" pad "$work" "$work/record" "$first" "$scenarios"/*.txt
@@ -66,7 +66,8 @@ in_near python3 -c 'import socket, time
 for i in range(200):
     try: socket.create_connection(("127.0.0.1", 53), 1).close(); break
     except OSError: time.sleep(0.05)'
-write_conf $port "$limits"
+write_conf $port "chunking = auto
+    $limits"
 sed -i "s/retry_interval = .*/retry_interval = {'100ms'}/; s/lifetime = .*/lifetime = '1h'/" "$work/hikyaku.conf"
 echo "storm { failures = 0  consecutive = 0 }" >>"$work/hikyaku.conf"
 in_near "$hikyaku" send --config "$work/hikyaku.conf" --list "$work/list.tsv" \

@@ -222,9 +222,10 @@ Dear {{name}},
 .
 end
 M
-# send JOB PORT DOMAIN [policy lines]
+# send JOB PORT DOMAIN [policy lines [chunking]]
 send() {
     write_conf "$2" "tls_ca_file = \"$work/ours.pem\"
+    chunking = ${5-auto}
     ${4-}"
     sed -i 's/lifetime = .*/lifetime = "700ms"/' "$work/hikyaku.conf"
     {
@@ -349,7 +350,7 @@ for peer in postfix exim opensmtpd; do
     wait_for 127.0.0.1 "$ca_port"
     send $peer-none "$self_port" $peer.example "tls = none"
     taken $peer-none ""
-    send $peer-data "$self_port" $peer.example "tls = none chunking = off"
+    send $peer-data "$self_port" $peer.example "tls = none" off
     taken $peer-data ""
     if handshakes; then
         over_tls

@@ -105,7 +105,7 @@ rehearse one-loop 5000 0 >"$work/out1" 2>&1 & p1=$!
 rehearse three-workers 5000 3 >"$work/out2" 2>&1 & p2=$!
 rehearse group 5000 2 'pipelining = group' >"$work/out3" 2>&1 & p3=$!
 rehearse lock-step 5000 2 'pipelining = off max_attempts = 3' >"$work/out4" 2>&1 & p4=$!
-rehearse dots 5000 2 'chunking = off' >"$work/out5" 2>&1 & p5=$!
+rehearse chunks 5000 2 'chunking = auto' >"$work/out5" 2>&1 & p5=$!
 failed=
 for n in 1 2 3 4 5; do
     eval "pid=\$p$n"

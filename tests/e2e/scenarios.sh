@@ -25,7 +25,8 @@ play_all() {
     sink=$!
     pids="$pids $sink"
     until_true grep -qs '^listening at' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
-    write_conf "$port" "$policy"
+    write_conf "$port" "chunking = auto
+    $policy"
     sed -i "s/retry_interval = .*/retry_interval = {'100ms'}/; s/lifetime = .*/lifetime = '1h'/" \
         "$work/hikyaku.conf"
     # So many refusals are the point here, not a storm.

@@ -106,7 +106,7 @@ static void defaults(void **state)
     assert_int_equal(c->policy.messages_per_connection, 100);
     assert_int_equal(c->policy.port, 25);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_AUTO);
-    assert_int_equal(c->policy.chunking, CONF_CHUNKING_AUTO);
+    assert_int_equal(c->policy.chunking, CONF_CHUNKING_OFF);
     const struct conf_timeout *t = &c->policy.timeout;
     assert_int_equal(t->connect, 60000);
     assert_int_equal(t->greeting, 300000);
@@ -180,7 +180,7 @@ static void good_values(void **state)
         "connection_rate = 90/min message_rate = '1000000/s'\n"
         "unknown_limit = 0 unknown_pause = 7d\n"
         "connections = 1 messages_per_connection = 0 port = 2525 pipelining = off\n"
-        "chunking = off\n"
+        "chunking = auto\n"
         "timeout { connect = 1s greeting = 2s helo = 3s starttls = 4s auth = 5s\n"
         "mail = 6s rcpt = 7s data = 8s body = 9s end = 10s rset = 11s quit = 100ms\n"
         "session = 1h }\n"
@@ -211,7 +211,7 @@ static void good_values(void **state)
     assert_int_equal(c->policy.messages_per_connection, 0);
     assert_int_equal(c->policy.port, 2525);
     assert_int_equal(c->policy.pipelining, CONF_PIPELINING_OFF);
-    assert_int_equal(c->policy.chunking, CONF_CHUNKING_OFF);
+    assert_int_equal(c->policy.chunking, CONF_CHUNKING_AUTO);
     const int64_t *t = &c->policy.timeout.connect;
     for (int i = 0; i < 11; i++)
         assert_int_equal(t[i], (i + 1) * 1000);

@@ -102,7 +102,7 @@ static void defaults_read_back(void **state)
                                          "    recipients_per_message = 1\n"
                                          "    port = 25\n"
                                          "    pipelining = 'auto'\n"
-                                         "    chunking = 'auto'\n"
+                                         "    chunking = 'off'\n"
                                          "    tls = 'may'\n"
                                          "    tls_ca_file = ''\n"
                                          "    tls_min_version = '1.2'\n"
