@@ -22,7 +22,7 @@ same "attempts of each row" 1 \
 # envelope that a close had left without an answer.
 sed 's/^\[[0-9]*\] //' "$work/trace" | awk '
     /^S: 220/ { if (n) print n; n = 0 }
-    /^C: BDAT/ { n++ }
+    /^S: 354/ { n++ }
     END { print n }' >"$work/counts"
 same "messages a connection" "20 20 19 19 19 19 19 19 19 19 19 19" "$(tr '\n' ' ' <"$work/counts" | sed 's/ $//')"
 stop_sink
