@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -18,9 +19,12 @@
 enum {
     FILE_MODE = 0600,
     PEN = BOARD_JOBS_MAX, /* the byte whose lock allows to change who has which slot */
-    PEN_TRIES = 1000,     /* it is held for microseconds; but a holder may be stopped */
-    PROBES_MAX = 128,     /* slots that are looked at for a key */
-    WANTED_S = 3,         /* a job that wants a connection says so twice a second */
+    PEN_YIELDS = 100,     /* it is held for microseconds … */
+    PEN_NAPS = 200,       /* … or for milliseconds, by who joins … */
+    JOIN_NAPS = 5000,     /* … or longer, by the first one, on a slow disk */
+    NAP_NS = 1000 * 1000,
+    PROBES_MAX = 128, /* slots that are looked at for a key */
+    WANTED_S = 3,     /* a job that wants a connection says so twice a second */
     TURN_US = 30 * 1000 * 1000, /* one job's turn, where there are too few for all */
     GRACE_US = 1000 * 1000, /* so long a slot is whose it was given to, until used */
 };
@@ -44,6 +48,7 @@ struct sheet {
 
 struct board {
     int fd, place;
+    bool pen_stuck; /* somebody has it who was stopped, as it seems */
     struct sheet *sheet;
 };
 
@@ -55,22 +60,34 @@ static struct flock byte_at(off_t place)
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
 }
 
-static bool pen_take(int fd)
+static void pen_give(struct board *b)
 {
     struct flock lock = byte_at(PEN);
-    for (int i = 0; i < PEN_TRIES; i++) {
-        if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+    lock.l_type = F_UNLCK;
+    fcntl(b->fd, F_OFD_SETLK, &lock);
+}
+
+/* Patiently, but only once: whoever was stopped with it must not stop all others. */
+static bool pen_wait(struct board *b, int naps)
+{
+    static const struct timespec nap = {.tv_nsec = NAP_NS};
+    struct flock lock = byte_at(PEN);
+    int tries = b->pen_stuck ? 1 : PEN_YIELDS + naps;
+    for (int i = 0; i < tries; i++) {
+        b->pen_stuck = fcntl(b->fd, F_OFD_SETLK, &lock) != 0;
+        if (!b->pen_stuck)
             return true;
-        sched_yield();
+        if (i < PEN_YIELDS)
+            sched_yield();
+        else
+            nanosleep(&nap, NULL);
     }
     return false;
 }
 
-static void pen_give(int fd)
+static bool pen_take(struct board *b)
 {
-    struct flock lock = byte_at(PEN);
-    lock.l_type = F_UNLCK;
-    fcntl(fd, F_OFD_SETLK, &lock);
+    return pen_wait(b, PEN_NAPS);
 }
 
 /* Has somebody else this place? */
@@ -240,43 +257,55 @@ static uint64_t bury(struct board *b)
     for (int place = 0; place < BOARD_JOBS_MAX; place++)
         if (joined >> place & 1 && place != b->place && !is_held(b->fd, place))
             dead |= UINT64_C(1) << place;
-    if (dead && pen_take(b->fd)) {
+    if (dead && pen_take(b)) {
         for (int place = 0; place < BOARD_JOBS_MAX; place++)
             if (dead >> place & 1 && !is_held(b->fd, place)) /* nor by a new one */
                 empty_place(b->sheet, place);
-        pen_give(b->fd);
+        pen_give(b);
     }
     return joined & ~dead;
 }
 
 /* ---- taking part ---- */
 
-/* 0 or errno. */
-static int begin(struct board *b, const char *boot_id, struct board_now now)
+/* Is nobody else there? Places are taken with the pen, so nobody comes meanwhile. */
+static bool is_alone(const struct board *b)
+{
+    for (int place = 0; place < BOARD_JOBS_MAX; place++)
+        if (place != b->place && is_held(b->fd, place))
+            return false;
+    return true;
+}
+
+/* With the pen. 0 or errno. */
+static int sit_down(struct board *b, const char *boot_id, struct board_now now)
 {
     b->place = take_place(b->fd);
     if (b->place < 0)
         return errno;
-    if (!pen_take(b->fd))
-        return EBUSY;
     int error = map(b);
-    if (!error) {
-        bool alone = true;
-        for (int place = 0; place < BOARD_JOBS_MAX; place++)
-            alone = alone && (place == b->place || !is_held(b->fd, place));
-        if (alone) {
-            b->sheet->joined = 0;
-            make_good(b->sheet, boot_id, now);
-        }
-        if (memcmp(b->sheet->magic, magic, sizeof magic) == 0) {
-            empty_place(b->sheet, b->place);
-            atomic_fetch_or(&b->sheet->joined, UINT64_C(1) << b->place);
-        } else { /* of jobs of another version */
-            error = EBUSY;
-            munmap(b->sheet, sizeof *b->sheet);
-        }
+    if (error)
+        return error;
+    if (is_alone(b)) {
+        b->sheet->joined = 0;
+        make_good(b->sheet, boot_id, now);
     }
-    pen_give(b->fd);
+    if (memcmp(b->sheet->magic, magic, sizeof magic) != 0) { /* of another version */
+        munmap(b->sheet, sizeof *b->sheet);
+        return EBUSY;
+    }
+    empty_place(b->sheet, b->place);
+    atomic_fetch_or(&b->sheet->joined, UINT64_C(1) << b->place);
+    return 0;
+}
+
+/* 0 or errno. */
+static int begin(struct board *b, const char *boot_id, struct board_now now)
+{
+    if (!pen_wait(b, JOIN_NAPS))
+        return EBUSY;
+    int error = sit_down(b, boot_id, now);
+    pen_give(b);
     return error;
 }
 
@@ -312,9 +341,9 @@ void board_leave(struct board *b)
 {
     if (!b)
         return;
-    if (pen_take(b->fd)) { /* else somebody will find it dead */
+    if (pen_take(b)) { /* else somebody will find it dead */
         empty_place(b->sheet, b->place);
-        pen_give(b->fd);
+        pen_give(b);
     }
     munmap(b->sheet, sizeof *b->sheet);
     close(b->fd);
@@ -349,12 +378,12 @@ uint32_t board_look(const char *spool)
 
 struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us)
 {
-    if (!pen_take(b->fd))
+    if (!pen_take(b))
         return NULL;
     struct board_slot *slot = find(b->sheet, key, true, now_us);
     if (slot && slot->kept_until_us < now_us + GRACE_US)
         atomic_store(&slot->kept_until_us, now_us + GRACE_US);
-    pen_give(b->fd);
+    pen_give(b);
     return slot;
 }
 
@@ -405,7 +434,7 @@ static void set_why(struct board_slot *slot, const char *why)
 void board_tell(struct board *b, struct board_slot *slot, const struct board_word *word,
                 int64_t now_us)
 {
-    if (!pen_take(b->fd))
+    if (!pen_take(b))
         return;
     int64_t until_us = word->closed_until_us > now_us ? word->closed_until_us : now_us;
     bool weaker = slot->closed_until_us > until_us; /* than what another job was told */
@@ -422,27 +451,27 @@ void board_tell(struct board *b, struct board_slot *slot, const struct board_wor
         atomic_store(&slot->slow, word->slow);
         atomic_store(&slot->slow_until_us, word->slow_until_us);
     }
-    pen_give(b->fd);
+    pen_give(b);
     atomic_fetch_add(&b->sheet->told, 1);
 }
 
 void board_hear(struct board *b, const struct board_slot *slot, struct board_word *out)
 {
-    bool pen = pen_take(b->fd);
+    bool pen = pen_take(b);
     *out = (struct board_word){.closed_until_us = atomic_load(&slot->closed_until_us),
                                .allowed = atomic_load(&slot->allowed),
                                .slow = atomic_load(&slot->slow),
                                .slow_until_us = atomic_load(&slot->slow_until_us)};
     if (pen) {
         memcpy(out->why, slot->why, sizeof out->why);
-        pen_give(b->fd);
+        pen_give(b);
     }
 }
 
 void board_tell_wide(struct board *b, uint64_t key, int64_t closed_until_us,
                      const char *why, int64_t now_us)
 {
-    if (!pen_take(b->fd))
+    if (!pen_take(b))
         return;
     struct board_slot *slot = find(b->sheet, key, true, now_us);
     if (slot && closed_until_us > slot->closed_until_us) {
@@ -451,14 +480,14 @@ void board_tell_wide(struct board *b, uint64_t key, int64_t closed_until_us,
         if (closed_until_us > b->sheet->wide_until_us)
             atomic_store(&b->sheet->wide_until_us, closed_until_us);
     }
-    pen_give(b->fd);
+    pen_give(b);
     atomic_fetch_add(&b->sheet->told, 1);
 }
 
 bool board_hear_wide(struct board *b, uint64_t key, int64_t now_us,
                      struct board_word *out)
 {
-    if (has_come(atomic_load(&b->sheet->wide_until_us), now_us) || !pen_take(b->fd))
+    if (has_come(atomic_load(&b->sheet->wide_until_us), now_us) || !pen_take(b))
         return false;
     const struct board_slot *slot = find(b->sheet, key, false, now_us);
     bool closed = slot && slot->closed_until_us > now_us;
@@ -466,7 +495,7 @@ bool board_hear_wide(struct board *b, uint64_t key, int64_t now_us,
                                .allowed = UINT32_MAX};
     if (closed)
         memcpy(out->why, slot->why, sizeof out->why);
-    pen_give(b->fd);
+    pen_give(b);
     return closed;
 }
 

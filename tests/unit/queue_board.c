@@ -21,6 +21,8 @@ static const char boot[] = "a boot", other_boot[] = "another";
 static const int64_t now_us = 1000 * SECOND_US;
 static struct board_now now = {1000 * SECOND_US, 5000 * SECOND_US};
 
+enum { KEY = 77 };
+
 static struct board *join(void)
 {
     struct fault f = {0};
@@ -135,9 +137,50 @@ static void a_file_that_cannot_be_had_is_told(void **state)
                         "cannot use \".running\" of the spool: Is a directory");
 }
 
-/* ---- connections ---- */
+/* Those that begin at the same moment, as after a start of the machine, all have one,
+ * and on the clock of this boot. */
+static void all_that_begin_at_once_have_a_place(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 20, AT_ONCE = 8 };
+    struct board_now later = {20 * SECOND_US, now.wall_us + 60 * SECOND_US};
+    struct fault f = {0};
+    bool full;
+    char path[80];
+    snprintf(path, sizeof path, "%s/.running", spool);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round % 2) { /* the file is of an earlier boot, or there is none */
+            struct board *b = join();
+            board_take(b, KEY, now_us)->closed_until_us = now_us + SECOND_US;
+            board_leave(b);
+        }
+        int go[2];
+        pid_t pids[AT_ONCE];
+        assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+        for (int i = 0; i < AT_ONCE; i++) {
+            pids[i] = fork();
+            if (pids[i])
+                continue;
+            char byte;
+            close(go[1]);
+            if (read(go[0], &byte, 1) != 0) /* until it is closed */
+                _exit(3);
+            struct board *b = board_join(job, other_boot, later, &full, &f);
+            struct board_slot *slot = b ? board_take(b, KEY, later.us) : NULL;
+            _exit(!slot ? 1 : slot->closed_until_us > later.us ? 2 : 0);
+        }
+        close(go[0]);
+        close(go[1]);
+        for (int i = 0; i < AT_ONCE; i++) {
+            int status;
+            assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+            assert_int_equal(status, 0);
+        }
+        assert_int_equal(unlink(path), 0);
+    }
+}
 
-enum { KEY = 77 };
+/* ---- connections ---- */
 
 static void open_two(struct board *b)
 {
@@ -359,6 +402,7 @@ int main(void)
         TEST(jobs_are_counted_in_an_order),
         TEST(only_so_many_have_a_place),
         TEST(a_file_that_cannot_be_had_is_told),
+        TEST(all_that_begin_at_once_have_a_place),
         TEST(all_jobs_together_have_so_many),
         TEST(a_place_is_taken_over_empty),
         TEST(those_who_want_share),
