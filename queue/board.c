@@ -40,6 +40,7 @@ struct sheet {
     char magic[8];
     char boot_id[FLIGHT_BOOT_ID_MAX];
     int64_t apart_us;              /* wall clock minus the monotonic one */
+    _Atomic int64_t seen_us;       /* when somebody last looked up a slot */
     _Atomic uint64_t joined;       /* by place; the dead too, until somebody notices */
     _Atomic uint32_t told;         /* board_told */
     _Atomic int64_t wide_until_us; /* no word of board_tell_wide is for longer */
@@ -176,31 +177,40 @@ static void empty_place(struct sheet *sheet, int place)
 
 /* ---- the file; with the pen ---- */
 
-static int64_t moved(int64_t us, int64_t by_us, int64_t latest_us)
+/* What of a time was left when the file was last used, less what has passed since. */
+static int64_t moved(int64_t us, int64_t seen_us, int64_t passed_us, int64_t now_us,
+                     int64_t longest)
 {
-    return us == 0 || us + by_us < 0 ? 0
-           : us + by_us < latest_us  ? us + by_us
-                                     : latest_us;
+    if (us <= seen_us || us - seen_us <= passed_us)
+        return 0;
+    int64_t left_us = us - seen_us - passed_us;
+    return now_us + (left_us < longest ? left_us : longest);
 }
 
-/* The machine was started again: its monotonic clock is another one. Nobody's bytes are
- * believed to say more than could have been told. */
+/* The machine was started again: its monotonic clock is another one. A wall clock that
+ * went back meanwhile says that no time has passed. Nobody's bytes are believed to say
+ * more than could have been told. */
 static void move_clocks(struct sheet *sheet, struct board_now now)
 {
-    int64_t by_us = sheet->apart_us - (now.wall_us - now.us);
-    int64_t latest_us = now.us + longest_us, gate_us = now.us + gate_longest_us;
+    int64_t seen_us = sheet->seen_us > 0 ? sheet->seen_us : 0;
+    int64_t passed_us = now.wall_us - sheet->apart_us - seen_us;
+    passed_us = passed_us > 0 ? passed_us : 0;
     for (int i = 0; i < BOARD_SLOTS; i++) {
         struct board_slot *slot = &sheet->slots[i];
+        _Atomic int64_t *gates[] = {&slot->connects_ns, &slot->mails_ns};
+        _Atomic int64_t *words[] = {&slot->closed_until_us, &slot->slow_until_us,
+                                    &slot->kept_until_us};
         if (!slot->key)
             continue;
-        slot->connects_ns = moved(slot->connects_ns / 1000, by_us, gate_us) * 1000;
-        slot->mails_ns = moved(slot->mails_ns / 1000, by_us, gate_us) * 1000;
-        slot->closed_until_us = moved(slot->closed_until_us, by_us, latest_us);
-        slot->slow_until_us = moved(slot->slow_until_us, by_us, latest_us);
-        slot->kept_until_us = moved(slot->kept_until_us, by_us, latest_us);
+        for (size_t k = 0; k < sizeof gates / sizeof gates[0]; k++)
+            *gates[k] =
+                moved(*gates[k] / 1000, seen_us, passed_us, now.us, gate_longest_us) *
+                1000;
+        for (size_t k = 0; k < sizeof words / sizeof words[0]; k++)
+            *words[k] = moved(*words[k], seen_us, passed_us, now.us, longest_us);
         slot->why[BOARD_WHY_MAX - 1] = '\0';
     }
-    sheet->wide_until_us = latest_us;
+    sheet->wide_until_us = now.us + longest_us;
 }
 
 /* Slots that are over make the way to the others longer. */
@@ -232,6 +242,7 @@ static void make_good(struct sheet *sheet, const char *boot_id, struct board_now
     }
     strncpy(sheet->boot_id, boot_id, FLIGHT_BOOT_ID_MAX - 1);
     sheet->apart_us = now.wall_us - now.us;
+    sheet->seen_us = now.us;
     clean(sheet, now.us);
 }
 
@@ -383,6 +394,7 @@ struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us)
     struct board_slot *slot = find(b->sheet, key, true, now_us);
     if (slot && slot->kept_until_us < now_us + GRACE_US)
         atomic_store(&slot->kept_until_us, now_us + GRACE_US);
+    atomic_store(&b->sheet->seen_us, now_us);
     pen_give(b);
     return slot;
 }
@@ -393,6 +405,7 @@ struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now
     struct sharing share = {.jobs = 1, .turn = (uint32_t)(now_us / TURN_US)};
     uint64_t others = atomic_load(&b->sheet->joined) & ~(UINT64_C(1) << b->place);
     atomic_store(&slot->wanted[b->place], now_s);
+    atomic_store(&b->sheet->seen_us, now_us);
     for (; others; others &= others - 1) {
         int place = __builtin_ctzll(others);
         uint16_t ago_s = (uint16_t)(now_s - atomic_load(&slot->wanted[place]));

@@ -343,6 +343,38 @@ static void after_a_start_of_the_machine_times_are_moved(void **state)
     board_leave(b);
 }
 
+/* The wall clock went back, as on a machine that has none of its own until somebody
+ * tells it: then no time has passed. What was over is not to come again. */
+static void a_wall_clock_that_went_back_closes_nothing(void **state)
+{
+    (void)state;
+    struct fault f = {0};
+    bool full;
+    struct board_word word;
+    struct board *b = join();
+    struct board_slot *slot = board_take(b, KEY, now_us);
+    tell(b, slot, now_us - 5 * SECOND_US, UINT32_MAX, "over");
+    slot->mails_ns = slot->connects_ns = (now_us - SECOND_US) * 1000;
+    slot = board_take(b, KEY + 1, now_us);
+    tell(b, slot, now_us + 600 * SECOND_US, 1, "silence");
+    slot->mails_ns = (now_us + 60 * SECOND_US) * 1000;
+    board_take(b, KEY, now_us + 20 * SECOND_US);
+    board_leave(b);
+    struct board_now earlier = {20 * SECOND_US, 1000 * SECOND_US};
+    b = board_join(job, other_boot, earlier, &full, &f);
+    assert_non_null(b);
+    slot = board_take(b, KEY, earlier.us);
+    board_hear(b, slot, &word);
+    assert_true(word.closed_until_us <= earlier.us);
+    assert_int_equal(slot->mails_ns, 0);
+    assert_int_equal(slot->connects_ns, 0);
+    slot = board_take(b, KEY + 1, earlier.us);
+    board_hear(b, slot, &word);
+    assert_int_equal(word.closed_until_us, earlier.us + 580 * SECOND_US);
+    assert_int_equal(slot->mails_ns, (earlier.us + 40 * SECOND_US) * 1000);
+    board_leave(b);
+}
+
 /* Whatever lies there. */
 static void a_strange_file_is_begun_anew(void **state)
 {
@@ -410,6 +442,7 @@ int main(void)
         TEST(wide_words),
         TEST(words_and_clocks_outlive_jobs),
         TEST(after_a_start_of_the_machine_times_are_moved),
+        TEST(a_wall_clock_that_went_back_closes_nothing),
         TEST(a_strange_file_is_begun_anew),
         TEST(slots_are_used_again),
     };
