@@ -67,7 +67,8 @@ struct scheduler {
     struct board *board;      /* NULL: we share with nobody, or only scheduler_share */
     struct sharing share;     /* without it */
     uint32_t jobs;            /* with a place on it */
-    uint32_t heard;           /* turns of scheduler_hear */
+    uint32_t heard;           /* turns of scheduler_hear, from 1 */
+    bool outdone;             /* a path was, in this turn */
     uint32_t told;            /* board_told, as far as we have heard */
     bool stops;               /* connections have to be told to end */
     struct map site_by_key;   /* "POLICY KEY" */
@@ -130,6 +131,15 @@ static inline void row_begins(const struct scheduler *s, struct row *r, int64_t 
     int64_t waited_s = (now_us - since_us) / 1000000;
     if (r->first_s && waited_s > 0)
         r->first_s += (uint32_t)waited_s;
+}
+
+/* Has this path all the connections that it may have? While others have them nobody is
+ * asked again before scheduler_hear, or before one of our own ends. */
+static inline bool path_is_full(const struct scheduler *s, const struct path *path,
+                                const struct limits *limits)
+{
+    return path->outdone == s->heard ||
+           path->connections >= path_connections(path, limits);
 }
 
 /* From all sources together. */

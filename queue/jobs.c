@@ -173,10 +173,18 @@ void jobs_meet(struct scheduler *s, struct site *site, uint8_t source,
     hear(s, site, path, now_us);
 }
 
+static void be_outdone(struct scheduler *s, struct path *path)
+{
+    path->outdone = s->heard;
+    s->outdone = true;
+}
+
 void jobs_part(struct scheduler *s, const struct site *site, struct path *path)
 {
     if (!path->slot || path->connections > 0)
         return;
+    if (path_connections(path, &site->provider->limits) == 0)
+        be_outdone(s, path);
     gate_share(&path->connects, NULL);
     gate_share(&path->mails, NULL);
     path->slot = NULL;
@@ -187,8 +195,10 @@ void jobs_part(struct scheduler *s, const struct site *site, struct path *path)
 bool jobs_open(struct scheduler *s, const struct site *site, struct path *path)
 {
     uint32_t most = path_whole(path, &site->provider->limits);
-    if (path->slot && !board_open(s->board, path->slot, most))
+    if (path->slot && !board_open(s->board, path->slot, most)) {
+        be_outdone(s, path);
         return false;
+    }
     path->connections++;
     return true;
 }
@@ -196,6 +206,7 @@ bool jobs_open(struct scheduler *s, const struct site *site, struct path *path)
 void jobs_close(struct scheduler *s, const struct site *site, struct path *path)
 {
     path->connections--;
+    path->outdone = 0;
     if (path->slot)
         board_close(s->board, path->slot);
     jobs_part(s, site, path);
@@ -218,6 +229,7 @@ void scheduler_join(struct scheduler *s, struct board *board)
     s->board = board;
     s->share = (struct sharing){.jobs = 1};
     s->jobs = 1;
+    s->heard++;
     s->told = board ? board_told(board) - 1 : 0;
 }
 
@@ -244,8 +256,9 @@ void scheduler_hear(struct scheduler *s, uint32_t jobs, int64_t now_us)
     }
     if (changed)
         restraint_stop_surplus(s);
-    if (!changed && jobs <= 1)
+    if (!changed && !s->outdone)
         return;
+    s->outdone = false;
     /* Those who wait for what others had. */
     for (uint32_t i = 0; i < s->shared_n; i++)
         if (s->shared[i])

@@ -293,7 +293,7 @@ static void find_obstacles(const struct scheduler *s, const struct site *site,
         meet(o, LACK_PATH, closed_until_us);
     else if (path->used_up && now_us < path->allowance_until_us)
         meet(o, LACK_WARMUP, path->allowance_until_us);
-    else if (path->connections >= path_connections(path, &site->provider->limits))
+    else if (path_is_full(s, path, &site->provider->limits))
         meet(o, LACK_CONNECTIONS, INT64_MAX);
     else if (path_lends_us(path) > now_us)
         meet(o, LACK_RATE, path_lends_us(path));

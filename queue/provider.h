@@ -33,6 +33,7 @@ struct path {
     struct gate opening, lending; /* our part of it, a little ahead: the scheduler's */
     struct sharing share;         /* between the jobs that send by it now */
     uint32_t heard;       /* the turn of scheduler_hear that it was last met in */
+    uint32_t outdone;     /* in this turn others had all that it may have; 0: never */
     uint32_t connections; /* open or being opened */
     uint32_t allowed;  /* of them, while it recovers, to all jobs; UINT32_MAX: what the
                           policy says */

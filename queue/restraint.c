@@ -209,7 +209,7 @@ static void find_times(const struct scheduler *s, const struct provider *p, int 
         at = path_lends_us(path);
     if (gate_limits(&path->lending))
         times_us[LINE_FEED] = at;
-    if (path->connections >= path_connections(path, &p->limits))
+    if (path_is_full(s, path, &p->limits))
         return;
     if (path_opens_us(path) > at)
         at = path_opens_us(path);

@@ -175,7 +175,7 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->policies = mem_alloc(sizeof *s->policies);
     s->policies[0] = params->policy;
     s->policies_n = 1;
-    s->share.jobs = 1;
+    s->share.jobs = s->heard = 1;
     s->source_until_us =
         mem_zero((size_t)params->sources_n + 1, sizeof *s->source_until_us);
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);

@@ -290,6 +290,31 @@ static void those_who_send_share_alike(void **state)
     }
 }
 
+/* Somebody had the only connection in the meantime, and is gone before we count jobs
+ * again: whoever waited for it does not do so for ever. */
+static void a_job_that_came_and_went_leaves_nobody_waiting(void **state)
+{
+    (void)state;
+    struct scheduler_policy policy = {
+        .connections = 1, .provider = 1, .key = 7, .messages_per_connection = 1};
+    static struct job jobs[2];
+    struct seen seen = {0};
+    int64_t now = 31 * SECOND_US; /* it is the second one's turn */
+    run_job(&jobs[0], now, 10, 1, policy);
+    run(jobs, 1, &now, 11, &seen, &policy); /* it has just counted */
+    end_lane(&jobs[0].w, 0, CLOSED_CLEAN);
+    run_job(&jobs[1], now, 1, 1, policy);
+    take_orders(&jobs[1].w);
+    assert_int_equal(jobs[1].w.open, 1);
+    take_orders(&jobs[0].w);
+    assert_int_equal(jobs[0].w.open, 0);
+    end_job(&jobs[1]);
+    int before = jobs[0].w.delivered;
+    run(jobs, 1, &now, 20 * 20, &seen, &policy);
+    assert_true(jobs[0].w.delivered > before);
+    end_job(&jobs[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +322,8 @@ int main(void)
                                         drop_board),
         cmocka_unit_test_setup_teardown(those_who_send_share_alike, make_board,
                                         drop_board),
+        cmocka_unit_test_setup_teardown(a_job_that_came_and_went_leaves_nobody_waiting,
+                                        make_board, drop_board),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
