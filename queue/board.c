@@ -261,7 +261,7 @@ static int map(struct board *b)
     return 0;
 }
 
-/* Those whose holder is gone; of the others a bit each. */
+/* Those whose holder is gone; a bit for each that is left. */
 static uint64_t bury(struct board *b)
 {
     uint64_t joined = atomic_load(&b->sheet->joined), dead = 0;
@@ -274,7 +274,7 @@ static uint64_t bury(struct board *b)
                 empty_place(b->sheet, place);
         pen_give(b);
     }
-    return joined & ~dead;
+    return atomic_load(&b->sheet->joined);
 }
 
 /* ---- taking part ---- */

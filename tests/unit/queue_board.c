@@ -211,6 +211,30 @@ static void all_jobs_together_have_so_many(void **state)
     board_leave(b);
 }
 
+/* While somebody changes slots the dead cannot lose theirs; they count as long as their
+ * connections do. */
+static void the_dead_count_as_long_as_their_connections(void **state)
+{
+    (void)state;
+    pid_t other = start(open_two);
+    struct board *b = join();
+    struct board_slot *slot = board_take(b, KEY, now_us);
+    char path[80];
+    snprintf(path, sizeof path, "%s/.running", spool);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    struct flock pen = {.l_type = F_WRLCK, .l_start = BOARD_JOBS_MAX, .l_len = 1};
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &pen), 0);
+    end(other);
+    assert_int_equal(jobs(b), 2);
+    assert_int_equal(board_connections(b, slot), 2);
+    assert_null(board_take(b, KEY, now_us));
+    close(fd);
+    assert_int_equal(jobs(b), 1);
+    assert_int_equal(board_connections(b, slot), 0);
+    assert_ptr_equal(board_take(b, KEY, now_us), slot);
+    board_leave(b);
+}
+
 /* Who takes the place of a dead one does not have what that had. */
 static void a_place_is_taken_over_empty(void **state)
 {
@@ -436,6 +460,7 @@ int main(void)
         TEST(a_file_that_cannot_be_had_is_told),
         TEST(all_that_begin_at_once_have_a_place),
         TEST(all_jobs_together_have_so_many),
+        TEST(the_dead_count_as_long_as_their_connections),
         TEST(a_place_is_taken_over_empty),
         TEST(those_who_want_share),
         TEST(what_one_was_told_goes_for_all),
