@@ -468,6 +468,17 @@ void board_tell(struct board *b, struct board_slot *slot, const struct board_wor
     atomic_fetch_add(&b->sheet->told, 1);
 }
 
+bool board_widen(struct board *b, struct board_slot *slot, uint32_t was,
+                 uint32_t allowed, int64_t now_us)
+{
+    if (!has_come(atomic_load(&slot->closed_until_us), now_us) ||
+        !atomic_compare_exchange_strong(&slot->allowed, &was, allowed))
+        return false;
+    atomic_store(&slot->kept_until_us, now_us + ways_back_us);
+    atomic_fetch_add(&b->sheet->told, 1);
+    return true;
+}
+
 void board_hear(struct board *b, const struct board_slot *slot, struct board_word *out)
 {
     bool pen = pen_take(b);

@@ -94,6 +94,9 @@ uint32_t board_connections(const struct board *b, const struct board_slot *slot)
 /* For all to hear. */
 void board_tell(struct board *b, struct board_slot *slot, const struct board_word *word,
                 int64_t now_us);
+/* One more connection is allowed than was; false: something else was told meanwhile. */
+bool board_widen(struct board *b, struct board_slot *slot, uint32_t was,
+                 uint32_t allowed, int64_t now_us);
 void board_hear(struct board *b, const struct board_slot *slot, struct board_word *out);
 /* The same of something that is no path. Nothing was told, or it is over: false. */
 void board_tell_wide(struct board *b, uint64_t key, int64_t closed_until_us,

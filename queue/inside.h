@@ -208,6 +208,9 @@ void jobs_close(struct scheduler *s, const struct site *site, struct path *path)
 uint32_t jobs_connections(const struct scheduler *s, const struct path *path);
 /* What was said of a path, of its site or its source, or of a whole provider. */
 void jobs_tell(struct scheduler *s, struct path *path, int64_t now_us);
+/* Its way back went on: one more connection is allowed than `was`. */
+void jobs_widen(struct scheduler *s, const struct site *site, struct path *path,
+                uint32_t was, int64_t now_us);
 void jobs_tell_site(struct scheduler *s, const struct site *site, int64_t now_us);
 void jobs_tell_source(struct scheduler *s, uint8_t source, const char *why,
                       int64_t now_us);

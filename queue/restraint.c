@@ -411,8 +411,9 @@ void restraint_note(struct scheduler *s, struct connection_record *c,
         if (!what->joined) /* it refuses a message once */
             note_refusal(s, c, d, now_us);
     } else if (what->outcome == OUTCOME_DELIVERED) {
+        uint32_t was = c->path->allowed;
         if (path_good(c->path, &c->site->provider->limits)) {
-            jobs_tell(s, c->path, now_us);
+            jobs_widen(s, c->site, c->path, was, now_us);
             restraint_offer(s, c->site->provider);
         }
         note_answer(s, c, false, d, now_us);

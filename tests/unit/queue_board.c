@@ -304,6 +304,29 @@ static void what_one_was_told_goes_for_all(void **state)
     board_leave(b);
 }
 
+/* One job's success is no answer to what another was told a moment later. */
+static void success_takes_back_no_word(void **state)
+{
+    (void)state;
+    struct board *a = join(), *b = join();
+    struct board_slot *slot = board_take(a, KEY, now_us);
+    struct board_word word;
+    uint32_t told;
+    tell(a, slot, now_us, 4, "half of it");
+    told = board_told(b);
+    assert_true(board_widen(b, slot, 4, 5, now_us));
+    assert_int_not_equal(board_told(b), told);
+    tell(a, slot, now_us, 2, "half again");
+    assert_false(board_widen(b, slot, 5, 6, now_us));
+    board_hear(a, slot, &word);
+    assert_int_equal(word.allowed, 2);
+    tell(a, slot, now_us + SECOND_US, 2, "closed");
+    assert_false(board_widen(b, slot, 2, 3, now_us));
+    assert_true(board_widen(b, slot, 2, 3, now_us + SECOND_US));
+    board_leave(a);
+    board_leave(b);
+}
+
 static void wide_words(void **state)
 {
     (void)state;
@@ -464,6 +487,7 @@ int main(void)
         TEST(a_place_is_taken_over_empty),
         TEST(those_who_want_share),
         TEST(what_one_was_told_goes_for_all),
+        TEST(success_takes_back_no_word),
         TEST(wide_words),
         TEST(words_and_clocks_outlive_jobs),
         TEST(after_a_start_of_the_machine_times_are_moved),

@@ -315,12 +315,55 @@ static void a_job_that_came_and_went_leaves_nobody_waiting(void **state)
     end_job(&jobs[0]);
 }
 
+static uint32_t some_lane(const struct job *job)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (job->w.lanes[i].open)
+            return i;
+    fail();
+    return 0;
+}
+
+/* Half of the connections are left of what all had, though the other job, which has not
+ * heard it yet, has success and was on its way to more. */
+static void success_takes_back_no_word(void **state)
+{
+    (void)state;
+    struct scheduler_policy policy = {.connections = 20, .provider = 1, .key = 7};
+    struct suspension what = {
+        .reach = REACH_PATH, .for_us = SECOND_US, .connections = 10, .why = "a rule"};
+    static struct job jobs[2];
+    struct seen seen = {0};
+    int64_t now = SECOND_US;
+    run_job(&jobs[0], now, 6000, 1, policy);
+    run_job(&jobs[1], now, 6000, 1, policy);
+    run(jobs, 2, &now, 60 * 20, &seen, &policy);
+    scheduler_suspend(jobs[0].w.s, some_lane(&jobs[0]), &what, now);
+    run(jobs, 2, &now, 3 * 20, &seen, &policy);
+    assert_int_equal(jobs[0].w.open + jobs[1].w.open, 10);
+    what.slow = true;
+    scheduler_suspend(jobs[0].w.s, some_lane(&jobs[0]), &what, now);
+    for (int i = 0; i < 13; i++) { /* enough for one more of ten */
+        settle_all(&jobs[1].w, good);
+        take_orders(&jobs[1].w);
+    }
+    for (int i = 0; i < 2; i++) {
+        hear(&jobs[i]);
+        take_orders(&jobs[i].w);
+    }
+    assert_true(jobs[0].w.open + jobs[1].w.open <= 7);
+    for (int i = 0; i < 2; i++)
+        end_job(&jobs[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(receivers_see_one_sender, make_board,
                                         drop_board),
         cmocka_unit_test_setup_teardown(those_who_send_share_alike, make_board,
+                                        drop_board),
+        cmocka_unit_test_setup_teardown(success_takes_back_no_word, make_board,
                                         drop_board),
         cmocka_unit_test_setup_teardown(a_job_that_came_and_went_leaves_nobody_waiting,
                                         make_board, drop_board),
