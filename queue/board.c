@@ -23,8 +23,10 @@ enum {
     PEN_NAPS = 200,       /* … or for milliseconds, by who joins … */
     JOIN_NAPS = 5000,     /* … or longer, by the first one, on a slow disk */
     NAP_NS = 1000 * 1000,
-    PROBES_MAX = 128, /* slots that are looked at for a key */
-    WANTED_S = 3,     /* a job that wants a connection says so twice a second */
+    PROBES_MAX = 128,    /* slots that are looked at for a key */
+    WANTED_S = 3,        /* a job that wants a connection says so twice a second */
+    STOPPED_S = 30 * 60, /* board_open */
+    LATE_S = 60 * 60,
     TURN_US = 30 * 1000 * 1000, /* one job's turn, where there are too few for all */
     GRACE_US = 1000 * 1000, /* so long a slot is whose it was given to, until used */
 };
@@ -399,17 +401,25 @@ struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us)
     return slot;
 }
 
+/* Since this job last said that it wants connections: of 18 hours the rest, of which
+ * the last one is none; our own time may be a little older than what another job says.
+ */
+static int silent_s(const struct board_slot *slot, int place, int64_t now_us)
+{
+    uint16_t s = (uint16_t)(now_us / 1000000 - atomic_load(&slot->wanted[place]));
+    return s > UINT16_MAX - LATE_S ? 0 : s;
+}
+
 struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now_us)
 {
-    uint16_t now_s = (uint16_t)(now_us / 1000000);
     struct sharing share = {.jobs = 1, .turn = (uint32_t)(now_us / TURN_US)};
     uint64_t others = atomic_load(&b->sheet->joined) & ~(UINT64_C(1) << b->place);
-    atomic_store(&slot->wanted[b->place], now_s);
+    atomic_store(&slot->wanted[b->place], (uint16_t)(now_us / 1000000));
     atomic_store(&b->sheet->seen_us, now_us);
     for (; others; others &= others - 1) {
         int place = __builtin_ctzll(others);
-        uint16_t ago_s = (uint16_t)(now_s - atomic_load(&slot->wanted[place]));
-        if (atomic_load(&slot->open[place]) == 0 && ago_s > WANTED_S)
+        if (atomic_load(&slot->open[place]) == 0 &&
+            silent_s(slot, place, now_us) > WANTED_S)
             continue;
         share.jobs++;
         share.before += place < b->place;
@@ -417,11 +427,15 @@ struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now
     return share;
 }
 
-bool board_open(struct board *b, struct board_slot *slot, uint32_t most)
+bool board_open(struct board *b, struct board_slot *slot, uint32_t most, int64_t now_us)
 {
     /* First ours, then the sum: of two at once one at least sees the other. */
     atomic_fetch_add(&slot->open[b->place], 1);
-    if (connections(b->sheet, slot) <= most)
+    uint32_t n = connections(b->sheet, slot);
+    for (int place = 0; n > most && place < BOARD_JOBS_MAX; place++)
+        if (place != b->place && silent_s(slot, place, now_us) > STOPPED_S)
+            n -= atomic_load(&slot->open[place]);
+    if (n <= most)
         return true;
     board_close(b, slot);
     return false;

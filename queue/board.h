@@ -85,8 +85,11 @@ struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us);
 /* Who sends by it now: has connections, or has wanted one in the last seconds, as we do
  * now. */
 struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now_us);
-/* One more connection of ours, if all jobs together have less than `most`. */
-bool board_open(struct board *b, struct board_slot *slot, uint32_t most);
+/* One more connection of ours, if all jobs together have less than `most`. Those of a
+ * job that has said nothing (board_share) for half an hour count no more: it was
+ * stopped, and no receiver waits for so long. */
+bool board_open(struct board *b, struct board_slot *slot, uint32_t most,
+                int64_t now_us);
 void board_close(struct board *b, struct board_slot *slot);
 /* Of all jobs. */
 uint32_t board_connections(const struct board *b, const struct board_slot *slot);

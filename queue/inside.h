@@ -202,7 +202,8 @@ void jobs_meet(struct scheduler *s, struct site *site, uint8_t source,
                struct path *path, int64_t now_us);
 void jobs_part(struct scheduler *s, const struct site *site, struct path *path);
 /* One more connection; false: others have them all. */
-bool jobs_open(struct scheduler *s, const struct site *site, struct path *path);
+bool jobs_open(struct scheduler *s, const struct site *site, struct path *path,
+               int64_t now_us);
 void jobs_close(struct scheduler *s, const struct site *site, struct path *path);
 /* Of all jobs. */
 uint32_t jobs_connections(const struct scheduler *s, const struct path *path);

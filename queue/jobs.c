@@ -192,10 +192,11 @@ void jobs_part(struct scheduler *s, const struct site *site, struct path *path)
     path_limit(path, &site->provider->limits);
 }
 
-bool jobs_open(struct scheduler *s, const struct site *site, struct path *path)
+bool jobs_open(struct scheduler *s, const struct site *site, struct path *path,
+               int64_t now_us)
 {
     uint32_t most = path_whole(path, &site->provider->limits);
-    if (path->slot && !board_open(s->board, path->slot, most)) {
+    if (path->slot && !board_open(s->board, path->slot, most, now_us)) {
         be_outdone(s, path);
         return false;
     }

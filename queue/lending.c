@@ -346,7 +346,7 @@ static struct path *find_path(struct scheduler *s, struct site *site, bool behin
         find_obstacles(s, site, source, &here, now_us);
         if (!here.lacks && !behind)
             is_allowed(s, site, (uint8_t)source, path, &here, now_us);
-        if (!here.lacks && !behind && !jobs_open(s, site, path))
+        if (!here.lacks && !behind && !jobs_open(s, site, path, now_us))
             meet(&here, LACK_CONNECTIONS, INT64_MAX); /* scheduler_hear asks again */
         if (here.lacks || behind) {
             o->lacks |= here.lacks;

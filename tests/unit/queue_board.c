@@ -185,7 +185,7 @@ static void all_that_begin_at_once_have_a_place(void **state)
 static void open_two(struct board *b)
 {
     struct board_slot *slot = board_take(b, KEY, now_us);
-    if (!board_open(b, slot, 3) || !board_open(b, slot, 3))
+    if (!board_open(b, slot, 3, now_us) || !board_open(b, slot, 3, now_us))
         _exit(1);
 }
 
@@ -196,8 +196,8 @@ static void all_jobs_together_have_so_many(void **state)
     struct board *b = join();
     struct board_slot *slot = board_take(b, KEY, now_us);
     assert_int_equal(board_connections(b, slot), 2);
-    assert_true(board_open(b, slot, 3));
-    assert_false(board_open(b, slot, 3));
+    assert_true(board_open(b, slot, 3, now_us));
+    assert_false(board_open(b, slot, 3, now_us));
     assert_int_equal(board_connections(b, slot), 3);
     board_close(b, slot);
     assert_int_equal(board_connections(b, slot), 2);
@@ -246,6 +246,30 @@ static void a_place_is_taken_over_empty(void **state)
     assert_int_equal(board_connections(b, slot), 0);
     assert_int_equal(jobs(b), 2);
     board_leave(c);
+    board_leave(b);
+}
+
+/* It has its place as long as its process is there; but who waits for its connections
+ * does not do so for ever. */
+static void a_job_that_was_stopped_blocks_nobody_for_ever(void **state)
+{
+    (void)state;
+    const int64_t minute_us = 60 * SECOND_US;
+    struct board *a = join(), *b = join();
+    struct board_slot *slot = board_take(a, KEY, now_us);
+    board_share(a, slot, now_us);
+    assert_true(board_open(a, slot, 1, now_us));
+    assert_false(board_open(b, slot, 1, now_us + 29 * minute_us));
+    assert_false(board_open(b, slot, 1, now_us - SECOND_US)); /* its turn began then */
+    assert_true(board_open(b, slot, 1, now_us + 31 * minute_us));
+    assert_int_equal(board_connections(b, slot), 2);
+    board_close(b, slot);
+    board_share(a, slot, now_us + 32 * minute_us); /* it goes on */
+    assert_false(board_open(b, slot, 1, now_us + 32 * minute_us));
+    board_close(a, slot);
+    assert_true(board_open(b, slot, 1, now_us + 32 * minute_us));
+    board_close(b, slot);
+    board_leave(a);
     board_leave(b);
 }
 
@@ -353,7 +377,7 @@ static void words_and_clocks_outlive_jobs(void **state)
     struct board_slot *slot = board_take(b, KEY, now_us);
     tell(b, slot, now_us + 600 * SECOND_US, 1, "silence");
     slot->mails_ns = (now_us + 60 * SECOND_US) * 1000;
-    assert_true(board_open(b, slot, 1));
+    assert_true(board_open(b, slot, 1, now_us));
     board_close(b, slot);
     board_leave(b);
     b = join();
@@ -451,7 +475,7 @@ static void slots_are_used_again(void **state)
     (void)state;
     struct board *b = join();
     struct board_slot *kept = board_take(b, KEY, now_us);
-    assert_true(board_open(b, kept, 1));
+    assert_true(board_open(b, kept, 1, now_us));
     struct board_slot *told = board_take(b, KEY + 1, now_us);
     tell(b, told, now_us + 3600 * SECOND_US, UINT32_MAX, "for an hour");
     int without = 0;
@@ -485,6 +509,7 @@ int main(void)
         TEST(all_jobs_together_have_so_many),
         TEST(the_dead_count_as_long_as_their_connections),
         TEST(a_place_is_taken_over_empty),
+        TEST(a_job_that_was_stopped_blocks_nobody_for_ever),
         TEST(those_who_want_share),
         TEST(what_one_was_told_goes_for_all),
         TEST(success_takes_back_no_word),
