@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,8 +161,11 @@ static struct board_slot *find(struct sheet *sheet, uint64_t key, bool fresh,
     }
     if (!room || !fresh)
         return NULL;
-    memset(room, 0, sizeof *room);
-    atomic_store(&room->allowed, UINT32_MAX);
+    /* The key last: who is killed in between has emptied a slot that was over. */
+    const struct board_slot fresh_slot = {.allowed = UINT32_MAX};
+    const size_t rest = offsetof(struct board_slot, connects_ns);
+    memcpy((char *)room + rest, (const char *)&fresh_slot + rest,
+           sizeof fresh_slot - rest);
     atomic_store(&room->key, key);
     return room;
 }
@@ -401,9 +405,8 @@ struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us)
     return slot;
 }
 
-/* Since this job last said that it wants connections: of 18 hours the rest, of which
- * the last one is none; our own time may be a little older than what another job says.
- */
+/* Seconds since this job last said that it wants connections, modulo 18 hours. The last
+ * one of these is none: our own time may be a little older than what it said. */
 static int silent_s(const struct board_slot *slot, int place, int64_t now_us)
 {
     uint16_t s = (uint16_t)(now_us / 1000000 - atomic_load(&slot->wanted[place]));
