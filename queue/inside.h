@@ -209,6 +209,9 @@ void jobs_close(struct scheduler *s, const struct site *site, struct path *path)
 uint32_t jobs_connections(const struct scheduler *s, const struct path *path);
 /* What was said of a path, of its site or its source, or of a whole provider. */
 void jobs_tell(struct scheduler *s, struct path *path, int64_t now_us);
+/* Before it changes: what others were told of it a moment ago. */
+void jobs_hear(struct scheduler *s, const struct site *site, struct path *path,
+               int64_t now_us);
 /* Its way back went on: one more connection is allowed than `was`. */
 void jobs_widen(struct scheduler *s, const struct site *site, struct path *path,
                 uint32_t was, int64_t now_us);

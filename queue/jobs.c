@@ -224,12 +224,18 @@ void jobs_tell(struct scheduler *s, struct path *path, int64_t now_us)
         tell(s, path, now_us);
 }
 
+void jobs_hear(struct scheduler *s, const struct site *site, struct path *path,
+               int64_t now_us)
+{
+    if (path->slot && hear(s, site, path, now_us))
+        restraint_stop_surplus(s);
+}
+
 void jobs_widen(struct scheduler *s, const struct site *site, struct path *path,
                 uint32_t was, int64_t now_us)
 {
-    if (path->slot && !board_widen(s->board, path->slot, was, path->allowed, now_us) &&
-        hear(s, site, path, now_us))
-        restraint_stop_surplus(s);
+    if (path->slot && !board_widen(s->board, path->slot, was, path->allowed, now_us))
+        jobs_hear(s, site, path, now_us);
 }
 
 void scheduler_join(struct scheduler *s, struct board *board)

@@ -337,6 +337,7 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
     struct connection_record *c = &s->connections[connection];
     struct path *path = c->path;
     int64_t until_us = now_us + what->for_us;
+    jobs_hear(s, c->site, path, now_us);
     switch (what->reach) {
     case REACH_PATH:
         if (what->slow) {

@@ -356,6 +356,37 @@ static void success_takes_back_no_word(void **state)
         end_job(&jobs[i]);
 }
 
+/* Two are told to wait, one behind the other before it has heard of that: what the
+ * first was told of the time after it holds. */
+static void a_longer_pause_takes_back_no_way_back(void **state)
+{
+    (void)state;
+    struct scheduler_policy policy = {.connections = 20, .provider = 1, .key = 7};
+    struct suspension what = {
+        .reach = REACH_PATH, .for_us = SECOND_US, .connections = 2, .why = "a rule"};
+    static struct job jobs[2];
+    struct seen seen = {0};
+    int64_t now = SECOND_US;
+    run_job(&jobs[0], now, 6000, 1, policy);
+    run_job(&jobs[1], now, 6000, 1, policy);
+    run(jobs, 2, &now, 60 * 20, &seen, &policy);
+    scheduler_suspend(jobs[0].w.s, some_lane(&jobs[0]), &what, now);
+    what.for_us = 2 * SECOND_US;
+    what.connections = 0;
+    scheduler_suspend(jobs[1].w.s, some_lane(&jobs[1]), &what, now);
+    for (int i = 0; i < 5; i++) {
+        now += SECOND_US;
+        for (int k = 0; k < 2; k++) {
+            jobs[k].w.now = now;
+            hear(&jobs[k]);
+            take_orders(&jobs[k].w);
+        }
+    }
+    assert_int_equal(jobs[0].w.open + jobs[1].w.open, 2);
+    for (int i = 0; i < 2; i++)
+        end_job(&jobs[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +396,8 @@ int main(void)
                                         drop_board),
         cmocka_unit_test_setup_teardown(success_takes_back_no_word, make_board,
                                         drop_board),
+        cmocka_unit_test_setup_teardown(a_longer_pause_takes_back_no_way_back,
+                                        make_board, drop_board),
         cmocka_unit_test_setup_teardown(a_job_that_came_and_went_leaves_nobody_waiting,
                                         make_board, drop_board),
     };
