@@ -261,11 +261,16 @@ void scheduler_hear(struct scheduler *s, uint32_t jobs, int64_t now_us)
         struct connection_record *c = &s->connections[i];
         if (!c->site || !c->path->slot)
             continue;
-        if (news)
-            hear_wide(s, c->site, c->source, c->path, now_us);
+        if (news && c->site->heard != s->heard)
+            hear_site(s, c->site, now_us);
+        c->site->heard = s->heard;
         if (c->path->heard == s->heard)
             continue;
         c->path->heard = s->heard;
+        if (news) {
+            hear_source(s, c->source, c->path, now_us);
+            hear_brake(s, c->site->provider, now_us);
+        }
         changed = take_share(s, c->site, c->path, now_us) || changed;
         changed = (news && hear(s, c->site, c->path, now_us)) || changed;
     }

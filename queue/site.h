@@ -27,6 +27,7 @@ struct site {
     char *name;                /* for people */
     struct mx_set *set;        /* the latest answer with this key */
     uint32_t policy;           /* its number */
+    uint32_t heard;            /* the turn of scheduler_hear that it was last met in */
     struct provider *provider; /* whose limits hold */
     struct fifo fresh;         /* ready, from whatever source */
     struct fifo *bound;        /* ready, by source; NULL: there never were any */
