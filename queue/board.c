@@ -216,7 +216,8 @@ static void move_clocks(struct sheet *sheet, struct board_now now)
             *words[k] = moved(*words[k], seen_us, passed_us, now.us, longest_us);
         slot->why[BOARD_WHY_MAX - 1] = '\0';
     }
-    sheet->wide_until_us = now.us + longest_us;
+    sheet->wide_until_us =
+        moved(sheet->wide_until_us, seen_us, passed_us, now.us, longest_us);
 }
 
 /* Slots that are over make the way to the others longer. */

@@ -401,6 +401,7 @@ static void after_a_start_of_the_machine_times_are_moved(void **state)
     tell(b, slot, now_us + 600 * SECOND_US, 1, "silence");
     slot->mails_ns = (now_us + 60 * SECOND_US) * 1000;
     slot->connects_ns = (now_us - 60 * SECOND_US) * 1000;
+    board_tell_wide(b, 5, now_us + 100 * SECOND_US, "a source", now_us);
     board_leave(b);
     struct board_now later = {20 * SECOND_US, now.wall_us + 40 * SECOND_US};
     b = board_join(job, other_boot, later, &full, &f);
@@ -411,6 +412,9 @@ static void after_a_start_of_the_machine_times_are_moved(void **state)
     assert_int_equal(word.closed_until_us, later.us + 560 * SECOND_US);
     assert_int_equal(slot->mails_ns, (later.us + 20 * SECOND_US) * 1000);
     assert_int_equal(slot->connects_ns, 0);
+    assert_true(board_hear_wide(b, 5, later.us + 59 * SECOND_US, &word));
+    assert_int_equal(word.closed_until_us, later.us + 60 * SECOND_US);
+    assert_false(board_hear_wide(b, 5, later.us + 60 * SECOND_US, &word));
     board_leave(b);
 }
 
