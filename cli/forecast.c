@@ -102,9 +102,8 @@ static void note_rates(struct run *r)
         const struct forecast_group *group = &r->out->groups[door->group];
         struct account *a = &r->accounts[door->group];
         double lasted_us = (double)(group->end_ms - r->p->begin_ms) * 1000;
-        double used_us =
-            (double)door->passed * (double)atomic_load(&door->gate->interval_ns) / 1000;
-        if (group->sent > 0 && gate_limits(door->gate) &&
+        double used_us = (double)door->passed * (double)door->interval_ns / 1000;
+        if (group->sent > 0 && door->interval_ns &&
             used_us * 100 >= (lasted_us - (double)a->held_us) * USED_UP_PERCENT)
             a->used_up |= door->lack;
     }

@@ -22,11 +22,12 @@ struct due {
 
 struct door { /* connections at a gate, first come, first served */
     struct due due;
-    struct gate *gate;
+    struct gate *gate; /* of those that wait; another one when others come */
     struct link waiting;
     uint64_t passed;
-    uint32_t group; /* whose limit it is */
-    enum lack lack; /* what they lack who wait here */
+    int64_t interval_ns; /* as the last one passed; 0: there is no limit */
+    uint32_t group;      /* whose limit it is */
+    enum lack lack;      /* what they lack who wait here */
 };
 
 enum phase {
@@ -94,10 +95,11 @@ struct run {
     struct scheduler *scheduler;
     struct heap heap;
     struct connection *connections;
-    struct map door_of, group_of; /* by the bytes of a pointer: to a gate, to a name */
-    uint32_t *row_of;             /* of each domain: one of its rows */
-    struct map drawers;           /* by the bytes of a struct drawer */
-    int32_t *drawn;               /* of each: the day that it has drawn all of */
+    struct map door_of;  /* by the bytes of a struct door_key */
+    struct map group_of; /* by those of a pointer to a name */
+    uint32_t *row_of;    /* of each domain: one of its rows */
+    struct map drawers;  /* by the bytes of a struct drawer */
+    int32_t *drawn;      /* of each: the day that it has drawn all of */
     uint32_t drawn_n;
     struct door **doors;
     uint32_t doors_n;

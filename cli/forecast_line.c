@@ -9,22 +9,36 @@ enum { IDLE_US = 2 * 1000 * 1000, TICK_ROWS = 1 << 16, SPREAD = 20 /* percent */
 
 /* ---- gates ---- */
 
-static struct door *door_of(struct run *r, struct gate *gate, uint32_t group,
-                            enum lack lack)
+/* Gates come and go, what they limit stays. */
+struct door_key {
+    const char *site; /* with no provider */
+    uint32_t provider;
+    uint16_t source, lack;
+};
+_Static_assert(sizeof(struct door_key) == sizeof(char *) + 8, "no byte is undefined");
+
+static struct door *door_of(struct run *r, const struct order *o, struct gate *gate,
+                            uint32_t group, enum lack lack)
 {
     if (!gate)
         return NULL;
     bool fresh;
-    struct span key = {(const char *)&gate, sizeof gate};
-    uint32_t number = map_put(&r->door_of, key, r->doors_n, &fresh, NULL);
+    uint32_t provider = r->policies[o->policy].provider;
+    const struct door_key key = {.site = provider ? NULL : o->site,
+                                 .provider = provider,
+                                 .source = o->source,
+                                 .lack = (uint16_t)lack};
+    uint32_t number =
+        map_put(&r->door_of, (struct span){(const char *)&key, sizeof key}, r->doors_n,
+                &fresh, NULL);
     if (fresh) {
         struct door *door = mem_alloc(sizeof *door);
-        *door = (struct door){
-            .due = {.of_door = true}, .gate = gate, .group = group, .lack = lack};
+        *door = (struct door){.due = {.of_door = true}, .group = group, .lack = lack};
         link_init(&door->waiting);
         r->doors = mem_resize(r->doors, r->doors_n + 1, sizeof(struct door *));
         r->doors[r->doors_n++] = door;
     }
+    r->doors[number]->gate = gate;
     return r->doors[number];
 }
 
@@ -32,6 +46,7 @@ static bool let_through(struct run *r, struct door *door, int64_t *again_us)
 {
     bool passed = gate_pass(door->gate, r->now_us, again_us);
     door->passed += passed;
+    door->interval_ns = atomic_load(&door->gate->interval_ns);
     return passed;
 }
 
@@ -268,8 +283,8 @@ static void open_connection(struct run *r, const struct order *o)
         .cap = c->cap,
         .left = o->messages ? o->messages : UINT32_MAX,
         .last = o->last,
-        .connect_door = door_of(r, o->connect_gate, group, LACK_CONNECTION_RATE),
-        .mail_door = door_of(r, o->mail_gate, group, LACK_RATE),
+        .connect_door = door_of(r, o, o->connect_gate, group, LACK_CONNECTION_RATE),
+        .mail_door = door_of(r, o, o->mail_gate, group, LACK_RATE),
         .opened_us = r->now_us,
         .ready_us = r->now_us,
     };

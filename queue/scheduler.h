@@ -165,7 +165,7 @@ struct order {
     uint32_t messages;   /* OPEN: at most so many on this connection; 0: no limit */
     uint8_t source;      /* OPEN: number of the one to bind to; 0: the system chooses */
     /* OPEN: to be passed before each connect and each MAIL; NULL: no limit. They live
-     * as long as the scheduler. */
+     * as long as the connection: until scheduler_closed. */
     struct gate *connect_gate, *mail_gate;
     int32_t dns_us; /* OPEN: what the lookup took, for the first row's timings */
     int targets_n;  /* OPEN */
