@@ -10,7 +10,7 @@
  * another's then.
  *
  * Stores into memory and no more: nothing is ever synced. Whoever is killed has stored
- * all; a power loss may lose what was told in the last seconds. Times are on the
+ * all; a power loss may lose what was told in the last half minute. Times are on the
  * machine's monotonic clock, µs; after a start of the machine the first job moves them.
  *
  * One thread a handle, but for the clocks. Not for a process that forks while it has a
@@ -61,7 +61,8 @@ struct board;
 
 /* Take a place, from the job's directory, in the file of its spool; or in that file.
  * NULL with *f (-20) when others cannot see us: the file cannot be had, or
- * BOARD_JOBS_MAX have their places (*full_out then). boot_id: flight_boot_id. */
+ * BOARD_JOBS_MAX have their places (*full_out then). Waits for others that do the same,
+ * for seconds at most. boot_id: flight_boot_id. */
 struct board *board_join(int job_dir, const char *boot_id, struct board_now now,
                          bool *full_out, struct fault *f);
 struct board *board_join_file(int fd, const char *boot_id, struct board_now now,
