@@ -104,7 +104,9 @@ struct engine {
     int64_t patience_us;  /* with it: the lifetime of policy 0 */
     struct control *control;
     bool sharing;        /* limits, with other jobs of the spool */
-    struct board *board; /* while sharing; NULL: the others do not see us */
+    struct board *board; /* while sharing; NULL: the others do not see us, */
+    int64_t join_us;     /* and then we try again */
+    bool board_gone;     /* the log says so */
     uint32_t jobs;       /* that share them, this one included */
     uv_signal_t hangup;
     uv_timer_t clock;        /* start, until, quiet hours, other jobs */

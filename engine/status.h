@@ -8,8 +8,8 @@ struct status {
     const char *job;
     enum engine_state state;
     struct span reason; /* of the state, or of what came last; may be empty */
-    uint32_t jobs; /* that share limits, this one included; 0: it takes no part */
-    int64_t until_ms; /* when that ends, Unix time; 0: no such time */
+    uint32_t jobs;      /* that share limits, this one included; 0: it takes no part */
+    int64_t until_ms;   /* when that ends, Unix time; 0: no such time */
     struct totals totals;
     const struct site_view *sites; /* those with most rows waiting first */
     int sites_n;

@@ -9,7 +9,8 @@
 #include "engine/status.h"
 
 enum {
-    CLOCK_MS = 500,        /* how often start, until and other jobs are looked at */
+    CLOCK_MS = 500, /* how often start, until and other jobs are looked at */
+    JOIN_AGAIN_US = 5 * 1000 * 1000,
     STATUS_SITES = 100,    /* that `status` lists */
     STATUS_SITES_TEXT = 20 /* for people */
 };
@@ -46,17 +47,23 @@ static void take_part(struct engine *e)
 {
     struct fault f = {0};
     char boot_id[FLIGHT_BOOT_ID_MAX];
-    bool full;
+    bool full, again = e->sharing;
     struct board_now now = {engine_now_us(), engine_clock_ms() * 1000};
     flight_boot_id(boot_id);
     e->board = board_join(e->params->control.fd, boot_id, now, &full, &f);
     e->sharing = true;
-    scheduler_join(e->scheduler, e->board);
-    if (e->board)
+    e->join_us = now.us + JOIN_AGAIN_US;
+    if (!e->board && again)
         return;
-    struct buf words = {0};
     struct sharing share = {.jobs = full ? BOARD_JOBS_MAX + 1 : 1};
     scheduler_share(e->scheduler, &share);
+    if (e->board) {
+        scheduler_join(e->scheduler, e->board);
+        if (again)
+            note(e, "other jobs see this one now");
+        return;
+    }
+    struct buf words = {0};
     buf_printf(&words, "other jobs do not see this one: %s", f.words);
     note(e, buf_cstr(&words));
     buf_finish(&words);
@@ -75,6 +82,12 @@ static void hear_others(struct engine *e)
     struct buf words = {0};
     uint32_t before, jobs = board_jobs(e->board, &before);
     scheduler_hear(e->scheduler, jobs, engine_now_us());
+    if (!e->board_gone && board_is_gone(e->board)) {
+        e->board_gone = true;
+        note(e,
+             "somebody deleted \".running\" of the spool: jobs that begin now do not "
+             "see this one");
+    }
     if (jobs == e->jobs)
         return;
     e->jobs = jobs;
@@ -94,7 +107,7 @@ static void share_limits(struct engine *e, bool still)
         return;
     if (still && e->sharing && e->lanes_open == 0)
         leave(e);
-    if (!still && !e->sharing)
+    if (!still && (!e->sharing || (!e->board && engine_now_us() >= e->join_us)))
         take_part(e);
     if (e->board)
         hear_others(e);

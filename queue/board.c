@@ -347,11 +347,33 @@ struct board *board_join_file(int fd, const char *boot_id, struct board_now now,
     return NULL;
 }
 
+/* Nothing but a file of the spool, for whoever owns that: root begins jobs for others,
+ * too. 0 or errno. */
+static int make_ours(int fd, int job_dir)
+{
+    struct stat file, spool;
+    if (fstat(fd, &file) != 0 || fstatat(job_dir, "..", &spool, 0) != 0)
+        return errno;
+    if (!S_ISREG(file.st_mode))
+        return EINVAL;
+    if (file.st_nlink > 1) /* it is another file as well */
+        return EMLINK;
+    if (geteuid() == 0 && file.st_uid == 0 && spool.st_uid != 0)
+        return fchown(fd, spool.st_uid, spool.st_gid) == 0 ? 0 : errno;
+    return 0;
+}
+
 struct board *board_join(int job_dir, const char *boot_id, struct board_now now,
                          bool *full_out, struct fault *f)
 {
     int fd = openat(job_dir, file_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
                     FILE_MODE);
+    int error = fd < 0 ? 0 : make_ours(fd, job_dir);
+    if (error) {
+        close(fd);
+        fd = -1;
+        errno = error;
+    }
     return board_join_file(fd, boot_id, now, full_out, f);
 }
 
@@ -366,6 +388,12 @@ void board_leave(struct board *b)
     munmap(b->sheet, sizeof *b->sheet);
     close(b->fd);
     free(b);
+}
+
+bool board_is_gone(const struct board *b)
+{
+    struct stat st;
+    return fstat(b->fd, &st) == 0 && st.st_nlink == 0;
 }
 
 uint32_t board_jobs(struct board *b, uint32_t *before_out)

@@ -77,6 +77,9 @@ uint32_t board_jobs(struct board *b, uint32_t *before_out);
 /* The same of a spool, for who takes no part: nothing is made or changed. 0: nobody has
  * a place, or the file does not answer. */
 uint32_t board_look(const char *spool);
+/* Somebody has deleted the file: who begins now has another one, and does not see us.
+ */
+bool board_is_gone(const struct board *b);
 
 /* The slot of this key (not 0), a fresh one if there is none. NULL: there is no room;
  * then this path is nobody else's business. It is ours for a second, and as long as we

@@ -275,8 +275,9 @@ void scheduler_set_policies(struct scheduler *s,
  * that are ready. until_us: when that will be over, for people; 0: it is over. */
 void scheduler_quiet(struct scheduler *s, uint32_t number, int64_t until_us);
 /* From now on this job has a place on that board (queue/board.h) among those of its
- * spool; NULL: it has none any more. Only while no connection is open. What receivers
- * said to any of them goes for all. */
+ * spool, and what receivers said to any of them goes for all; a path that has
+ * connections is shared when it has none for a moment. NULL: it has no place any more,
+ * only while no connection is open. */
 void scheduler_join(struct scheduler *s, struct board *board);
 /* On a board: whatever the others did or were told since is taken in. Twice a second.
  * jobs: that have a place. */

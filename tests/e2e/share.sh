@@ -145,12 +145,23 @@ same "resumed: exit status" 3 "$status"
 same "tries of the fourth" "0 0" "$(tries fourth strict.example) $(tries fourth hourly.example)"
 same "messages that came" 1 "$(grep -c '^taken user@hourly.example' "$work/peer.log")"
 
-# Where there can be no such file a job runs all the same, and says so.
+# Where there can be no such file a job runs all the same, and says so; it tries again, and tells
+# when somebody takes the file away.
 spool=$work/other
 mkdir -p "$spool/.running"
 echo "spool = '$spool'" >>"$conf"
-printf 'email\nuser@slow.example\n' >"$work/list.tsv"
+{
+    echo email
+    seq -f 'user%g@slow.example' 1 20000
+} >"$work/list.tsv"
 send alone
-wait "$alone_pid" || die "alone: $?: $(cat "$work/alone.err")"
 notes alone 1 'other jobs do not see this one: cannot use ".running" of the spool: Is a directory'
+rmdir "$spool/.running"
+notes alone 1 'other jobs see this one now'
+rm "$spool/.running"
+notes alone 1 'somebody deleted ".running" of the spool: jobs that begin now do not see this one'
+kill -TERM "$alone_pid"
+status=0
+wait "$alone_pid" || status=$?
+same "alone: exit status" 3 "$status"
 echo "share: two jobs, one sender"

@@ -137,6 +137,52 @@ static void a_file_that_cannot_be_had_is_told(void **state)
                         "cannot use \".running\" of the spool: Is a directory");
 }
 
+/* Whoever may write into the spool must not have us write into something else. */
+static void a_file_with_another_name_is_refused(void **state)
+{
+    (void)state;
+    struct fault f = {0};
+    bool full;
+    char path[80], other[80];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/.running", spool);
+    snprintf(other, sizeof other, "%s/precious", spool);
+    close(open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(link(other, path), 0);
+    assert_null(board_join(job, boot, now, &full, &f));
+    assert_string_equal(f.words,
+                        "cannot use \".running\" of the spool: Too many links");
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_size, 0);
+}
+
+/* So that its owner can use it as well. */
+static void a_file_that_root_makes_is_the_spools_owners(void **state)
+{
+    (void)state;
+    struct stat st;
+    char path[80];
+    snprintf(path, sizeof path, "%s/.running", spool);
+    if (geteuid() != 0 || chown(spool, 4711, 4712) != 0)
+        skip();
+    board_leave(join());
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_uid, 4711);
+    assert_int_equal(st.st_gid, 4712);
+}
+
+static void a_file_that_was_deleted_is_noticed(void **state)
+{
+    (void)state;
+    char path[80];
+    snprintf(path, sizeof path, "%s/.running", spool);
+    struct board *b = join();
+    assert_false(board_is_gone(b));
+    assert_int_equal(unlink(path), 0);
+    assert_true(board_is_gone(b));
+    board_leave(b);
+}
+
 /* Those that begin at the same moment, as after a start of the machine, all have one,
  * and on the clock of this boot. */
 static void all_that_begin_at_once_have_a_place(void **state)
@@ -509,6 +555,9 @@ int main(void)
         TEST(jobs_are_counted_in_an_order),
         TEST(only_so_many_have_a_place),
         TEST(a_file_that_cannot_be_had_is_told),
+        TEST(a_file_with_another_name_is_refused),
+        TEST(a_file_that_root_makes_is_the_spools_owners),
+        TEST(a_file_that_was_deleted_is_noticed),
         TEST(all_that_begin_at_once_have_a_place),
         TEST(all_jobs_together_have_so_many),
         TEST(the_dead_count_as_long_as_their_connections),
