@@ -25,6 +25,8 @@ enum {
     JOIN_NAPS = 5000,     /* … or longer, by the first one, on a slow disk */
     NAP_NS = 1000 * 1000,
     PROBES_MAX = 128,    /* slots that are looked at for a key */
+    LIMITS_S = 600,      /* so long the limits of a job hold for others: one may wait
+                            for its rate without a connection */
     WANTED_S = 3,        /* a job that wants a connection says so twice a second */
     STOPPED_S = 30 * 60, /* board_open */
     LATE_S = 60 * 60,
@@ -135,8 +137,8 @@ static uint32_t connections(const struct sheet *sheet, const struct board_slot *
 static bool is_over(const struct sheet *sheet, const struct board_slot *slot,
                     int64_t now_us)
 {
-    return has_come(atomic_load(&slot->connects_ns) / 1000, now_us) &&
-           has_come(atomic_load(&slot->mails_ns) / 1000, now_us) &&
+    return has_come(atomic_load(&slot->connects.full_ns) / 1000, now_us) &&
+           has_come(atomic_load(&slot->mails.full_ns) / 1000, now_us) &&
            has_come(atomic_load(&slot->closed_until_us), now_us) &&
            has_come(atomic_load(&slot->slow_until_us), now_us) &&
            has_come(atomic_load(&slot->kept_until_us), now_us) &&
@@ -163,7 +165,7 @@ static struct board_slot *find(struct sheet *sheet, uint64_t key, bool fresh,
         return NULL;
     /* The key last: who is killed in between has emptied a slot that was over. */
     const struct board_slot fresh_slot = {.allowed = UINT32_MAX};
-    const size_t rest = offsetof(struct board_slot, connects_ns);
+    const size_t rest = offsetof(struct board_slot, connects);
     memcpy((char *)room + rest, (const char *)&fresh_slot + rest,
            sizeof fresh_slot - rest);
     atomic_store(&room->key, key);
@@ -177,6 +179,7 @@ static void empty_place(struct sheet *sheet, int place)
         if (atomic_load(&sheet->slots[i].key)) {
             atomic_store(&sheet->slots[i].open[place], 0);
             atomic_store(&sheet->slots[i].wanted[place], 0);
+            atomic_store(&sheet->slots[i].limits[place].connections, 0);
         }
     atomic_fetch_and(&sheet->joined, ~(UINT64_C(1) << place));
 }
@@ -203,7 +206,7 @@ static void move_clocks(struct sheet *sheet, struct board_now now)
     passed_us = passed_us > 0 ? passed_us : 0;
     for (int i = 0; i < BOARD_SLOTS; i++) {
         struct board_slot *slot = &sheet->slots[i];
-        _Atomic int64_t *gates[] = {&slot->connects_ns, &slot->mails_ns};
+        _Atomic int64_t *gates[] = {&slot->connects.full_ns, &slot->mails.full_ns};
         _Atomic int64_t *words[] = {&slot->closed_until_us, &slot->slow_until_us,
                                     &slot->kept_until_us};
         if (!slot->key)
@@ -442,16 +445,36 @@ static int silent_s(const struct board_slot *slot, int place, int64_t now_us)
     return s > UINT16_MAX - LATE_S ? 0 : s;
 }
 
-struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now_us)
+static void say_limits(struct board_limits *said, const struct limits *limits)
+{
+    atomic_store(&said->connections, limits->connections);
+    atomic_store(&said->message_rate, (uint32_t)limits->message_rate);
+    atomic_store(&said->connection_rate, (uint32_t)limits->connection_rate);
+}
+
+static struct limits limits_said(const struct board_limits *said)
+{
+    return (struct limits){atomic_load(&said->connections),
+                           atomic_load(&said->message_rate),
+                           atomic_load(&said->connection_rate)};
+}
+
+struct sharing board_share(struct board *b, struct board_slot *slot,
+                           struct limits *limits, int64_t now_us)
 {
     struct sharing share = {.jobs = 1, .turn = (uint32_t)(now_us / TURN_US)};
     uint64_t others = atomic_load(&b->sheet->joined) & ~(UINT64_C(1) << b->place);
+    say_limits(&slot->limits[b->place], limits);
     atomic_store(&slot->wanted[b->place], (uint16_t)(now_us / 1000000));
     atomic_store(&b->sheet->seen_us, now_us);
     for (; others; others &= others - 1) {
         int place = __builtin_ctzll(others);
-        if (atomic_load(&slot->open[place]) == 0 &&
-            silent_s(slot, place, now_us) > WANTED_S)
+        int silent =
+            atomic_load(&slot->open[place]) ? 0 : silent_s(slot, place, now_us);
+        struct limits said = limits_said(&slot->limits[place]);
+        if (silent <= LIMITS_S && said.connections > 0) /* else it never said any */
+            limits_join(limits, &said);
+        if (silent > WANTED_S)
             continue;
         share.jobs++;
         share.before += place < b->place;

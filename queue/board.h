@@ -23,22 +23,27 @@
 #include <stdint.h>
 
 #include "base/fault.h"
+#include "queue/gate.h"
+#include "queue/limits.h"
 #include "queue/scheduler.h"
 
 enum {
-    BOARD_JOBS_MAX = 64,
+    BOARD_JOBS_MAX = 32,
     BOARD_SLOTS = 8192,
     BOARD_WHY_MAX = 160, /* with its NUL; more is cut */
 };
 
 struct board_slot {
-    _Atomic uint64_t key;                  /* 0: never used */
-    _Atomic int64_t connects_ns, mails_ns; /* gate_share */
+    _Atomic uint64_t key;              /* 0: never used */
+    struct gate_clock connects, mails; /* gate_share */
     /* The rest but open[] is the board's own. */
     _Atomic int64_t closed_until_us, slow_until_us, kept_until_us;
     _Atomic uint32_t allowed, slow;
     _Atomic uint16_t open[BOARD_JOBS_MAX];   /* connections, by place */
     _Atomic uint16_t wanted[BOARD_JOBS_MAX]; /* when it last wanted one: seconds */
+    struct board_limits { /* by the settings of each, as in struct limits */
+        _Atomic uint32_t connections, message_rate, connection_rate;
+    } limits[BOARD_JOBS_MAX];
     char why[BOARD_WHY_MAX];
 };
 
@@ -87,8 +92,11 @@ bool board_is_gone(const struct board *b);
 struct board_slot *board_take(struct board *b, uint64_t key, int64_t now_us);
 
 /* Who sends by it now: has connections, or has wanted one in the last seconds, as we do
- * now. */
-struct sharing board_share(struct board *b, struct board_slot *slot, int64_t now_us);
+ * now. *limits: ours, and then the least of all that send by it or did some minutes
+ * ago: jobs whose settings differ keep to the same, or the bolder one would leave
+ * nothing to the other. */
+struct sharing board_share(struct board *b, struct board_slot *slot,
+                           struct limits *limits, int64_t now_us);
 /* One more connection of ours, if all jobs together have less than `most`. Those of a
  * job that has said nothing (board_share) for half an hour count no more: it was
  * stopped, and no receiver waits for so long. */

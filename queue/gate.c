@@ -9,29 +9,39 @@ enum { NS_A_US = 1000 };
 #define AHEAD_NS (SECOND_NS / 2)
 #define LATE_NS  (SECOND_NS / 50)
 
-static _Atomic int64_t *clock_of(struct gate *g)
+static struct gate_clock *clock_of(struct gate *g)
 {
-    return g->shared_ns ? g->shared_ns : &g->own_ns;
+    return g->shared ? g->shared : &g->own;
 }
 
 static int64_t full_ns(const struct gate *g)
 {
-    return atomic_load(g->shared_ns ? g->shared_ns : &g->own_ns);
+    return atomic_load(&(g->shared ? g->shared : &g->own)->full_ns);
 }
 
 /* The one that passed last has the new interval behind it instead of the old one: who
- * waits for an hour need not when one a second may pass. On a clock that is not ours
- * alone the others do so too, so there it is never turned back. */
-static void limit(struct gate *g, int64_t interval_ns, int64_t ahead_ns)
+ * waits for an hour need not when one a second may pass. Of those who share a clock one
+ * does so for all, and turns nothing back that another may have passed. */
+static void renew(struct gate *g, int64_t interval_ns)
 {
-    int64_t before = atomic_load(&g->interval_ns), full = full_ns(g), other;
+    struct gate_clock *c = clock_of(g);
+    int64_t before = atomic_load(&c->interval_ns);
+    if (before == interval_ns || (g->shared && interval_ns == 0) ||
+        !atomic_compare_exchange_strong(&c->interval_ns, &before, interval_ns))
+        return;
+    int64_t full = atomic_load(&c->full_ns), other;
     do {
         other = interval_ns == 0           ? 0
                 : full == 0 || before == 0 ? full
                                            : full - before + interval_ns;
-        if (g->shared_ns && other < full)
-            break;
-    } while (!atomic_compare_exchange_weak(clock_of(g), &full, other));
+        if (g->shared && other < full)
+            return;
+    } while (!atomic_compare_exchange_weak(&c->full_ns, &full, other));
+}
+
+static void limit(struct gate *g, int64_t interval_ns, int64_t ahead_ns)
+{
+    renew(g, interval_ns);
     atomic_store(&g->interval_ns, interval_ns);
     atomic_store(&g->ahead_ns, ahead_ns > interval_ns ? ahead_ns - interval_ns : 0);
 }
@@ -53,17 +63,19 @@ void gate_limit_loosely(struct gate *g, int64_t per_hour)
     limit(g, interval_of(per_hour), GATE_LOOSE_US * INT64_C(1000));
 }
 
-void gate_share(struct gate *g, _Atomic int64_t *shared_ns)
+void gate_share(struct gate *g, struct gate_clock *shared)
 {
-    int64_t own = full_ns(g);
-    g->shared_ns = shared_ns;
-    if (!shared_ns) {
-        atomic_store(&g->own_ns, own);
+    int64_t own = full_ns(g), interval = atomic_load(&g->interval_ns);
+    g->shared = shared;
+    if (!shared) {
+        atomic_store(&g->own.full_ns, own);
+        atomic_store(&g->own.interval_ns, interval);
         return;
     }
-    int64_t full = atomic_load(shared_ns);
-    while (full < own && !atomic_compare_exchange_weak(shared_ns, &full, own))
+    int64_t full = atomic_load(&shared->full_ns);
+    while (full < own && !atomic_compare_exchange_weak(&shared->full_ns, &full, own))
         ;
+    renew(g, interval);
 }
 
 bool gate_limits(const struct gate *g)
@@ -85,7 +97,7 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
             return false;
         }
         int64_t from = full > now ? full : now;
-        if (atomic_compare_exchange_weak(clock_of(g), &full, from + interval))
+        if (atomic_compare_exchange_weak(&clock_of(g)->full_ns, &full, from + interval))
             return true;
     }
 }

@@ -15,9 +15,14 @@
 
 enum { GATE_LOOSE_US = 2 * 1000 * 1000 }; /* gate_limit_loosely */
 
-struct gate {                    /* all zero: no limit */
-    _Atomic int64_t *shared_ns;  /* who passes it shares this clock; NULL: its own */
-    _Atomic int64_t own_ns;      /* when all that has passed is worked off */
+struct gate_clock {
+    _Atomic int64_t full_ns;     /* when all that has passed is worked off */
+    _Atomic int64_t interval_ns; /* that the last one has behind it */
+};
+
+struct gate {                  /* all zero: no limit */
+    struct gate_clock *shared; /* who passes it shares this clock; NULL: its own */
+    struct gate_clock own;
     _Atomic int64_t interval_ns; /* from one to the next; 0: no limit */
     _Atomic int64_t ahead_ns;    /* of its time one may pass, after a rest */
 };
@@ -29,7 +34,7 @@ void gate_limit(struct gate *g, int64_t per_hour);
 void gate_limit_loosely(struct gate *g, int64_t per_hour);
 /* From now on it has the clock of others, or its own again (NULL), which goes on from
  * there. Only while nobody else may pass. */
-void gate_share(struct gate *g, _Atomic int64_t *shared_ns);
+void gate_share(struct gate *g, struct gate_clock *shared);
 /* Is there a limit? */
 bool gate_limits(const struct gate *g);
 /* May one pass now? Then it has. False: *again_us is when to ask again. */

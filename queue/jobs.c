@@ -82,12 +82,15 @@ static bool hear(struct scheduler *s, const struct site *site, struct path *path
 static bool take_share(struct scheduler *s, const struct site *site, struct path *path,
                        int64_t now_us)
 {
-    struct sharing share = board_share(s->board, path->slot, now_us);
+    struct limits common = site->provider->limits, known = path->common;
+    struct sharing share = board_share(s->board, path->slot, &common, now_us);
     struct sharing before = path->share;
     path->share = share;
-    if (share.jobs != before.jobs)
+    path->common = common;
+    bool other = !limits_equal(&common, &known);
+    if (other || share.jobs != before.jobs)
         path_limit(path, &site->provider->limits);
-    return share.jobs != before.jobs || share.before != before.before ||
+    return other || share.jobs != before.jobs || share.before != before.before ||
            share.turn != before.turn;
 }
 
@@ -167,8 +170,8 @@ void jobs_meet(struct scheduler *s, struct site *site, uint8_t source,
     path->slot = board_take(s->board, key, now_us);
     if (!path->slot)
         return;
-    gate_share(&path->connects, &path->slot->connects_ns);
-    gate_share(&path->mails, &path->slot->mails_ns);
+    gate_share(&path->connects, &path->slot->connects);
+    gate_share(&path->mails, &path->slot->mails);
     take_share(s, site, path, now_us);
     hear(s, site, path, now_us);
 }
@@ -189,6 +192,7 @@ void jobs_part(struct scheduler *s, const struct site *site, struct path *path)
     gate_share(&path->mails, NULL);
     path->slot = NULL;
     path->share = s->share;
+    limits_init(&path->common);
     path_limit(path, &site->provider->limits);
 }
 

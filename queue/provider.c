@@ -26,22 +26,11 @@ void provider_free(struct provider *p, int sources_n)
     free(p);
 }
 
-void limits_init(struct limits *limits)
-{
-    *limits = (struct limits){.connections = UINT32_MAX};
-}
-
-static int64_t slower(int64_t a, int64_t b)
-{
-    return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
 void limits_add(struct limits *limits, const struct scheduler_policy *policy)
 {
-    if (policy->connections < limits->connections)
-        limits->connections = policy->connections;
-    limits->message_rate = slower(limits->message_rate, policy->message_rate);
-    limits->connection_rate = slower(limits->connection_rate, policy->connection_rate);
+    struct limits own = {policy->connections, policy->message_rate,
+                         policy->connection_rate};
+    limits_join(limits, &own);
 }
 
 static int64_t slowed(int64_t per_hour, uint32_t slow)
@@ -55,10 +44,18 @@ static int64_t share_of(int64_t per_hour, uint32_t jobs)
     return per_hour && per_hour < jobs ? 1 : per_hour / jobs;
 }
 
+static struct limits least(const struct path *path, const struct limits *limits)
+{
+    struct limits all = *limits;
+    limits_join(&all, &path->common);
+    return all;
+}
+
 void path_limit(struct path *path, const struct limits *limits)
 {
-    int64_t mails = slowed(limits->message_rate, path->slow);
-    int64_t connects = slowed(limits->connection_rate, path->slow);
+    struct limits all = least(path, limits);
+    int64_t mails = slowed(all.message_rate, path->slow);
+    int64_t connects = slowed(all.connection_rate, path->slow);
     gate_limit(&path->mails, mails);
     gate_limit_loosely(&path->lending, share_of(mails, path->share.jobs));
     gate_limit(&path->connects, connects);
@@ -67,7 +64,8 @@ void path_limit(struct path *path, const struct limits *limits)
 
 uint32_t path_whole(const struct path *path, const struct limits *limits)
 {
-    return path->allowed < limits->connections ? path->allowed : limits->connections;
+    uint32_t most = least(path, limits).connections;
+    return path->allowed < most ? path->allowed : most;
 }
 
 uint32_t path_connections(const struct path *path, const struct limits *limits)

@@ -12,6 +12,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "queue/board.h"
+#include "queue/limits.h"
 #include "queue/scheduler.h"
 
 enum {
@@ -22,16 +23,12 @@ enum {
     ANSWERS_KEPT = 1000,
 };
 
-struct limits { /* of a path: the least that a policy of its provider allows */
-    uint32_t connections;
-    int64_t message_rate, connection_rate; /* 0: none */
-};
-
 struct path {
     struct board_slot *slot;      /* with connections: its own among all jobs; NULL */
     struct gate connects, mails;  /* which the workers of all jobs pass */
     struct gate opening, lending; /* our part of it, a little ahead: the scheduler's */
     struct sharing share;         /* between the jobs that send by it now */
+    struct limits common;         /* the least that the settings of any of them say */
     uint32_t heard;       /* the turn of scheduler_hear that it was last met in */
     uint32_t outdone;     /* in this turn others had all that it may have; 0: never */
     uint32_t connections; /* open or being opened */
@@ -80,8 +77,7 @@ void words_set(char **words, const char *to);
 struct provider *provider_create(int sources_n);
 void provider_free(struct provider *p, int sources_n);
 
-/* None, and then those of this policy too. */
-void limits_init(struct limits *limits);
+/* And those of this policy. */
 void limits_add(struct limits *limits, const struct scheduler_policy *policy);
 
 /* Rates, and our share of them. */

@@ -55,8 +55,10 @@ static void limit_paths(struct scheduler *s, struct provider *p)
         struct path *path = p->paths[i];
         if (!path)
             continue;
-        if (!path->slot)
+        if (!path->slot) {
             path->share = s->share;
+            limits_init(&path->common);
+        }
         path_limit(path, &p->limits);
     }
 }
@@ -89,6 +91,7 @@ struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t sour
         *path = mem_zero(1, sizeof **path);
         (*path)->allowed = UINT32_MAX;
         (*path)->share = s->share;
+        limits_init(&(*path)->common);
         path_limit(*path, &p->limits);
     }
     return *path;

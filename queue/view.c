@@ -130,7 +130,9 @@ static void explain(const struct scheduler *s, const struct site *site,
  * leaves. */
 static uint32_t allowed_now(const struct scheduler *s, const struct site *site)
 {
-    const struct path fresh = {.allowed = UINT32_MAX, .share = s->share};
+    const struct path fresh = {.allowed = UINT32_MAX,
+                               .share = s->share,
+                               .common = {.connections = UINT32_MAX}};
     static const uint8_t none = 0;
     const struct scheduler_policy *policy = policy_of(s, site);
     const uint8_t *sources = policy->sources_n ? policy->sources : &none;

@@ -116,7 +116,7 @@ static void only_so_many_have_a_place(void **state)
     assert_null(board_join(job, boot, now, &full, &f));
     assert_true(full);
     assert_int_equal(f.code, -20);
-    assert_string_equal(f.words, "more than 64 jobs of this spool run");
+    assert_string_equal(f.words, "more than 32 jobs of this spool run");
     assert_int_equal(jobs(all[7]), BOARD_JOBS_MAX);
     for (int i = 0; i < BOARD_JOBS_MAX; i++)
         board_leave(all[i]);
@@ -228,6 +228,12 @@ static void all_that_begin_at_once_have_a_place(void **state)
 
 /* ---- connections ---- */
 
+static struct sharing shared(struct board *b, struct board_slot *slot, int64_t at_us)
+{
+    struct limits limits = {.connections = 10};
+    return board_share(b, slot, &limits, at_us);
+}
+
 static void open_two(struct board *b)
 {
     struct board_slot *slot = board_take(b, KEY, now_us);
@@ -247,7 +253,7 @@ static void all_jobs_together_have_so_many(void **state)
     assert_int_equal(board_connections(b, slot), 3);
     board_close(b, slot);
     assert_int_equal(board_connections(b, slot), 2);
-    struct sharing share = board_share(b, slot, now_us);
+    struct sharing share = shared(b, slot, now_us);
     assert_int_equal(share.jobs, 2);
     assert_int_equal(share.before, 1);
     /* The dead have nothing open, as soon as somebody looks. */
@@ -303,14 +309,14 @@ static void a_job_that_was_stopped_blocks_nobody_for_ever(void **state)
     const int64_t minute_us = 60 * SECOND_US;
     struct board *a = join(), *b = join();
     struct board_slot *slot = board_take(a, KEY, now_us);
-    board_share(a, slot, now_us);
+    shared(a, slot, now_us);
     assert_true(board_open(a, slot, 1, now_us));
     assert_false(board_open(b, slot, 1, now_us + 29 * minute_us));
     assert_false(board_open(b, slot, 1, now_us - SECOND_US)); /* its turn began then */
     assert_true(board_open(b, slot, 1, now_us + 31 * minute_us));
     assert_int_equal(board_connections(b, slot), 2);
     board_close(b, slot);
-    board_share(a, slot, now_us + 32 * minute_us); /* it goes on */
+    shared(a, slot, now_us + 32 * minute_us); /* it goes on */
     assert_false(board_open(b, slot, 1, now_us + 32 * minute_us));
     board_close(a, slot);
     assert_true(board_open(b, slot, 1, now_us + 32 * minute_us));
@@ -327,14 +333,48 @@ static void those_who_want_share(void **state)
     struct board_slot *slot = board_take(a, KEY, now_us);
     assert_ptr_equal(board_take(a, KEY, now_us), slot);
     struct board_slot *same = board_take(b, KEY, now_us);
-    assert_int_equal(board_share(a, slot, now_us).jobs, 1);
-    assert_int_equal(board_share(b, same, now_us).jobs, 2);
-    assert_int_equal(board_share(a, slot, now_us).jobs, 2);
-    assert_int_equal(board_share(b, same, now_us + 4 * SECOND_US).jobs, 1);
-    assert_int_equal(board_share(a, slot, now_us).turn + 1,
-                     board_share(a, slot, now_us + 30 * SECOND_US).turn);
+    assert_int_equal(shared(a, slot, now_us).jobs, 1);
+    assert_int_equal(shared(b, same, now_us).jobs, 2);
+    assert_int_equal(shared(a, slot, now_us).jobs, 2);
+    assert_int_equal(shared(b, same, now_us + 4 * SECOND_US).jobs, 1);
+    assert_int_equal(shared(a, slot, now_us).turn + 1,
+                     shared(a, slot, now_us + 30 * SECOND_US).turn);
     board_leave(a);
     board_leave(b);
+}
+
+/* Of jobs whose settings differ the least holds, as long as its job sends. */
+static void the_least_holds_for_all(void **state)
+{
+    (void)state;
+    struct board *a = join(), *b = join();
+    struct board_slot *slot = board_take(a, KEY, now_us);
+    const struct limits bold = {20, 0, 7200}, shy = {2, 600, 36000};
+    struct limits mine = bold, yours = shy;
+    board_share(a, slot, &mine, now_us);
+    assert_memory_equal(&mine, &bold, sizeof bold);
+    board_share(b, slot, &yours, now_us);
+    mine = bold;
+    board_share(a, slot, &mine, now_us + SECOND_US);
+    for (int i = 0; i < 2; i++) {
+        const struct limits *l = i ? &mine : &yours;
+        assert_int_equal(l->connections, 2);
+        assert_int_equal(l->message_rate, 600);
+        assert_int_equal(l->connection_rate, 7200);
+    }
+    mine = bold;
+    board_share(a, slot, &mine,
+                now_us + 500 * SECOND_US); /* it may wait for its rate */
+    assert_int_equal(mine.message_rate, 600);
+    mine = bold;
+    board_share(a, slot, &mine, now_us + 700 * SECOND_US);
+    assert_memory_equal(&mine, &bold, sizeof bold);
+    yours = shy;
+    board_share(b, slot, &yours, now_us + 700 * SECOND_US);
+    board_leave(b); /* who ends says nothing any more */
+    board_share(a, slot, &mine, now_us + 701 * SECOND_US);
+    assert_memory_equal(&mine, &bold, sizeof bold);
+    board_leave(a);
 }
 
 /* ---- words ---- */
@@ -422,7 +462,7 @@ static void words_and_clocks_outlive_jobs(void **state)
     struct board *b = join();
     struct board_slot *slot = board_take(b, KEY, now_us);
     tell(b, slot, now_us + 600 * SECOND_US, 1, "silence");
-    slot->mails_ns = (now_us + 60 * SECOND_US) * 1000;
+    slot->mails.full_ns = (now_us + 60 * SECOND_US) * 1000;
     assert_true(board_open(b, slot, 1, now_us));
     board_close(b, slot);
     board_leave(b);
@@ -432,7 +472,7 @@ static void words_and_clocks_outlive_jobs(void **state)
     board_hear(b, slot, &word);
     assert_int_equal(word.closed_until_us, now_us + 600 * SECOND_US);
     assert_string_equal(word.why, "silence");
-    assert_int_equal(slot->mails_ns, (now_us + 60 * SECOND_US) * 1000);
+    assert_int_equal(slot->mails.full_ns, (now_us + 60 * SECOND_US) * 1000);
     board_leave(b);
 }
 
@@ -445,8 +485,8 @@ static void after_a_start_of_the_machine_times_are_moved(void **state)
     struct board *b = join();
     struct board_slot *slot = board_take(b, KEY, now_us);
     tell(b, slot, now_us + 600 * SECOND_US, 1, "silence");
-    slot->mails_ns = (now_us + 60 * SECOND_US) * 1000;
-    slot->connects_ns = (now_us - 60 * SECOND_US) * 1000;
+    slot->mails.full_ns = (now_us + 60 * SECOND_US) * 1000;
+    slot->connects.full_ns = (now_us - 60 * SECOND_US) * 1000;
     board_tell_wide(b, 5, now_us + 100 * SECOND_US, "a source", now_us);
     board_leave(b);
     struct board_now later = {20 * SECOND_US, now.wall_us + 40 * SECOND_US};
@@ -456,8 +496,8 @@ static void after_a_start_of_the_machine_times_are_moved(void **state)
     struct board_word word;
     board_hear(b, slot, &word);
     assert_int_equal(word.closed_until_us, later.us + 560 * SECOND_US);
-    assert_int_equal(slot->mails_ns, (later.us + 20 * SECOND_US) * 1000);
-    assert_int_equal(slot->connects_ns, 0);
+    assert_int_equal(slot->mails.full_ns, (later.us + 20 * SECOND_US) * 1000);
+    assert_int_equal(slot->connects.full_ns, 0);
     assert_true(board_hear_wide(b, 5, later.us + 59 * SECOND_US, &word));
     assert_int_equal(word.closed_until_us, later.us + 60 * SECOND_US);
     assert_false(board_hear_wide(b, 5, later.us + 60 * SECOND_US, &word));
@@ -475,10 +515,10 @@ static void a_wall_clock_that_went_back_closes_nothing(void **state)
     struct board *b = join();
     struct board_slot *slot = board_take(b, KEY, now_us);
     tell(b, slot, now_us - 5 * SECOND_US, UINT32_MAX, "over");
-    slot->mails_ns = slot->connects_ns = (now_us - SECOND_US) * 1000;
+    slot->mails.full_ns = slot->connects.full_ns = (now_us - SECOND_US) * 1000;
     slot = board_take(b, KEY + 1, now_us);
     tell(b, slot, now_us + 600 * SECOND_US, 1, "silence");
-    slot->mails_ns = (now_us + 60 * SECOND_US) * 1000;
+    slot->mails.full_ns = (now_us + 60 * SECOND_US) * 1000;
     board_take(b, KEY, now_us + 20 * SECOND_US);
     board_leave(b);
     struct board_now earlier = {20 * SECOND_US, 1000 * SECOND_US};
@@ -487,12 +527,12 @@ static void a_wall_clock_that_went_back_closes_nothing(void **state)
     slot = board_take(b, KEY, earlier.us);
     board_hear(b, slot, &word);
     assert_true(word.closed_until_us <= earlier.us);
-    assert_int_equal(slot->mails_ns, 0);
-    assert_int_equal(slot->connects_ns, 0);
+    assert_int_equal(slot->mails.full_ns, 0);
+    assert_int_equal(slot->connects.full_ns, 0);
     slot = board_take(b, KEY + 1, earlier.us);
     board_hear(b, slot, &word);
     assert_int_equal(word.closed_until_us, earlier.us + 580 * SECOND_US);
-    assert_int_equal(slot->mails_ns, (earlier.us + 40 * SECOND_US) * 1000);
+    assert_int_equal(slot->mails.full_ns, (earlier.us + 40 * SECOND_US) * 1000);
     board_leave(b);
 }
 
@@ -564,6 +604,7 @@ int main(void)
         TEST(a_place_is_taken_over_empty),
         TEST(a_job_that_was_stopped_blocks_nobody_for_ever),
         TEST(those_who_want_share),
+        TEST(the_least_holds_for_all),
         TEST(what_one_was_told_goes_for_all),
         TEST(success_takes_back_no_word),
         TEST(wide_words),

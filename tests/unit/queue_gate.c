@@ -87,6 +87,35 @@ static void a_burst_is_half_a_second(void **state)
     assert_int_equal(again, 1000 + SECOND_US / 20);
 }
 
+/* Ten gates on one clock that are slowed down: the one that passed last has the new
+ * interval behind it, once. And none turns it back. */
+static void a_shared_clock_is_moved_once(void **state)
+{
+    (void)state;
+    enum { GATES = 10 };
+    struct gate_clock clock = {0};
+    struct gate gates[GATES] = {0};
+    int64_t again;
+    for (int i = 0; i < GATES; i++) {
+        gate_limit(&gates[i], 60);
+        gate_share(&gates[i], &clock);
+    }
+    assert_true(gate_pass(&gates[3], 1000, &again));
+    for (int i = 0; i < GATES; i++)
+        gate_limit(&gates[i], 30);
+    for (int i = 0; i < GATES; i++) {
+        assert_false(gate_pass(&gates[i], 1001, &again));
+        assert_int_equal(again, 1000 + 120 * SECOND_US + SECOND_US / 50);
+    }
+    for (int i = 0; i < GATES; i++)
+        gate_limit(&gates[i], 60);
+    assert_false(gate_pass(&gates[0], again - 1, &again));
+    gate_share(&gates[0], NULL); /* its own goes on from there */
+    assert_false(gate_pass(&gates[0], again - 1, &again));
+    assert_true(gate_pass(&gates[0], again, &again));
+    assert_true(gate_pass(&gates[1], again, &again));
+}
+
 enum { THREADS = 4, EACH = 20000 };
 
 struct crowd {
@@ -124,6 +153,7 @@ int main(void)
         cmocka_unit_test(at_any_rate_no_stretch_holds_too_many),
         cmocka_unit_test(a_closed_gate_says_when_it_opens),
         cmocka_unit_test(a_burst_is_half_a_second),
+        cmocka_unit_test(a_shared_clock_is_moved_once),
         cmocka_unit_test(threads_share_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

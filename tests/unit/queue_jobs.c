@@ -292,6 +292,41 @@ static void those_who_send_share_alike(void **state)
 
 /* Somebody had the only connection in the meantime, and is gone before we count jobs
  * again: whoever waited for it does not do so for ever. */
+/* The bolder one does not leave the other without: as long as both send, both keep to
+ * the lesser limit, and have half of it. */
+static void settings_that_differ_starve_nobody(void **state)
+{
+    (void)state;
+    static const struct scheduler_policy pairs[][2] = {
+        {{.connections = 20, .provider = 1, .key = 7},
+         {.connections = 2, .provider = 1, .key = 7}},
+        {{.connections = 20, .provider = 1, .key = 7, .message_rate = 36000},
+         {.connections = 20, .provider = 1, .key = 7, .message_rate = 3600}},
+        {{.connections = 20, .provider = 1, .key = 7},
+         {.connections = 20, .provider = 1, .key = 7, .message_rate = 720}},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        static struct job jobs[2];
+        struct seen seen = {0}, none = {0};
+        int64_t now = 1000000;
+        assert_int_equal(ftruncate(board_fd, 0), 0);
+        run_job(&jobs[0], now, 60000, 1, pairs[i][0]);
+        run(jobs, 1, &now, 20 * 20, &none, &pairs[i][0]);
+        run_job(&jobs[1], now, 60000, 1, pairs[i][1]);
+        run(jobs, 2, &now, 20 * 20, &none, &(struct scheduler_policy){0});
+        int before[] = {jobs[0].w.delivered, jobs[1].w.delivered};
+        seen.open = jobs[0].w.open + jobs[1].w.open;
+        run(jobs, 2, &now, 4 * 60 * 20, &seen, &pairs[i][1]);
+        int first = jobs[0].w.delivered - before[0];
+        int second = jobs[1].w.delivered - before[1];
+        assert_true(second > 15);
+        assert_in_range(first, second * 3 / 4, second * 4 / 3 + 1);
+        assert_true(seen.most <= (int)pairs[i][1].connections);
+        end_job(&jobs[0]);
+        end_job(&jobs[1]);
+    }
+}
+
 static void a_job_that_came_and_went_leaves_nobody_waiting(void **state)
 {
     (void)state;
@@ -393,6 +428,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(receivers_see_one_sender, make_board,
                                         drop_board),
         cmocka_unit_test_setup_teardown(those_who_send_share_alike, make_board,
+                                        drop_board),
+        cmocka_unit_test_setup_teardown(settings_that_differ_starve_nobody, make_board,
                                         drop_board),
         cmocka_unit_test_setup_teardown(success_takes_back_no_word, make_board,
                                         drop_board),

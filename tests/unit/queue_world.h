@@ -141,11 +141,15 @@ static inline void take_orders(struct world *w)
     static struct order o;
     scheduler_advance(w->s, w->now);
     resolve(w);
-    while (scheduler_recall(w->s, &o, w->now))
+    while (scheduler_recall(w->s, &o, w->now)) {
+        struct lane *lane = &w->lanes[o.connection];
+        while (lane->n) /* nothing is begun */
+            scheduler_returned(w->s, o.connection, lane->rows[--lane->n], w->now);
         if (o.kind == ORDER_STOP) {
             w->stopped++;
             end_lane(w, o.connection, CLOSED_CLEAN);
         }
+    }
     while (scheduler_next(w->s, &o, w->now) != ORDER_NONE) {
         struct lane *lane = &w->lanes[o.connection];
         if (o.kind == ORDER_OPEN) {
