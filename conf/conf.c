@@ -182,6 +182,18 @@ static void check_number(const struct setting *s, int n, bool given)
         die_oom();
 }
 
+static bool is_empty(const struct setting *s, struct place at, struct fault *f)
+{
+    struct buf name = {0};
+    setting_full_name(&name, s);
+    place_fault(f, -7, at, "%s must hold at least one %s", buf_cstr(&name),
+                s->kind == KIND_NAMES     ? "name"
+                : s->kind == KIND_NUMBERS ? "number"
+                                          : "duration");
+    buf_finish(&name);
+    return false;
+}
+
 /* The values that libConfuse has for it; at: where the key stands, line 0 for a
  * default. */
 static bool take_values(const struct setting *s, cfg_t *in, const struct scan *scan,
@@ -203,10 +215,7 @@ static bool take_values(const struct setting *s, cfg_t *in, const struct scan *s
     }
     if (good && n == 0 &&
         (s->kind == KIND_DURATIONS || s->kind == KIND_NAMES || s->kind == KIND_NUMBERS))
-        good = place_fault(f, -7, at, "%s must hold at least one %s", s->name,
-                           s->kind == KIND_NAMES     ? "name"
-                           : s->kind == KIND_NUMBERS ? "number"
-                                                     : "duration");
+        good = is_empty(s, at, f);
     return good;
 }
 

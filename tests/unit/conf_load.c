@@ -403,7 +403,7 @@ static void value_errors(void **state)
 {
     (void)state;
     bad(H "policy { retry_interval =\n{} }", -7,
-        "a.conf:1: retry_interval must hold at least one duration");
+        "a.conf:1: policy.retry_interval must hold at least one duration");
     bad(H "spool = 'a\tb'", -7, "a.conf:1: spool must hold no control characters");
     struct buf text = {0};
     buf_add_str(&text, H "policy {\nretry_interval = {");

@@ -251,7 +251,7 @@ static void errors(void **state)
         "a.conf:4: policy.timeout.end must be a duration from 100ms to 1h, not \"1x\"; "
         "durations are 500ms, 5s, 30m, 24h, 2d");
     bad(H "domain 'a.example' { retry_interval = {} }", -7,
-        "a.conf:2: retry_interval must hold at least one duration");
+        "a.conf:2: policy.retry_interval must hold at least one duration");
 }
 
 static void reads_back(void **state)

@@ -91,7 +91,7 @@ static void errors(void **state)
     wrong(H AB "pool p { sources = {a, b, a} }",
           "a.conf:4: pool \"p\" names source \"a\" twice");
     wrong(H AB "pool p { sources = {} }",
-          "a.conf:4: sources must hold at least one name");
+          "a.conf:4: pool.sources must hold at least one name");
     wrong(H AB "pool p {}", "a.conf:4: pool \"p\" has no sources");
     wrong(H AB "pool a { sources = {b} }",
           "a.conf:4: pool \"a\" has the name of the source at a.conf:2");
@@ -137,7 +137,8 @@ static void warmups(void **state)
     wrong(H "warmup w {\ncaps = {1, -1} }",
           "a.conf:3: warmup.caps must be a list of 1 to 366 whole numbers up to "
           "1000000000, not \"-1\"");
-    wrong(H "warmup w { caps = {} }", "a.conf:2: caps must hold at least one number");
+    wrong(H "warmup w { caps = {} }",
+          "a.conf:2: warmup.caps must hold at least one number");
 }
 
 static void at_most_255(void **state)
