@@ -275,8 +275,11 @@ static bool assignment(struct reader *r, const struct setting *s)
 
 static bool unknown(struct reader *r, enum conf_section in, const struct token *t)
 {
+    struct reader ahead = *r; /* `timeout = 5s` is a key, `timeout { }` a section */
+    struct token behind;
+    bool is_key = next(&ahead, &behind) && is_mark(&behind, '=');
     const char *near = setting_nearest(in, t->text);
-    enum conf_section home = setting_elsewhere(t->text);
+    enum conf_section home = setting_elsewhere(t->text, !is_key);
     struct buf hint = {0};
     if (near) {
         buf_printf(&hint, "; did you mean \"%s\"?", near);

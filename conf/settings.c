@@ -198,12 +198,19 @@ const char *setting_nearest(enum conf_section in, struct span name)
     return word;
 }
 
-enum conf_section setting_elsewhere(struct span name)
+/* Which section has such a key, or such a section within it. */
+static enum conf_section home_of(struct span name, bool section)
 {
     for (enum conf_section i = SECTION_TOP; i < SECTION_JOB; i++)
-        if (setting_find(i, name) || section_find(i, name) < SECTION_JOB)
+        if (section ? section_find(i, name) < SECTION_JOB : !!setting_find(i, name))
             return i;
     return SECTION_COUNT;
+}
+
+enum conf_section setting_elsewhere(struct span name, bool section)
+{
+    enum conf_section home = home_of(name, section);
+    return home < SECTION_COUNT ? home : home_of(name, !section);
 }
 
 bool setting_is_list(const struct setting *s)

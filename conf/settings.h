@@ -89,8 +89,9 @@ enum conf_section section_find(enum conf_section in, struct span name);
 
 /* The keyword of that section that looks most like it, NULL if none does. */
 const char *setting_nearest(enum conf_section in, struct span name);
-/* A section that has such a keyword; SECTION_COUNT if none has. Never job. */
-enum conf_section setting_elsewhere(struct span name);
+/* A section that has such a keyword; SECTION_COUNT if none has. Never job. section: it
+ * should be that of a section, else that of a key; the other if there is none. */
+enum conf_section setting_elsewhere(struct span name, bool section);
 
 bool setting_is_list(const struct setting *s);
 /* Of policy or policy.timeout. */

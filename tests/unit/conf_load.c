@@ -457,6 +457,13 @@ static void unknown_keywords(void **state)
         "}");
     bad("policy { timeout { workers = 1 } }", -6,
         "a.conf:1: unknown keyword \"workers\" here; it stands outside any section");
+    bad("timeout = 5s", -6,
+        "a.conf:1: unknown keyword \"timeout\" here; it belongs in resolver { }");
+    bad("timeout { rcpt = 5s }", -6,
+        "a.conf:1: unknown keyword \"timeout\" here; it belongs in policy { }");
+    bad("policy { connect { } }", -6, /* no section has that name */
+        "a.conf:1: unknown keyword \"connect\" here; it belongs in policy.timeout { "
+        "}");
     bad("xyzzy = 1", -6, "a.conf:1: unknown keyword \"xyzzy\"");
     bad("xyzzy", -6, "a.conf:1: unknown keyword \"xyzzy\"");
     bad("policy { chunked = auto }", -6, "a.conf:1: unknown keyword \"chunked\"");
