@@ -127,12 +127,32 @@ static bool title_matches(const struct title *t, int code, const uint16_t *enhan
 
 /* ---- compiling ---- */
 
+/* Those before QUIT: when that is answered all is decided. */
 static bool stage_known(const char *stage)
 {
-    for (int i = 0; i < SMTP_STAGE_COUNT; i++)
+    for (int i = 0; i < SMTP_QUIT; i++)
         if (strcmp(smtp_stages[i].waiting, stage) == 0)
             return true;
     return stage[0] == '\0';
+}
+
+/* "wait-opening, wait-helo …", each once. */
+static void put_stages(struct buf *out)
+{
+    const char *last = "";
+    for (int i = 0; i < SMTP_QUIT; last = smtp_stages[i++].waiting)
+        if (strcmp(smtp_stages[i].waiting, last) != 0)
+            buf_printf(out, "%s%s", out->n ? ", " : "", smtp_stages[i].waiting);
+}
+
+static bool stage_fault(const char *stage, struct fault *f)
+{
+    struct buf known = {0};
+    put_stages(&known);
+    fault_set(f, -7, "reply.stage must be one of %s, not \"%s\"", buf_cstr(&known),
+              stage);
+    buf_finish(&known);
+    return false;
 }
 
 static bool text_compile(const char *text, pcre2_code **out, struct fault *f)
@@ -150,8 +170,8 @@ static bool text_compile(const char *text, pcre2_code **out, struct fault *f)
         die_oom();
     PCRE2_UCHAR words[160];
     pcre2_get_error_message(error, words, sizeof words);
-    return fault_set(f, -7, "reply.text: %s at offset %zu of \"%s\"", (const char *)words, at,
-                     text);
+    return fault_set(f, -7, "reply.text: %s at offset %zu of \"%s\"",
+                     (const char *)words, at, text);
 }
 
 static bool rule_compile(struct compiled *c, const char **key, struct fault *f)
@@ -165,10 +185,7 @@ static bool rule_compile(struct compiled *c, const char **key, struct fault *f)
                          rule->title);
     *key = "stage";
     if (!stage_known(rule->stage))
-        return fault_set(f, -7,
-                         "reply.stage must be a step that waits for a reply, such as "
-                         "wait-rcpt, not \"%s\"",
-                         rule->stage);
+        return stage_fault(rule->stage, f);
     *key = "text";
     return text_compile(rule->text, &c->text, f);
 }

@@ -94,8 +94,9 @@ static const struct {
     {"4.7.28 421", "", "", "", NULL},
     {"4.7.1000", "", "", "", NULL},
     {"421", "", "wait-dinner", "stage",
-     "reply.stage must be a step that waits for a reply, such as wait-rcpt, not "
-     "\"wait-dinner\""},
+     "reply.stage must be one of wait-opening, wait-helo, wait-from, wait-rcpt, "
+     "wait-data, wait-end, wait-rset, not \"wait-dinner\""},
+    {"421", "", "wait-quit", "stage", NULL}, /* then nothing is left to decide */
     {"421", "a(b", "", "text",
      "reply.text: missing closing parenthesis at offset 3 of \"a(b\""},
     {"421", "[[:oops:]]", "", "text", NULL},
