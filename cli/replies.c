@@ -40,6 +40,7 @@ static struct reaction_rule make_rule(const struct conf_reply *from,
         .reach = reaches[values->scope],
         .for_ms = values->pause,
         .connections = (uint32_t)values->connections,
+        .shipped = from->shipped,
         .name = arena_strndup(names, buf_cstr(&name), name.n),
     };
     buf_finish(&name);

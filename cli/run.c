@@ -169,8 +169,8 @@ static void say_unmatched(const struct unmatched *u)
     struct unmatched_kind top[UNMATCHED_SHOWN];
     int n = unmatched_top(u, top, UNMATCHED_SHOWN);
     if (n)
-        fputs("replies that made rows wait and that no rule of their own receiver "
-              "matched:\n",
+        fputs("replies that made rows wait and that no rule of yours or of their own "
+              "receiver matched:\n",
               stderr);
     for (int i = 0; i < n; i++)
         fprintf(stderr, "%10llu  %s\n", (unsigned long long)top[i].count, top[i].words);

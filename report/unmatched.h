@@ -1,6 +1,6 @@
-/* The replies that made rows wait and that no rule of their own receiver matched: what
- * a new rule could be about. Alike are those whose words differ only in numbers,
- * addresses and the like. One thread. */
+/* The replies that made rows wait and that no rule of the user's, or of their own
+ * receiver, matched: what a new rule could be about. Alike are those whose words differ
+ * only in numbers, addresses and the like. One thread. */
 #ifndef REPORT_UNMATCHED_H
 #define REPORT_UNMATCHED_H
 

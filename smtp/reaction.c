@@ -240,7 +240,7 @@ bool reaction_concerns(const struct reaction_rule *rule, struct span host,
 
 bool reaction_is_special(const struct reaction_rule *rule)
 {
-    return rule->hosts_n || rule->domains_n;
+    return !rule->shipped || rule->hosts_n || rule->domains_n;
 }
 
 static bool at_stage(const char *wanted, const char *step)

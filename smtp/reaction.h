@@ -32,9 +32,10 @@ struct reaction_rule {
     enum reaction_action action;
     int treat_as;              /* TREAT_AS: 400-599, or 850 */
     enum reaction_reach reach; /* SUSPEND, SLOW: what stands still */
-    int64_t for_ms; /* SUSPEND, SLOW: so long; RETRY: wait so long */
+    int64_t for_ms;            /* SUSPEND, SLOW: so long; RETRY: wait so long */
     uint32_t
         connections;  /* SUSPEND: begin with so many, add one at a time; 0: as before */
+    bool shipped;     /* it came with the program */
     const char *name; /* for people: title and FILE:LINE */
 };
 
@@ -66,7 +67,8 @@ const struct reaction_rule *reactions_find(struct reactions *r,
 /* Could it match a reply by this host about this domain? */
 bool reaction_concerns(const struct reaction_rule *rule, struct span host,
                        struct span domain);
-/* Does it name hosts or domains? */
+/* Did somebody mean such replies: the user's own rule, or one of the program that names
+ * hosts or domains? */
 bool reaction_is_special(const struct reaction_rule *rule);
 
 /* What the rule makes of a verdict on a reply. The code stays the server's, and what

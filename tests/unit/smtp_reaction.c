@@ -147,9 +147,30 @@ static void test_places(void **state)
     assert_null(find(r, 550, "a", "wait-rcpt", "", ""));
     assert_ptr_equal(find(r, 550, "a", "wait-end", "", ""), c);
     assert_ptr_equal(find(r, 550, "a", "reply-end", "", ""), c);
-    assert_true(reaction_is_special(a) && reaction_is_special(b));
-    assert_false(reaction_is_special(c));
     reactions_destroy(r);
+}
+
+/* Whoever wrote a rule knows of the replies that it matches; the program's for
+ * everybody knows of nobody's. */
+static void test_special(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"*.example"};
+    assert_true(reaction_is_special(&(struct reaction_rule){.title = "421"}));
+    struct reaction_rule shipped = {.title = "421", .shipped = true};
+    assert_false(reaction_is_special(&shipped));
+    shipped.hosts = names, shipped.hosts_n = 1;
+    assert_true(reaction_is_special(&shipped));
+    shipped.hosts_n = 0, shipped.domains = names, shipped.domains_n = 1;
+    assert_true(reaction_is_special(&shipped));
+    struct fault f = {0};
+    struct conf *conf = conf_load(NULL, false, &f);
+    struct replies rules;
+    if (!conf || !replies_open(&rules, conf, &f))
+        fail_msg("%s", f.words);
+    assert_true(rules.rules[0].shipped);
+    replies_close(&rules);
+    conf_free(conf);
 }
 
 /* Patterns that go wild on such texts run out of steps and match nothing; the rules
@@ -412,9 +433,10 @@ static void test_field(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_titles),   cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_places),   cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_verdicts), cmocka_unit_test(test_field),
+        cmocka_unit_test(test_titles),  cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_places),  cmocka_unit_test(test_special),
+        cmocka_unit_test(test_hostile), cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
