@@ -10,7 +10,36 @@ enum {
     ECHO_US = 10 * 1000 * 1000, /* a round trip and more */
 };
 
-static const struct reaction_rule *find_rule(const struct engine *e,
+/* For a line that is no row's. */
+static struct record_where path_of(const struct record_where *where)
+{
+    return (struct record_where){.flags = where->flags & ~(unsigned)FLAG_REUSED,
+                                 .site = where->site,
+                                 .mx_host = where->mx_host,
+                                 .mx_address = where->mx_address,
+                                 .source = where->source};
+}
+
+/* A pattern that takes too long is as good as none: its author should know. */
+static void tell_given_up(struct engine *e, const struct record_where *where,
+                          const struct verdict *v, struct span words)
+{
+    struct record_where path = path_of(where);
+    const struct reaction_rule *rule;
+    while ((rule = reactions_gave_up(e->reactions))) {
+        struct buf line = {0};
+        buf_printf(
+            &line,
+            "rule %s: its text takes too long to search for in this reply, which "
+            "does not match then: %d %.*s",
+            rule->name, v->code, (int)words.n, words.p);
+        record_event(e->params->attempts, engine_wall_ms(e, engine_now_us()), v, &path,
+                     buf_span(&line));
+        buf_finish(&line);
+    }
+}
+
+static const struct reaction_rule *find_rule(struct engine *e,
                                              const struct record_where *where,
                                              const struct verdict *v, struct span words)
 {
@@ -20,7 +49,11 @@ static const struct reaction_rule *find_rule(const struct engine *e,
         reply.host = where->mx_host;
         reply.domain = where->domain;
     }
-    return e->reactions ? reactions_find(e->reactions, &reply) : NULL;
+    if (!e->reactions)
+        return NULL;
+    const struct reaction_rule *rule = reactions_find(e->reactions, &reply);
+    tell_given_up(e, where, v, words);
+    return rule;
 }
 
 static bool is_echo(struct engine *e, const struct reaction_rule *rule,
@@ -42,11 +75,7 @@ static void tell(struct engine *e, const struct reaction_rule *rule,
                  const struct record_where *where, const struct verdict *v,
                  struct span words, int64_t now)
 {
-    struct record_where path = {.flags = where->flags & ~(unsigned)FLAG_REUSED,
-                                .site = where->site,
-                                .mx_host = where->mx_host,
-                                .mx_address = where->mx_address,
-                                .source = where->source};
+    struct record_where path = path_of(where);
     char until[RFC3339_MS_LEN];
     struct buf line = {0};
     time_rfc3339_ms(engine_wall_ms(e, now + rule->for_ms * 1000), until);

@@ -20,6 +20,8 @@ struct compiled {
     const struct reaction_rule *rule;
     struct title title;
     pcre2_code *text; /* NULL: any */
+    bool gave_up;     /* it did, and nobody was told yet */
+    bool told;
 };
 
 struct reactions {
@@ -251,10 +253,14 @@ static bool at_stage(const char *wanted, const char *step)
 }
 
 /* Out of steps or memory is no match: the reply decides as if there were no rule. */
-static bool has_text(struct reactions *r, const pcre2_code *text, struct span reply)
+static bool has_text(struct reactions *r, struct compiled *c, struct span reply)
 {
-    return !text || pcre2_match(text, (PCRE2_SPTR)(reply.n ? reply.p : ""), reply.n, 0,
-                                0, r->match, r->limits) >= 0;
+    if (!c->text)
+        return true;
+    int found = pcre2_match(c->text, (PCRE2_SPTR)(reply.n ? reply.p : ""), reply.n, 0,
+                            0, r->match, r->limits);
+    c->gave_up |= found < PCRE2_ERROR_NOMATCH && !c->told;
+    return found >= 0;
 }
 
 const struct reaction_rule *reactions_find(struct reactions *r,
@@ -263,12 +269,25 @@ const struct reaction_rule *reactions_find(struct reactions *r,
     uint16_t enhanced[3];
     bool has = reaction_enhanced(reply->text, enhanced);
     for (int i = 0; i < r->n; i++) {
-        const struct compiled *c = &r->rules[i];
+        struct compiled *c = &r->rules[i];
         if (title_matches(&c->title, reply->code, has ? enhanced : NULL) &&
             at_stage(c->rule->stage, reply->step) &&
             reaction_concerns(c->rule, reply->host, reply->domain) &&
-            has_text(r, c->text, reply->text))
+            has_text(r, c, reply->text))
             return c->rule;
+    }
+    return NULL;
+}
+
+const struct reaction_rule *reactions_gave_up(struct reactions *r)
+{
+    for (int i = 0; i < r->n; i++) {
+        struct compiled *c = &r->rules[i];
+        if (c->gave_up) {
+            c->gave_up = false;
+            c->told = true;
+            return c->rule;
+        }
     }
     return NULL;
 }

@@ -64,6 +64,9 @@ struct reaction_reply {
 /* NULL: none matches. */
 const struct reaction_rule *reactions_find(struct reactions *r,
                                            const struct reaction_reply *reply);
+/* A rule whose text needed more steps or memory than it may have, for one of the
+ * replies so far. Each such rule once; NULL: no other. */
+const struct reaction_rule *reactions_gave_up(struct reactions *r);
 /* Could it match a reply by this host about this domain? */
 bool reaction_concerns(const struct reaction_rule *rule, struct span host,
                        struct span domain);

@@ -108,6 +108,7 @@ reply "4.7.28" { mx = 'mx.full.*'  action = suspend  for = 700ms  connections = 
 reply "4.7.41" { stage = wait-rcpt  action = slow  scope = source  for = 5m }
 reply "4.7.29" { mx = 'mx.twice.*'  action = suspend  for = 300ms }
 reply "450 4.2.0" { action = retry }
+reply "451 4.7.99" { mx = 'mx.odd.*'  text = '(.+)+[;!]'  action = fail }
 C
 "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j first \
     >"$work/first.sum" 2>"$work/first.err" || die "first: $?: $(cat "$work/first.err")"
@@ -143,6 +144,10 @@ awk -F '\t' -v line="$(line_of 'reply "4.7.28"')" '
     $3 ~ /@full.example$/ && $8 == "delivered" && (ms($1) - began + 86400000) % 86400000 < 650 { early = 1 }
     END { exit !(events == 1 && began && !early) }' conf="$conf" "$log" ||
     die "not suspended: $(grep full.example "$log")"
+# A pattern that would search for ages is given up, and that is told once.
+same "given up" "451 rule 451 4.7.99 ($conf:$(line_of 'reply "451 4.7.99"')): its text takes too long to search for \
+in this reply, which does not match then: 451 4.7.99 [X17] come to the <desk@odd.example> at 3" \
+    "$(awk -F '\t' '/takes too long/ { print $5, $21 }' "$log")"
 same "suspended each time" 2 "$(grep -c 'suspended until .* by rule 4\.7\.29 ' "$log")"
 if grep '^complaint' "$work/sink.out"; then die "another dialogue"; fi
 

@@ -173,8 +173,8 @@ static void test_special(void **state)
     conf_free(conf);
 }
 
-/* Patterns that go wild on such texts run out of steps and match nothing; the rules
- * behind them are still asked. */
+/* Patterns that go wild on such texts run out of steps and match nothing, which is
+ * told once; the rules behind them are still asked. */
 static void test_hostile(void **state)
 {
     (void)state;
@@ -189,6 +189,7 @@ static void test_hostile(void **state)
     memset(text, 'a', sizeof text);
     text[sizeof text - 2] = '!';
     text[sizeof text - 1] = '\0';
+    int wild = 0;
     for (int i = 0; i < 4; i++) {
         struct reaction_rule two[] = {rules[i], rules[4]};
         struct fault f = {0};
@@ -197,9 +198,17 @@ static void test_hostile(void **state)
         struct reactions *r = reactions_create(two, 2, &bad, &key, &f);
         if (!r) /* refused outright is as good */
             continue;
+        assert_null(reactions_gave_up(r));
         assert_ptr_equal(find(r, 421, text, "wait-rcpt", "", ""), &two[1]);
+        const struct reaction_rule *given_up = reactions_gave_up(r);
+        assert_true(!given_up || given_up == &two[0]);
+        wild += given_up != NULL;
+        assert_null(reactions_gave_up(r));
+        assert_ptr_equal(find(r, 421, text, "wait-rcpt", "", ""), &two[1]);
+        assert_null(reactions_gave_up(r)); /* once is enough */
         reactions_destroy(r);
     }
+    assert_true(wild > 0);
 }
 
 /* ---- verdicts ---- */
