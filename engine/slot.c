@@ -70,6 +70,7 @@ bool slot_prepare(struct slot *slot, const struct worker_params *params,
         .body = slot->rendering.pieces,
         .body_n = slot->rendering.pieces_n,
         .body_size = slot->rendering.size,
+        .dots = slot->rendering.dots,
         .dotted = dotted,
     };
     link_init(&slot->transaction.link);

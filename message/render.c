@@ -31,6 +31,21 @@ static void put(struct rendering *out, struct span s)
     out->size += s.n;
 }
 
+static void put_dot(struct rendering *out)
+{
+    put(out, SPAN("."));
+    out->dots++;
+}
+
+/* As it goes out now. */
+static struct span ready(struct rendering *out, const struct text *text)
+{
+    if (!out->dotted)
+        return text->plain;
+    out->dots += text->dotted.n - text->plain.n;
+    return text->dotted;
+}
+
 /* ---- values of text parts ---- */
 
 struct value {
@@ -86,7 +101,7 @@ static bool plain_stretch(struct rendering *out, const struct part *part,
 {
     if (whole.n && at->column == 0 && whole.p[0] == '.') {
         if (out->dotted)
-            put(out, SPAN("."));
+            put_dot(out);
         at->column = 1;
     }
     at->column += s.n;
@@ -102,7 +117,7 @@ static bool body_7bit(struct rendering *out, const struct part *part,
     struct place at = {0};
     for (int i = 0;; i++) {
         const struct literal *l = &form->literals[i];
-        const struct span bytes = out->dotted ? l->text.dotted : l->text.plain;
+        const struct span bytes = ready(out, &l->text);
         if (!plain_stretch(out, part, &at, (struct span){bytes.p, l->first}, bytes))
             return false;
         if (l->breaks)
@@ -220,11 +235,12 @@ static void body(struct rendering *out, const struct part *part,
                  const struct span *fields, int heading_at)
 {
     const int pieces_n = out->pieces_n;
-    const size_t size = out->size;
+    const size_t size = out->size, dots = out->dots;
     for (int i = 0; i < part->forms_n; i++) {
         const struct form *form = &part->forms[i];
         out->pieces_n = pieces_n;
         out->size = size;
+        out->dots = dots;
         const bool good =
             form->coding == CODING_7BIT ? body_7bit(out, part, form, fields)
             : form->coding == CODING_QP ? body_qp(out, part, form, fields)
@@ -301,7 +317,7 @@ bool template_render(const struct template *t, const struct template_row *row,
         const struct step *step = &t->steps[i];
         switch (step->kind) {
         case STEP_LITERAL:
-            put(out, out->dotted ? step->literal.dotted : step->literal.plain);
+            put(out, ready(out, &step->literal));
             break;
         case STEP_FIELD:
             if (!put_field(out, step->field, row->fields, why))
@@ -361,7 +377,7 @@ size_t program_size(const struct template *t)
 void rendering_reset(struct rendering *r)
 {
     r->pieces_n = 0;
-    r->size = 0;
+    r->size = r->dots = 0;
     r->message_id[0] = '\0';
     arena_reset(&r->arena);
 }

@@ -52,6 +52,7 @@ struct rendering {
     struct iovec *pieces;
     int pieces_n, pieces_cap;
     size_t size;          /* sum of pieces */
+    size_t dots;          /* of it, stuffed: the message is smaller by them */
     bool dotted;          /* as the row said */
     char message_id[128]; /* without <>, NUL-terminated */
     struct arena arena;

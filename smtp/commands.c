@@ -116,7 +116,7 @@ static char *put_mail(const struct smtp_session *s, const struct exchange *x, ch
     if (!s->offers.size)
         return p;
     p = PUT(p, " SIZE=");
-    return put_size(p, x->t->body_size);
+    return put_size(p, x->t->body_size - x->t->dots);
 }
 
 static char *put_rcpt(const struct smtp_recipient *r, char *p)

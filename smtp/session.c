@@ -484,11 +484,12 @@ void smtp_session_submit(struct smtp_session *s, struct smtp_transaction *t,
         t->recipients[i].done = false;
         t->recipients[i].result.how = SMTP_HOW_NONE;
     }
-    if (s->offers.size_max > 0 && t->body_size > s->offers.size_max) {
+    size_t size = t->body_size - t->dots;
+    if (s->offers.size_max > 0 && size > s->offers.size_max) {
         struct smtp_result why = {.how = SMTP_HOW_LOCAL_SIZE, .stage = SMTP_MAIL};
         char words[80];
         snprintf(words, sizeof words, "message of %zu bytes, the server takes %llu",
-                 t->body_size, (unsigned long long)s->offers.size_max);
+                 size, (unsigned long long)s->offers.size_max);
         reply_words(&why.reply, words); /* RFC 1870 6.1 */
         session_decide_rest(s, x, &why);
         *x = (struct exchange){.next = NOTHING};

@@ -128,7 +128,8 @@ struct smtp_transaction {
     const struct iovec *body; /* finished bytes: CRLF, ends in CRLF, no dot line */
     int body_n;
     bool dotted;      /* body is dot-stuffed: as smtp_session_wants_dots says */
-    size_t body_size; /* sum of body, for SIZE= */
+    size_t body_size; /* sum of body */
+    size_t dots;      /* of it, stuffed: they do not count for SIZE= (RFC 1870 3) */
     struct smtp_timings timings; /* written by the session */
     bool reused;   /* written: not the first transaction of this connection */
     bool body_due; /* written: the body may leave from now on */

@@ -54,6 +54,7 @@ static inline struct buf render3(struct span text, struct span name, struct span
     const char *why = NULL;
     if (template_render(t, &row, &r, &why)) {
         wire_join(&out, &r);
+        const size_t size = r.size - r.dots;
         const struct wire w = wire_check(buf_span(&out));
         if (w.fault)
             fail_msg("%s:\n%.*s", w.fault, (int)out.n, out.p);
@@ -66,6 +67,8 @@ static inline struct buf render3(struct span text, struct span name, struct span
         assert_true(template_render(t, &row, &r, &why));
         wire_join(&again, &r);
         assert_int_equal(again.n, r.size);
+        assert_int_equal(again.n, size);
+        assert_int_equal(r.dots, 0);
         assert_true(wire_is_same(buf_span(&out), buf_span(&again)));
         buf_finish(&again);
     } else {

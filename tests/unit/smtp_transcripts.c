@@ -306,6 +306,15 @@ static void check_result(struct play *p, const struct smtp_result *r, char *word
         complain(p, "a password is in a result's text");
 }
 
+/* A body is written as it goes out. */
+static size_t stuffed_dots(struct span body)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < body.n; i++)
+        n += body.p[i] == '.' && (i == 0 || body.p[i - 1] == '\n');
+    return n;
+}
+
 static void submit(struct play *p)
 {
     if (!smtp_session_ready(p->s) || p->transactions_n == TRANSACTIONS)
@@ -323,6 +332,7 @@ static void submit(struct play *p)
         .body_size = p->body.n,
         .dotted = smtp_session_wants_dots(p->s),
     };
+    t->dots = t->dotted ? stuffed_dots(buf_span(&p->body)) : 0;
     p->submitted_n = p->recipients_n;
     p->signals &= ~(unsigned)SMTP_READY;
     smtp_session_submit(p->s, t, p->now_us);
