@@ -133,7 +133,7 @@ static const char *bound_of(struct forecast *f, const struct account *a)
 
 /* ---- names ---- */
 
-/* A row of each domain. */
+/* The last row of each domain. */
 static uint32_t *find_rows(const struct recipients *list)
 {
     uint32_t *row_of = mem_zero(recipients_domains(list), sizeof *row_of);
@@ -241,6 +241,7 @@ static uint32_t policy_of(void *arg, uint32_t domain, const struct mx_set *set,
     uint32_t number = r->p->policy_of(r->p->policy_arg, domain, set, out, fresh);
     if (*fresh)
         know_policy(r, number, out);
+    r->policy_of[domain] = number;
     return number;
 }
 
@@ -255,6 +256,24 @@ static void watch_hours(struct run *r)
         scheduler_quiet(r->scheduler, i, watch(r, &r->policies[i]));
     while (scheduler_recall(r->scheduler, &r->order, r->now_us))
         line_order(r, &r->order);
+}
+
+/* Who was not done in time may have been held when time was over, or all the while. */
+static void hold_rest(struct run *r)
+{
+    uint32_t domains = recipients_domains(r->p->list);
+    for (uint32_t domain = 0; domain < domains; domain++) {
+        if (r->p->sets[domain]->code) /* it counts for no group */
+            continue;
+        const struct treatment *t = &r->policies[r->policy_of[domain]];
+        struct account *a = &r->accounts[r->p->groups[domain]];
+        int64_t held_us = t->quiet_us + (t->quiet ? r->now_us - t->quiet_from_us : 0);
+        struct row_view view = {.state = ROW_FINAL};
+        if (held_us > a->held_us && r->row_of[domain])
+            scheduler_view_row(r->scheduler, r->row_of[domain], &view, r->now_us);
+        if (view.state != ROW_FINAL)
+            a->held_us = held_us;
+    }
 }
 
 /* ---- warm-ups ---- */
@@ -353,9 +372,9 @@ static void simulate(struct run *r)
         if (scheduler_done(r->scheduler))
             return;
         int64_t at = next_us(r);
+        r->now_us = at < limit_us ? at : limit_us;
         if (at >= limit_us)
             return;
-        r->now_us = at;
         happen(r, at + TURN_US);
     }
 }
@@ -377,6 +396,7 @@ static void finish(struct run *r)
     free(r->connections);
     free(r->policies);
     free(r->row_of);
+    free(r->policy_of);
     free(r->drawn);
     free(r->doors);
     free(r->lookups);
@@ -397,6 +417,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     r->accounts = mem_zero(params->groups_n, sizeof *r->accounts);
     r->lookups = mem_zero(params->lookups, sizeof *r->lookups);
     r->row_of = find_rows(params->list);
+    r->policy_of = mem_zero(recipients_domains(params->list), sizeof *r->policy_of);
     r->nowhere = mx_set_copy(&(struct mx_set){.code = 710});
     struct scheduler_policy first = params->policy;
     r->hours_us = INT64_MAX;
@@ -417,6 +438,7 @@ void forecast_make(struct forecast *f, const struct forecast_params *params)
     simulate(r);
     f->left = scheduler_stats(r->scheduler).pending;
     note_rates(r);
+    hold_rest(r);
     for (uint32_t i = 0; i < params->groups_n; i++)
         f->groups[i].bound = bound_of(f, &r->accounts[i]);
     finish(r);

@@ -64,7 +64,8 @@ struct account {                          /* of a group */
     int64_t open_us, own_us, renewing_us; /* of its connections: all their time, what of
                                              it waited for us, what the limit of
                                              messages cost */
-    int64_t held_us;                      /* by quiet hours, before its last message */
+    int64_t held_us;                      /* by quiet hours, before its last message; or
+                                             to the end, when rows are left */
     int views;                            /* in the present sample */
     unsigned used_up;                     /* enum lack: rates that were */
     int64_t waited_us;                    /* while it was looked at */
@@ -97,7 +98,8 @@ struct run {
     struct connection *connections;
     struct map door_of;  /* by the bytes of a struct door_key */
     struct map group_of; /* by those of a pointer to a name */
-    uint32_t *row_of;    /* of each domain: one of its rows */
+    uint32_t *row_of;    /* of each domain: its last row */
+    uint32_t *policy_of; /* of each domain: the number of its policy */
     struct map drawers;  /* by the bytes of a struct drawer */
     int32_t *drawn;      /* of each: the day that it has drawn all of */
     uint32_t drawn_n;

@@ -241,6 +241,33 @@ static void case_quiet_hours(void)
              &f);
     expect(about(f.end_ms, nine_pm_ms + 4 * HOUR_MS), "begun within quiet hours");
     forecast_finish(&f);
+    foretell(&p,
+             (struct forecast_params){.begin_ms = nine_pm_ms + 2 * HOUR_MS,
+                                      .until_ms = nine_pm_ms + 7 * HOUR_MS,
+                                      .hours_of = hours_of,
+                                      .policy_arg = &night},
+             &f);
+    expect(f.sent == 0, "all of its time is quiet");
+    expect(strcmp(f.groups[0].bound, "quiet hours") == 0, "why nothing is sent");
+    forecast_finish(&f);
+    foretell(&p,
+             (struct forecast_params){.begin_ms = nine_pm_ms,
+                                      .until_ms = nine_pm_ms + 3 * HOUR_MS,
+                                      .hours_of = hours_of,
+                                      .policy_arg = &night},
+             &f);
+    expect(f.sent > 0 && f.left > 0, "an hour of it is not");
+    expect(strcmp(f.groups[0].bound, "quiet hours") == 0, "why it is not done");
+    forecast_finish(&f);
+    foretell(&p, /* in time, but for its own limits */
+             (struct forecast_params){.begin_ms = nine_pm_ms,
+                                      .until_ms = nine_pm_ms + HOUR_MS - 1000,
+                                      .hours_of = hours_of,
+                                      .policy_arg = &night},
+             &f);
+    expect(f.left > 0 && strcmp(f.groups[0].bound, "quiet hours") != 0,
+           "they had not begun");
+    forecast_finish(&f);
     plan_free(&p);
 }
 
