@@ -8,13 +8,48 @@
 #include "cli/cli.h"
 #include "cli/plan.h"
 
+/* The next name of "a,b;c", taken from the front; false: there is none. */
+static bool next_host(struct span *rest, struct span *out)
+{
+    size_t n = 0;
+    if (rest->n == 0)
+        return false;
+    while (n < rest->n && rest->p[n] != ',' && rest->p[n] != ';')
+        n++;
+    *out = (struct span){rest->p, n};
+    size_t used = n < rest->n ? n + 1 : n;
+    *rest = (struct span){rest->p + used, rest->n - used};
+    return out->n > 0;
+}
+
 static void print_hosts(struct span hosts)
 {
-    for (size_t i = 0; i < hosts.n; i++)
-        if (hosts.p[i] == ',')
-            fputs(", ", stdout);
-        else
-            putchar(hosts.p[i]);
+    struct span host;
+    for (const char *between = ""; next_host(&hosts, &host); between = ", ")
+        printf("%s%.*s", between, (int)host.n, host.p);
+}
+
+/* Behind the most preferred ones. */
+static struct span backups_of(const struct mx_set *set)
+{
+    size_t n = policies_hosts(set).n;
+    if (!n || !set->key[n])
+        return (struct span){0};
+    return span_of(set->key + n + 1);
+}
+
+static void print_mx(const struct mx_set *set)
+{
+    struct span backups = backups_of(set);
+    fputs("MX        ", stdout);
+    if (!set)
+        fputs("not asked, so no mx section matches", stdout);
+    else if (set->code)
+        printf("not known, so no mx section matches: %d %s", set->code, set->words);
+    print_hosts(policies_hosts(set));
+    if (backups.n)
+        fputs("; then ", stdout);
+    print_hosts(backups);
     putchar('\n');
 }
 
@@ -63,30 +98,40 @@ static void print_keys(const struct conf *conf, const int *rules, int n)
     buf_finish(&lines);
 }
 
-/* The reply rules that could match what these hosts say, as they are asked. */
-static void print_replies(const struct conf *conf, const struct replies *replies,
+/* Which of these hosts could say what the rule is about: ", "-separated. */
+static void put_concerned(struct buf *out, const struct reaction_rule *rule,
                           struct span domain, struct span hosts)
+{
+    struct span host;
+    while (next_host(&hosts, &host))
+        if (reaction_concerns(rule, host, domain))
+            buf_printf(out, "%s%.*s", out->n ? ", " : "", (int)host.n, host.p);
+}
+
+/* The reply rules that could match what these hosts say, as they are asked. Without
+ * hosts, those for whoever says it. */
+static void print_replies(const struct conf *conf, const struct replies *replies,
+                          struct span domain, struct span hosts, struct span backups)
 {
     printf("\n%-20s %-24s %s\n", "REPLY", "FROM", "REACTION");
     for (int i = 0; i < conf->replies_n; i++) {
         const struct conf_reply *r = &conf->replies[i];
-        bool concerns = reaction_concerns(&replies->rules[i], hosts, domain);
-        for (struct span rest = hosts; !concerns && rest.n;) {
-            const char *comma = memchr(rest.p, ',', rest.n);
-            size_t n = comma ? (size_t)(comma - rest.p) : rest.n;
-            concerns =
-                reaction_concerns(&replies->rules[i], (struct span){rest.p, n}, domain);
-            n += comma != NULL;
-            rest = (struct span){rest.p + n, rest.n - n};
-        }
+        const struct reaction_rule *rule = &replies->rules[i];
         const char *stage = r->values->reply.stage;
-        struct buf says = {0}, what = {0};
+        struct buf says = {0}, what = {0}, first = {0}, later = {0};
+        put_concerned(&first, rule, domain, hosts);
+        put_concerned(&later, rule, domain, backups);
         buf_printf(&says, "%s%s%s", r->title, stage[0] ? " at " : "", stage);
         conf_reply_what(&what, r);
-        if (concerns)
+        if (first.n || reaction_concerns(rule, (struct span){0}, domain))
             printf("%-20s %-24s %s\n", buf_cstr(&says), r->place, buf_cstr(&what));
+        else if (later.n)
+            printf("%-20s %-24s %s (said by %s)\n", buf_cstr(&says), r->place,
+                   buf_cstr(&what), buf_cstr(&later));
         buf_finish(&says);
         buf_finish(&what);
+        buf_finish(&first);
+        buf_finish(&later);
     }
 }
 
@@ -111,19 +156,14 @@ static void print_domain(const struct conf *conf, const struct replies *replies,
     int n = conf_match(conf, span_of(domain), hosts, rules);
     printf("domain    %s\n", domain);
     print_relay(conf, rules, n);
-    fputs("MX        ", stdout);
-    if (!set)
-        puts("not asked, so no mx section matches");
-    else if (set->code)
-        printf("not known, so no mx section matches: %d %s\n", set->code, set->words);
-    else
-        print_hosts(hosts);
+    print_mx(set);
     print_sections(conf, rules, n);
     print_budget(conf, rules, n);
     print_keys(conf, rules, n);
     bool relayed = conf_relay(conf, rules, n)[0] != '\0';
     print_replies(conf, replies, relayed ? (struct span){0} : span_of(domain),
-                  relayed ? (struct span){0} : hosts);
+                  relayed ? (struct span){0} : hosts,
+                  relayed ? (struct span){0} : backups_of(set));
     free(rules);
 }
 

@@ -25,6 +25,9 @@ name twice 127.0.7.8
 cat >>"$work/zone.conf" <<'Z' # a company whose mail is at Google
     local-data: "company.example. 300 IN MX 10 aspmx.l.google.com."
     local-data: "aspmx.l.google.com. 300 IN A 127.0.7.7"
+    local-data: "spare.example. 300 IN MX 10 mx.later.example."
+    local-data: "spare.example. 300 IN MX 20 aspmx.l.google.com."
+    local-data: "spare.example. 300 IN MX 30 mx.full.example."
 Z
 start_unbound
 
@@ -170,6 +173,17 @@ grep -q "^550 5.7.1 .*hikyaku.conf:[0-9]* .*treat-as 450: rate.limited$" "$work/
 grep -q "^4.7.41 at wait-rcpt .*slow for 5m, scope 'source'$" "$work/explain.out" || die "no step, no scope"
 if grep -q "hikyaku.conf:.* fail" "$work/explain.out"; then die "a rule of another domain"; fi
 grep -q '^4xx .*receivers.conf:[0-9]* .*reconnect' "$work/explain.out" || die "no shipped rule"
+# What a host says that is asked only when the first one fails.
+"$hikyaku" check -c "$conf" --explain spare.example >"$work/explain.out" || die "explain: $?"
+grep -q '^MX        mx.later.example; then aspmx.l.google.com, mx.full.example$' "$work/explain.out" ||
+    die "MX: $(cat "$work/explain.out")"
+grep -q "^550 5.7.1 .*hikyaku.conf:[0-9]* .*treat-as 450: rate.limited$" "$work/explain.out" ||
+    die "no rule: $(cat "$work/explain.out")"
+grep -q '^4.7.28 .*receivers.conf:.* connection (said by aspmx.l.google.com)$' "$work/explain.out" ||
+    die "no rule of a backup: $(cat "$work/explain.out")"
+grep -q '^4.7.28 .*hikyaku.conf:.* connection (said by mx.full.example)$' "$work/explain.out" ||
+    die "no rule of a backup: $(cat "$work/explain.out")"
+grep -q '^4xx .*receivers.conf:[0-9]* .*reconnect.*[^)]$' "$work/explain.out" || die "no rule for all"
 echo 'receivers = "no"' >>"$conf"
 "$hikyaku" check -c "$conf" --explain later.example >"$work/explain.out" || die "explain: $?"
 if grep -q 'receivers.conf' "$work/explain.out"; then die "shipped rules although switched off"; fi
