@@ -19,13 +19,14 @@ static const struct {
     [CONTROL_CANCEL] = {"cancel",
                         "End the job: what is in flight ends, all that is left becomes "
                         "-11. `resume\n--retry-cancelled` sends it after all.\n"},
-    [CONTROL_RELOAD] = {"reload",
-                        "Read the settings file anew, as SIGHUP does. policy (without "
-                        "tls*, relay* and\nport), its timeouts, the same in sections "
-                        "domain and mx, reply "
-                        "sections, storm,\nnetwork_silence and resolver are taken; "
-                        "hostname, list, message and sender stay.\nConnections that "
-                        "stand keep the limits of their dialogue.\n"},
+    [CONTROL_RELOAD] =
+        {"reload", "Read the settings file anew, as SIGHUP does. Keys that a "
+                   "running job does not\ntake (tls*, relay*, port, hostname and a "
+                   "few more) are named, with file and line.\nList, message and "
+                   "sender stay; so do sections source, pool and warmup, and which\n"
+                   "domain and mx sections there are: when these differ, nothing is "
+                   "taken.\nConnections that stand keep the limits of their "
+                   "dialogue.\n"},
 };
 
 static void print_help(enum control_command command)
@@ -48,6 +49,9 @@ static int say(const char *path, enum control_command command, const char *job)
     int status = 0;
     switch (control_ask(path, command, 0, &answer, &f)) {
     case CONTROL_OK:
+        if (answer.n)
+            fprintf(stderr, "hikyaku: %s: a running job does not take %s\n",
+                    helps[command].name, buf_cstr(&answer));
         break;
     case CONTROL_REFUSED:
         fprintf(stderr, "hikyaku: %s\n", buf_cstr(&answer));

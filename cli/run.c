@@ -121,7 +121,8 @@ static struct engine_params make_params(struct source *s, const struct blast *bl
 
 /* From the file that the run was given; a resumed one without --config has those of its
  * job. */
-static bool reload(void *arg, struct engine_params *out, struct fault *f)
+static bool reload(void *arg, struct engine_params *out, struct buf *not_taken,
+                   struct fault *f)
 {
     struct source *s = arg;
     const char *config = s->run->blast->options->config;
@@ -142,6 +143,7 @@ static bool reload(void *arg, struct engine_params *out, struct fault *f)
     s->kept = mem_resize(s->kept, (size_t)s->kept_n + 1, sizeof *s->kept);
     s->kept[s->kept_n++] = fresh;
     *out = make_params(s, fresh);
+    conf_not_taken(not_taken, s->run->blast->conf, conf);
     return true;
 }
 

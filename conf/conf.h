@@ -263,6 +263,10 @@ const struct hours *conf_rule_hours(const struct conf *c, int rule);
 void conf_explain(struct buf *out, const struct conf *c, const int *rules, int n);
 /* Have both the same sections, in the same order? */
 bool conf_same_rules(const struct conf *a, const struct conf *b);
+/* What is another in c than in the settings that a running job began with, and stays as
+ * it began: "policy.port (FILE:LINE), domain 'a.example': relay (FILE:LINE)". Returns
+ * how many keys. Both have the same sections. */
+int conf_not_taken(struct buf *out, const struct conf *begun, const struct conf *c);
 
 /* Which sources send where policy.pool is `pool`: their numbers, from 1, in out, which
  * has room for sources_n. Returns how many; none when there are no sources at all. */

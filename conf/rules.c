@@ -168,6 +168,61 @@ bool conf_shares_messages(const struct conf *c, struct buf *place)
     return found;
 }
 
+/* ---- what a running job does not take ---- */
+
+enum { NOT_TAKEN_SHOWN = 20 };
+
+static bool same_value(const struct setting *s, const struct conf *a,
+                       const struct conf *b)
+{
+    struct buf x = {0}, y = {0};
+    value_put(&x, s, a);
+    value_put(&y, s, b);
+    bool same = span_equal(buf_span(&x), buf_span(&y));
+    buf_finish(&x);
+    buf_finish(&y);
+    return same;
+}
+
+/* rule: the section that c stands for; NULL: none. */
+static void put_not_taken(struct buf *out, const struct setting *s,
+                          const struct conf_rule *rule, const struct conf *c)
+{
+    const struct place *at = &c->given[s - settings];
+    buf_add_str(out, out->n ? ", " : "");
+    if (rule)
+        buf_printf(out, "%s '%s': %s", rule->mx ? "mx" : "domain", rule->pattern,
+                   s->name);
+    else
+        setting_full_name(out, s);
+    if (at->line)
+        buf_printf(out, " (%s:%d)", at->file, at->line);
+    else
+        buf_add_str(out, " (not given now)");
+}
+
+int conf_not_taken(struct buf *out, const struct conf *begun, const struct conf *c)
+{
+    int n = 0;
+    for (const struct setting *s = settings; s < settings + SETTING_COUNT; s++) {
+        if (!setting_stays(s))
+            continue;
+        if (!same_value(s, begun, c) && n++ < NOT_TAKEN_SHOWN)
+            put_not_taken(out, s, NULL, c);
+        for (int i = 0; setting_is_policy(s) && i < c->rules_n; i++) {
+            const struct conf *was = begun->rules[i].values, *is = c->rules[i].values;
+            bool gave = was->given[s - settings].line > 0;
+            bool gives = is->given[s - settings].line > 0;
+            bool same = gave == gives && (!gives || same_value(s, was, is));
+            if (!same && n++ < NOT_TAKEN_SHOWN)
+                put_not_taken(out, s, &c->rules[i], is);
+        }
+    }
+    if (n > NOT_TAKEN_SHOWN)
+        buf_printf(out, " and %d more", n - NOT_TAKEN_SHOWN);
+    return n;
+}
+
 bool conf_same_rules(const struct conf *a, const struct conf *b)
 {
     if (a->rules_n != b->rules_n)

@@ -78,7 +78,7 @@ const struct section sections[SECTION_COUNT] = {
          "for "
          "what is direct by itself. "
          "A reload may change "
-         "what stands in them, all but `port`, `tls*` and `relay*`, but not "
+         "what stands in them, as in policy { }, but not "
          "add, remove or rename one. When a resumed job "
          "decides about rows that a crash left in doubt, it asks domain sections and "
          "policy { }, for the MX hosts are not known yet."},
@@ -233,7 +233,11 @@ bool setting_is_policy(const struct setting *s)
 
 bool setting_stays(const struct setting *s)
 {
-    static const int stay[] = {SETTING_POLICY_port,
+    static const int stay[] = {SETTING_TOP_hostname,
+                               SETTING_TOP_spool,
+                               SETTING_TOP_workers,
+                               SETTING_TOP_deny_destinations,
+                               SETTING_POLICY_port,
                                SETTING_POLICY_tls,
                                SETTING_POLICY_tls_ca_file,
                                SETTING_POLICY_tls_min_version,

@@ -96,7 +96,8 @@ enum conf_section setting_elsewhere(struct span name, bool section);
 bool setting_is_list(const struct setting *s);
 /* Of policy or policy.timeout. */
 bool setting_is_policy(const struct setting *s);
-/* Of those, one that a running job keeps as it began. */
+/* Does a running job keep it as it began? Sections source, pool and warmup, which it
+ * keeps as a whole, are not asked for. */
 bool setting_stays(const struct setting *s);
 
 /* "policy.timeout.connect"; "policy" */

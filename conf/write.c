@@ -128,7 +128,14 @@ static const char head[] =
     "be\n"
     "  read or parsed (also: a brace, quote or comment that is not closed), -6 "
     "unknown\n"
-    "  keyword, -7 bad value.\n";
+    "  keyword, -7 bad value.\n"
+    "- `hikyaku reload JOB` takes changed settings into a running job, all but those "
+    "of "
+    "which\n"
+    "  it says here that a running job keeps them; the command names those of them "
+    "that "
+    "were\n"
+    "  changed.\n";
 
 static void add_default(struct buf *out, const struct setting *s)
 {
@@ -165,7 +172,8 @@ void conf_document(struct buf *out)
             add_default(out, s);
             buf_add_str(out, " | ");
             value_range(out, s);
-            buf_printf(out, " | %s |\n", s->about);
+            buf_printf(out, " | %s%s |\n", s->about,
+                       setting_stays(s) ? " A running job keeps it." : "");
         }
     }
 }

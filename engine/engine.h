@@ -142,12 +142,13 @@ struct engine_params {
     int64_t start_ms, until_ms;  /* Unix time: nothing is sent before, nothing is begun
                                     after; 0: none */
     struct engine_control control;
-    /* The settings anew, in a fresh struct; false and *f: they are no good. NULL: there
-     * are none. What is pointed to must stay until the run's end. Of it the engine
-     * takes storm, network_silence_us, reactions and resolver; and it gets each
-     * policy anew from policies, those it was given first. Open connections keep
-     * theirs. */
-    bool (*reload)(void *arg, struct engine_params *out, struct fault *f);
+    /* The settings anew, in a fresh struct, and for people what of them a running job
+     * does not take; false and *f: they are no good. NULL: there are none. What is
+     * pointed to must stay until the run's end. Of it the engine takes storm,
+     * network_silence_us, reactions and resolver; and it gets each policy anew from
+     * policies, those it was given first. Open connections keep theirs. */
+    bool (*reload)(void *arg, struct engine_params *out, struct buf *not_taken,
+                   struct fault *f);
     void *reload_arg;
     /* Called on the calling thread about every tick_ms and once at the end. NULL:
      * nobody looks. */

@@ -293,14 +293,8 @@ static bool tell_why(struct engine *e, uint32_t row, struct buf *out)
 
 /* ---- other settings ---- */
 
-static bool reload(struct engine *e, struct fault *f)
+static void take(struct engine *e, const struct engine_params *fresh)
 {
-    struct engine_params fresh;
-    if (!e->params->reload)
-        return fault_set(f, -4, "this run has no settings that could be read anew");
-    if (!e->params->reload(e->params->reload_arg, &fresh, f) ||
-        !engine_take_resolver(e, &fresh.resolver, f))
-        return false;
     struct scheduler_policy *policies = mem_alloc(e->policies_n * sizeof *policies);
     for (uint32_t i = 0; i < e->policies_n; i++)
         policies[i] = engine_get_policy(e, i);
@@ -308,12 +302,29 @@ static bool reload(struct engine *e, struct fault *f)
     e->patience_us = policies[0].lifetime_ms * 1000;
     free(policies);
     watch_hours(e, true);
-    e->reactions = fresh.reactions;
+    e->reactions = fresh->reactions;
     memset(e->reacted, 0, sizeof e->reacted); /* its rules are gone */
-    network_set(&e->network, fresh.network_silence_us, e->patience_us);
+    network_set(&e->network, fresh->network_silence_us, e->patience_us);
     storm_destroy(e->storm); /* what was counted by other rules is forgotten */
-    e->storm = storm_create(&fresh.storm);
-    note(e, "settings were read anew");
+    e->storm = storm_create(&fresh->storm);
+}
+
+/* not_taken: which keys stay as they were, for people. */
+static bool reload(struct engine *e, struct buf *not_taken, struct fault *f)
+{
+    struct engine_params fresh;
+    if (!e->params->reload)
+        return fault_set(f, -4, "this run has no settings that could be read anew");
+    if (!e->params->reload(e->params->reload_arg, &fresh, not_taken, f) ||
+        !engine_take_resolver(e, &fresh.resolver, f))
+        return false;
+    take(e, &fresh);
+    struct buf words = {0};
+    buf_add_str(&words, "settings were read anew");
+    if (not_taken->n)
+        buf_printf(&words, "; a running job does not take %s", buf_cstr(not_taken));
+    note(e, buf_cstr(&words));
+    buf_finish(&words);
     return true;
 }
 
@@ -321,22 +332,33 @@ static void on_hangup(uv_signal_t *handle, int number)
 {
     struct engine *e = handle->data;
     struct fault f = {0};
+    struct buf words = {0}, not_taken = {0};
     (void)number;
-    if (e->state != ENGINE_RUNNING || reload(e, &f))
-        return;
-    struct buf words = {0};
-    buf_printf(&words, "settings stay: %d %s", f.code, f.words);
-    note(e, buf_cstr(&words));
+    if (e->state == ENGINE_RUNNING && !reload(e, &not_taken, &f)) {
+        buf_printf(&words, "settings stay: %d %s", f.code, f.words);
+        note(e, buf_cstr(&words));
+    }
     buf_finish(&words);
+    buf_finish(&not_taken);
 }
 
 /* ---- commands ---- */
+
+/* What was not taken, or why nothing was. */
+static bool answer_reload(struct engine *e, struct buf *answer)
+{
+    struct fault f = {0};
+    if (reload(e, answer, &f))
+        return true;
+    buf_reset(answer);
+    buf_printf(answer, "%d LE %s", f.code, f.words);
+    return false;
+}
 
 static bool on_command(void *arg, enum control_command command, uint32_t row,
                        struct buf *answer)
 {
     struct engine *e = arg;
-    struct fault f = {0};
     bool steers = command != CONTROL_STATUS && command != CONTROL_STATUS_JSON &&
                   command != CONTROL_WHY;
     if (steers && e->state != ENGINE_RUNNING) {
@@ -344,10 +366,8 @@ static bool on_command(void *arg, enum control_command command, uint32_t row,
                                          : "it is stopping already");
         return false;
     }
-    if (command == CONTROL_RELOAD && !reload(e, &f)) {
-        buf_printf(answer, "%d LE %s", f.code, f.words);
-        return false;
-    }
+    if (command == CONTROL_RELOAD)
+        return answer_reload(e, answer);
     if (command == CONTROL_WHY)
         return tell_why(e, row, answer);
     switch (command) {

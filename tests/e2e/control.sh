@@ -283,8 +283,13 @@ same "delivered" 0 "$(says delivered)"
 ask continue # is for `pause`
 same "state" paused "$(says state)"
 write_conf 25 # the port is not taken anew
-ask reload
+sed -i 's/^workers = 2/workers = 3/' "$conf"
+ask reload 2>"$work/said" || die "reload: $?"
+kept="a running job does not take workers ($conf:2), policy.port ($conf:6)"
+same "what is not taken" "hikyaku: reload: $kept" "$(cat "$work/said")"
 ended 0
+grep -qF "	settings were read anew; $kept	" "$XDG_STATE_HOME/hikyaku/quiet/attempts.tsv" ||
+    die "the log does not say what is not taken"
 same "sum" "rows 1000 = delivered 1000 + error 0 + absent 0 + pending 0 (in-doubt 0, assumed 0)" \
     "$(cat "$work/quiet.sum")"
 stop_sink

@@ -290,6 +290,61 @@ static void reads_back(void **state)
     buf_finish(&again);
 }
 
+static void not_taken(const struct conf *begun, const char *text, int n,
+                      const char *words)
+{
+    struct buf have = {0};
+    struct conf *c = good(text);
+    assert_int_equal(conf_not_taken(&have, begun, c), n);
+    if (strcmp(buf_cstr(&have), words) != 0)
+        fail_msg("%s", buf_cstr(&have));
+    buf_finish(&have);
+    conf_free(c);
+}
+
+/* What is another and stays, by name and place; in whatever words it was written. */
+static void what_is_not_taken(void **state)
+{
+    (void)state;
+    struct conf *begun = good(H "policy { port = 26 tls = encrypt }\n"
+                                "domain a.example { tls_min_version = 1.3 }\n"
+                                "mx '*.b' { port = 27 relay_user = u }\n");
+    not_taken(
+        begun,
+        "hostname = 'h.example'\nspool = \"/s\" workers = 1 policy { tls = encrypt "
+        "port = 26 connections = 3 timeout { rcpt = 1s } pipelining = off }\n"
+        "network_silence = 10s storm { min = 5 } resolver { tries = 1 }\n"
+        "receivers = no reply 421 { action = fail }\n"
+        "domain a.example { lifetime = 1h tls_min_version = 1.3 }\n"
+        "mx '*.b' { relay_user = u port = 27 }\n",
+        0, "");
+    not_taken(begun,
+              "hostname = g.example spool = '/s'\nworkers = 2 deny_destinations = {}\n"
+              "policy { tls = may\n connections = 3 relay = 'r:25' }\n"
+              "domain a.example { tls_min_version = 1.2 tls = encrypt }\n"
+              "mx '*.b' { relay_user = u }\n",
+              9,
+              "hostname (a.conf:1), workers (a.conf:2), deny_destinations (a.conf:2), "
+              "policy.port (not given now), mx '*.b': port (not given now), policy.tls "
+              "(a.conf:3), domain 'a.example': tls (a.conf:5), domain 'a.example': "
+              "tls_min_version (a.conf:5), policy.relay (a.conf:4)");
+    struct buf many = {0}, have = {0};
+    conf_free(begun);
+    for (int i = 0; i < 23; i++)
+        buf_printf(&many, "mx 'm%d' { port = 26 }\n", i);
+    begun = good(buf_cstr(&many));
+    buf_reset(&many);
+    for (int i = 0; i < 23; i++)
+        buf_printf(&many, "mx 'm%d' { port = 27 }\n", i);
+    struct conf *c = good(buf_cstr(&many));
+    assert_int_equal(conf_not_taken(&have, begun, c), 23);
+    assert_non_null(strstr(buf_cstr(&have), "mx 'm19': port (a.conf:20) and 3 more"));
+    conf_free(begun);
+    conf_free(c);
+    buf_finish(&many);
+    buf_finish(&have);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +354,7 @@ int main(void)
         cmocka_unit_test(who_shares_a_budget),
         cmocka_unit_test(each_value_has_its_line),
         cmocka_unit_test(what_a_running_job_keeps),
+        cmocka_unit_test(what_is_not_taken),
         cmocka_unit_test(where_a_key_stands),
         cmocka_unit_test(errors),
         cmocka_unit_test(reads_back),
