@@ -27,7 +27,9 @@ play_all() {
     until_true grep -qs '^listening at' "$work/sink.out" || die "nobody listens: $(cat "$work/sink.out")"
     write_conf "$port" "chunking = auto
     $policy"
-    sed -i "s/retry_interval = .*/retry_interval = {'100ms'}/; s/lifetime = .*/lifetime = '1h'/" \
+    # A connection may stand idle for 2 s while other domains are looked up: a retry that came
+    # sooner would find it, where the scenario wants another one.
+    sed -i "s/retry_interval = .*/retry_interval = {'2500ms'}/; s/lifetime = .*/lifetime = '1h'/" \
         "$work/hikyaku.conf"
     # So many refusals are the point here, not a storm.
     echo "storm { failures = 0  consecutive = 0 }" >>"$work/hikyaku.conf"
