@@ -19,8 +19,10 @@ const struct section sections[SECTION_COUNT] = {
          "and addresses that are refused; they must come from three sites "
          "at least. Other temporary replies (greylisting), DNS, and "
          "connections that fail or break count for nothing."},
-    [SECTION_POLICY] = {"policy", SECTION_TOP, "policy { }",
-                        "How every destination is treated."},
+    [SECTION_POLICY] =
+        {"policy", SECTION_TOP, "policy { }",
+         "How every destination is treated, where no section `domain` or `mx` says "
+         "otherwise. Relays: [policy.md](policy.md#relays)."},
     [SECTION_TIMEOUT] = {"timeout", SECTION_POLICY, "policy { timeout { } }",
                          "How long each step of the SMTP dialogue may take. The times "
                          "that RFC 5321 fixes "
@@ -76,12 +78,13 @@ const struct section sections[SECTION_COUNT] = {
          "budget "
          "of that relay; where a section gives limits, they hold for each relay and "
          "for "
-         "what is direct by itself. "
-         "A reload may change "
-         "what stands in them, as in policy { }, but not "
-         "add, remove or rename one. When a resumed job "
-         "decides about rows that a crash left in doubt, it asks domain sections and "
-         "policy { }, for the MX hosts are not known yet."},
+         "what is direct by itself."
+         "\n\n"
+         "A reload may change what stands in these sections, as in policy { }, but not "
+         "add, remove or rename one. When a resumed job decides about rows that a "
+         "crash "
+         "left in doubt, `in_doubt` counts from domain sections and policy { } alone, "
+         "for the MX hosts are not known yet."},
     [SECTION_MX] =
         {"mx", SECTION_TOP, "mx 'PATTERN' { }",
          "The same for all domains one of whose most preferred MX hosts has such a "
