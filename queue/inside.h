@@ -19,7 +19,8 @@ enum domain_state {
 };
 
 struct domain {
-    enum domain_state state;
+    enum domain_state state : 8;
+    uint16_t code;    /* of the last lookup, if it failed for a while; 0 */
     struct fifo rows; /* ROW_ASKING */
     uint32_t policy;  /* by what is known of it so far; POLICY_UNKNOWN: nobody asked */
     uint32_t next;    /* in the ask, failed or paused queue, number + 1; 0: none */
@@ -75,9 +76,10 @@ struct scheduler {
     struct buf site_key;      /* to look one up */
     struct scheduler_policy *policies;
     uint32_t policies_n;
-    struct link work;    /* sites that may get an order */
-    struct link starved; /* sites that only lack a connection of the whole job */
-    struct fifo round;   /* rows of a failed round, to be settled */
+    struct link work;         /* sites that may get an order */
+    struct link starved;      /* sites that only lack a connection of the whole job */
+    struct fifo round;        /* rows of a failed round, to be settled */
+    struct site *failed_site; /* whose it was */
 
     struct connection_record *connections;
     uint32_t *free_connections;

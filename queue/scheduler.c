@@ -254,6 +254,7 @@ static struct site *site_for(struct scheduler *s, uint32_t policy, struct mx_set
     }
     struct site *site = mem_alloc(sizeof *site);
     site_init(site, set, policy, restraint_provider(s, policy, set));
+    site->number = s->sites_n;
     s->sites[s->sites_n++] = site;
     return site;
 }
@@ -266,6 +267,7 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
     if (set->code == 0 || d->policy == POLICY_UNKNOWN)
         find_policy(s, domain, set);
     if (set->code == 0) {
+        d->code = 0;
         d->state = DOMAIN_KNOWN;
         d->expires_us = set->expires_us;
         d->site = site_for(s, d->policy, set);
@@ -284,6 +286,7 @@ void scheduler_resolved(struct scheduler *s, uint32_t domain, struct mx_set *set
             row_begins(s, &s->rows[index], now_us);
             index = s->rows[index].next;
         }
+        d->code = (uint16_t)set->code;
         d->state = DOMAIN_FAILED;
         d->failed = set;
         enqueue(s, &s->failed, domain);
@@ -506,6 +509,7 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
 static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
 {
     site_failed(site, now_us + interval_us(policy_of(s, site), 1));
+    s->failed_site = site;
     s->round = site_take_all(site, s->rows, s->params.sources_n);
 }
 
@@ -567,6 +571,11 @@ uint32_t scheduler_round(struct scheduler *s)
     s->ready--;
     s->lent++;
     return index + s->first_row - 1;
+}
+
+void scheduler_round_why(struct scheduler *s, const char *why)
+{
+    words_set(&s->failed_site->failure, why);
 }
 
 void scheduler_stop(struct scheduler *s)

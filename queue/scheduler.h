@@ -252,6 +252,9 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
 /* The next row that was ready when its site's round failed: settle it with the failure
  * that the connection had (RETRY, counted). Row 0: none left. */
 uint32_t scheduler_round(struct scheduler *s);
+/* That failure, for people: a line or less, copied, and kept for each such site until a
+ * connection works there. Right after scheduler_closed was true. */
+void scheduler_round_why(struct scheduler *s, const char *why);
 
 /* Give out no orders any more, ask nothing; what is lent is being settled or returned.
  */
@@ -340,6 +343,9 @@ enum lack {
 };
 /* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
 void scheduler_lacks(unsigned lacks, struct buf *out);
+/* One of them in a fixed word for programs, the strongest is number 0; NULL: there are
+ * no more. */
+const char *scheduler_lack_word(unsigned lacks, int number);
 /* The strongest of them alone; of none, none. */
 unsigned scheduler_strongest(unsigned lacks);
 
@@ -349,16 +355,50 @@ struct site_view {
     uint32_t connections, window; /* in use, and what it may have now */
     unsigned lacks;               /* enum lack: why it is not quicker */
     int64_t until_us;             /* when the longest of them ends; 0: no such time */
-    const char *why;              /* of a suspension: until the next call; or NULL */
+    const char *why; /* of a suspension or a failed round: until the next call; or NULL
+                      */
+    uint32_t retrying; /* rows that wait for their next attempt: scheduler_survey alone,
+                          0 elsewhere */
+    int64_t due_us;    /* of the first of these; valid if there are any */
 };
 /* The sites with most rows ready, most first; returns how many (at most max). */
 int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
                       int64_t now_us);
 
+/* Rows whose hosts are not known. */
+enum lookup_kind {
+    LOOKUP_MUTE,   /* no name server answers: asked again at due_us */
+    LOOKUP_ASKED,  /* being looked up, or next */
+    LOOKUP_FAILED, /* the last lookup failed for a while: again with their next attempt
+                    */
+    LOOKUP_LATER,  /* none in this run yet: first with their next attempt */
+    LOOKUPS
+};
+struct lookup_view {
+    uint64_t rows;
+    uint32_t domains;
+    const char *domain; /* one of them; NULL: there is none */
+    int64_t due_us;     /* of the first; 0: no such time */
+};
+
+/* All rows that are pending, and what holds them up. */
+struct survey {
+    struct site_view *sites; /* those with most rows first, waiting or retrying; the
+                                caller's, room for sites_max */
+    int sites_max, sites_n;
+    uint32_t more_sites; /* that found no room, */
+    uint64_t more_rows;  /* with so many rows */
+    struct lookup_view lookups[LOOKUPS];
+};
+/* Fills in what stands behind sites_max. Looks at every row: for who asks now and then.
+ * What is told of a site goes for rows that wait for their next attempt too. */
+void scheduler_survey(const struct scheduler *s, struct survey *out, int64_t now_us);
+
 /* Where one row stands. */
 struct row_view {
     enum row_state state;
     bool asked;     /* ASKING: its domain's lookup is on its way */
+    int failed;     /* WAITING: its domain's last lookup failed, with this code; 0 */
     int64_t due_us; /* WAITING: its next attempt; ASKING: no name server answers, its
                        domain is asked again then; 0: no such time */
     uint8_t source; /* it leaves from this one; 0: from any */

@@ -21,6 +21,7 @@ void site_finish(struct site *site)
     mx_set_unref(site->set);
     free(site->bound);
     free(site->why);
+    free(site->failure);
     free(site->name);
 }
 
@@ -84,6 +85,8 @@ static void prove(struct site *site, uint32_t connections_max)
 {
     if (site->proven)
         return;
+    free(site->failure);
+    site->failure = NULL;
     site->proven = true;
     site->good = 0;
     site->window = connections_max < WINDOW_FIRST ? connections_max : WINDOW_FIRST;

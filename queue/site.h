@@ -25,6 +25,7 @@ enum {
 
 struct site {
     char *name;                /* for people */
+    uint32_t number;           /* of the scheduler's sites */
     struct mx_set *set;        /* the latest answer with this key */
     uint32_t policy;           /* its number */
     uint32_t heard;            /* the turn of scheduler_hear that it was last met in */
@@ -44,6 +45,8 @@ struct site {
     bool proven;             /* a connection has worked since the last failed round */
     unsigned avoid;          /* bits of enum avoid */
     char *why;               /* it was closed by a rule; NULL */
+    char *failure;           /* of the last round, in words; NULL: not known, or a
+                                connection has worked since */
     uint32_t enough;         /* messages a connection before it closes; 0: not known */
     uint32_t enough_once;    /* the same, seen once */
     unsigned lacks;          /* enum lack: why it got no order when it last asked */

@@ -1,6 +1,10 @@
 /* What people may know of the scheduler. */
 #include "queue/inside.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
+
 static int64_t time_of(const struct scheduler *s, uint32_t tick)
 {
     return s->params.now_us + (int64_t)tick * WHEEL_TICK_US;
@@ -30,21 +34,29 @@ bool scheduler_done(const struct scheduler *s)
 /* The strongest first: what would still hold if all behind it did not. */
 static const struct {
     enum lack lack;
-    const char *words;
+    const char *word, *words;
 } lack_words[] = {
-    {LACK_JOB, "the job stands still"},
-    {LACK_QUIET, "quiet hours"},
-    {LACK_BRAKE, "too many unknown addresses"},
-    {LACK_PATH, "suspended"},
-    {LACK_WARMUP, "warm-up cap of today"},
-    {LACK_ROUND, "no connection, waiting for the next round"},
-    {LACK_PROOF, "first connection on its way"},
-    {LACK_RATE, "rate"},
-    {LACK_CONNECTION_RATE, "connection rate"},
-    {LACK_CONNECTIONS, "all connections in use"},
-    {LACK_WINDOW, "window"},
-    {LACK_SOCKETS, "no sockets left on this machine"},
+    {LACK_JOB, "job", "the job stands still"},
+    {LACK_QUIET, "quiet-hours", "quiet hours"},
+    {LACK_BRAKE, "unknown-addresses", "too many unknown addresses"},
+    {LACK_PATH, "suspended", "suspended"},
+    {LACK_WARMUP, "warm-up", "warm-up cap of today"},
+    {LACK_ROUND, "no-connection", "no connection, waiting for the next round"},
+    {LACK_PROOF, "first-connection", "first connection on its way"},
+    {LACK_RATE, "rate", "rate"},
+    {LACK_CONNECTION_RATE, "connection-rate", "connection rate"},
+    {LACK_CONNECTIONS, "connections", "all connections in use"},
+    {LACK_WINDOW, "window", "window"},
+    {LACK_SOCKETS, "sockets", "no sockets left on this machine"},
 };
+
+const char *scheduler_lack_word(unsigned lacks, int number)
+{
+    for (size_t i = 0; i < sizeof lack_words / sizeof lack_words[0]; i++)
+        if (lacks & lack_words[i].lack && number-- == 0)
+            return lack_words[i].word;
+    return NULL;
+}
 
 void scheduler_lacks(unsigned lacks, struct buf *out)
 {
@@ -153,7 +165,8 @@ static struct site_view view_of(const struct scheduler *s, const struct site *si
         .waiting = site->ready + site->lent,
         .connections = site->connections,
         .window = site->window < most ? site->window : most,
-        .lacks = s->standing ? LACK_JOB : lacks, /* nobody looks while it stands */
+        /* Nobody looks while it stands, or ends. */
+        .lacks = s->standing || s->stopped ? LACK_JOB : lacks,
     };
     explain(s, site, &view, now_us);
     return view;
@@ -179,23 +192,54 @@ int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
     return n;
 }
 
-/* What goes for its source alone. */
-static void view_source(const struct scheduler *s, const struct site *site,
-                        struct row_view *view, int64_t now_us)
+/* ---- rows that wait for their own time ---- */
+
+/* Nothing may leave from this source for now: adds that to *view. */
+static bool source_holds(const struct scheduler *s, const struct site *site, int source,
+                         struct site_view *view, int64_t now_us)
 {
-    const struct path *path = site->provider->paths[view->source];
-    int64_t until_us = closed_until(s, site, view->source);
-    if (!view->source)
-        return;
-    if (path && path->used_up && now_us < path->allowance_until_us) {
-        view->site.lacks |= LACK_WARMUP;
-        later(&view->site.until_us, path->allowance_until_us, now_us);
+    const struct path *path = site->provider->paths[source];
+    int64_t until_us = closed_until(s, site, source);
+    bool used_up = path && path->used_up && now_us < path->allowance_until_us;
+    if (used_up) {
+        view->lacks |= LACK_WARMUP;
+        later(&view->until_us, path->allowance_until_us, now_us);
     }
     if (now_us >= until_us)
+        return used_up;
+    view->lacks |= LACK_PATH;
+    view->why = path ? path->why : NULL;
+    later(&view->until_us, until_us, now_us);
+    return true;
+}
+
+/* What goes for a row's source alone, ready or not; 0: for all those that it may leave
+ * from, as long as none of them is open. */
+static void view_source(const struct scheduler *s, const struct site *site,
+                        uint8_t source, struct site_view *view, int64_t now_us)
+{
+    const struct scheduler_policy *policy = policy_of(s, site);
+    struct site_view held = *view;
+    if (source && policy_has_source(policy, source)) {
+        source_holds(s, site, source, view, now_us);
         return;
-    view->site.lacks |= LACK_PATH;
-    view->site.why = path ? path->why : NULL;
-    later(&view->site.until_us, until_us, now_us);
+    }
+    for (int i = 0; i == 0 || i < policy->sources_n; i++) {
+        int any = policy->sources_n ? policy->sources[i] : 0;
+        if (!source_holds(s, site, any, &held, now_us))
+            return;
+    }
+    *view = held;
+}
+
+/* Nobody has let us in since the last round, and no row is ready to try again: their
+ * own intervals may be longer than the site's. */
+static void view_round(const struct site *site, struct site_view *view)
+{
+    if (!site->failure || site->connections || site->ready || site->lent)
+        return;
+    view->lacks |= LACK_ROUND;
+    view->why = view->why ? view->why : site->failure;
 }
 
 void scheduler_view_row(const struct scheduler *s, uint32_t row, struct row_view *out,
@@ -209,14 +253,141 @@ void scheduler_view_row(const struct scheduler *s, uint32_t row, struct row_view
         return;
     const struct domain *d = &s->domains[recipients_domain(s->params.list, row)];
     out->asked = d->state == DOMAIN_ASKED;
-    if (r->state == ROW_WAITING)
+    if (r->state == ROW_WAITING) {
         out->due_us = time_of(s, r->due);
-    else if (r->state == ROW_ASKING && d->state == DOMAIN_PAUSED)
+        out->failed = d->code;
+    } else if (r->state == ROW_ASKING && d->state == DOMAIN_PAUSED)
         out->due_us = d->expires_us;
     if (!d->site)
         return;
     out->site =
         view_of(s, d->site,
                 r->state == ROW_READY ? lending_lacks(s, d->site, now_us) : 0, now_us);
-    view_source(s, d->site, out, now_us);
+    view_source(s, d->site, r->source, &out->site, now_us);
+    if (r->state == ROW_WAITING)
+        view_round(d->site, &out->site);
+}
+
+/* ---- all that is pending ---- */
+
+enum { SOURCES = UINT8_MAX + 1 };
+
+/* Rows of a site that wait for their next attempt. */
+struct count {
+    uint32_t rows, due;          /* tick of the first */
+    uint64_t from[SOURCES / 64]; /* bits: the sources that they leave from */
+};
+
+/* While all rows are looked at. */
+struct counts {
+    struct count *sites; /* by number */
+    uint64_t *seen;      /* bits: domains whose rows of no site are counted */
+    struct lookup_view *lookups;
+};
+
+static void count_lookup(const struct scheduler *s, struct lookup_view *l,
+                         uint32_t domain, bool fresh, int64_t due_us)
+{
+    l->rows++;
+    if (due_us && (l->due_us == 0 || due_us < l->due_us))
+        l->due_us = due_us;
+    l->domains += fresh;
+    if (!l->domain)
+        l->domain = recipients_domain_name(s->params.list, domain);
+}
+
+static enum lookup_kind lookup_of(const struct domain *d, enum row_state state)
+{
+    if (state == ROW_WAITING)
+        return d->code ? LOOKUP_FAILED : LOOKUP_LATER;
+    return d->state == DOMAIN_PAUSED   ? LOOKUP_MUTE
+           : d->state == DOMAIN_FAILED ? LOOKUP_FAILED
+                                       : LOOKUP_ASKED;
+}
+
+/* One that is neither final, nor ready, nor lent. */
+static void count_row(const struct scheduler *s, struct counts *counts, uint32_t index)
+{
+    const struct row *r = &s->rows[index];
+    uint32_t domain = recipients_domain(s->params.list, index + s->first_row - 1);
+    const struct domain *d = &s->domains[domain];
+    if (r->state == ROW_WAITING && d->site && !d->code) {
+        struct count *c = &counts->sites[d->site->number];
+        c->due = c->rows++ && c->due < r->due ? c->due : r->due;
+        c->from[r->source / 64] |= UINT64_C(1) << r->source % 64;
+        return;
+    }
+    enum lookup_kind kind = lookup_of(d, r->state);
+    int64_t due_us = kind == LOOKUP_MUTE       ? d->expires_us
+                     : r->state == ROW_WAITING ? time_of(s, r->due)
+                                               : 0;
+    uint64_t *seen = &counts->seen[(domain / 64) * LOOKUPS + kind];
+    uint64_t bit = UINT64_C(1) << domain % 64;
+    count_lookup(s, &counts->lookups[kind], domain, !(*seen & bit), due_us);
+    *seen |= bit;
+}
+
+/* Of the rows that only wait for their own time: what would hold them up beside it. */
+static struct site_view view_count(const struct scheduler *s, const struct site *site,
+                                   const struct count *count, int64_t now_us)
+{
+    bool idle = site->ready + site->lent == 0;
+    struct site_view view =
+        view_of(s, site, idle ? 0 : lending_lacks(s, site, now_us), now_us);
+    view.retrying = count->rows;
+    view.due_us = time_of(s, count->due);
+    for (int i = 0; idle && i < SOURCES; i++)
+        if (count->from[i / 64] >> i % 64 & 1)
+            view_source(s, site, (uint8_t)i, &view, now_us);
+    view_round(site, &view);
+    return view;
+}
+
+static uint32_t rows_of(const struct site *site, const struct counts *counts)
+{
+    return site->ready + site->lent + counts->sites[site->number].rows;
+}
+
+/* Numbers of the sites with most rows into best, most first. */
+static void find_most(const struct scheduler *s, const struct counts *counts,
+                      uint32_t *best, struct survey *out)
+{
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        uint32_t rows = rows_of(s->sites[i], counts);
+        if (rows == 0)
+            continue;
+        out->more_sites++;
+        out->more_rows += rows;
+        int at = out->sites_n < out->sites_max ? out->sites_n++ : out->sites_max;
+        for (; at > 0 && rows_of(s->sites[best[at - 1]], counts) < rows; at--)
+            if (at < out->sites_max)
+                best[at] = best[at - 1];
+        if (at < out->sites_max)
+            best[at] = i;
+    }
+}
+
+void scheduler_survey(const struct scheduler *s, struct survey *out, int64_t now_us)
+{
+    size_t words = (size_t)s->domains_n / 64 + 1;
+    struct counts counts = {
+        .sites = mem_zero((size_t)s->sites_n + 1, sizeof *counts.sites),
+        .seen = mem_zero(words * LOOKUPS, sizeof *counts.seen),
+        .lookups = out->lookups,
+    };
+    uint32_t *best = mem_zero((size_t)out->sites_max + 1, sizeof *best);
+    *out = (struct survey){.sites = out->sites, .sites_max = out->sites_max};
+    for (uint32_t i = 1; i <= s->rows_n; i++)
+        if (s->rows[i].state == ROW_WAITING || s->rows[i].state == ROW_ASKING)
+            count_row(s, &counts, i);
+    find_most(s, &counts, best, out);
+    for (int i = 0; i < out->sites_n; i++) {
+        const struct site *site = s->sites[best[i]];
+        out->sites[i] = view_count(s, site, &counts.sites[best[i]], now_us);
+        out->more_sites--;
+        out->more_rows -= rows_of(site, &counts);
+    }
+    free(best);
+    free(counts.sites);
+    free(counts.seen);
 }
