@@ -48,6 +48,17 @@ int64_t engine_wall_ms(const struct engine *e, int64_t us)
     return e->began_ms + (us - e->began_us) / 1000;
 }
 
+int64_t engine_us_of(const struct engine *e, int64_t wall_ms)
+{
+    return e->began_us + (wall_ms - e->began_ms) * 1000;
+}
+
+struct moment engine_moment(const struct engine *e)
+{
+    int64_t ms = engine_wall_ms(e, engine_now_us());
+    return (struct moment){engine_us_of(e, ms), ms};
+}
+
 static void free_policies(struct engine *e)
 {
     for (struct kept_destination *next; e->kept; e->kept = next) {
@@ -124,7 +135,7 @@ void engine_stats_now(const struct engine *e, struct engine_stats *out)
 {
     int64_t now = engine_now_us();
     *out = (struct engine_stats){
-        .now = {now, engine_wall_ms(e, now)},
+        .now = engine_moment(e),
         .state = engine_state_now(e),
         .totals = e->totals,
         .scheduler = scheduler_stats(e->scheduler),
@@ -320,11 +331,6 @@ uint32_t engine_connections(int workers)
     return n > CONNECTIONS_MAX ? CONNECTIONS_MAX : (uint32_t)n;
 }
 
-static int64_t monotonic_of(const struct engine *e, int64_t wall_ms)
-{
-    return e->began_us + (wall_ms - e->began_ms) * 1000;
-}
-
 /* A name of an earlier run may be nobody's now. */
 static uint8_t source_number(const struct worker_params *p, const char *name)
 {
@@ -343,8 +349,8 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
     *out = (struct row_past){
         .final = past.final,
         .attempts = past.attempts,
-        .first_us = monotonic_of(e, past.first_ms),
-        .due_us = past.due_ms ? monotonic_of(e, past.due_ms) : e->began_us,
+        .first_us = engine_us_of(e, past.first_ms),
+        .due_us = past.due_ms ? engine_us_of(e, past.due_ms) : e->began_us,
         .source = past.attempts ? source_number(&e->params->worker, past.source) : 0,
         .doubted = past.doubted,
     };
@@ -410,7 +416,7 @@ static void start(struct engine *e)
         .epoch_us = e->epoch_us,
         .past = p->past ? past_of : NULL,
         .past_arg = e,
-        .until_us = p->until_ms ? monotonic_of(e, p->until_ms) : 0,
+        .until_us = p->until_ms ? engine_us_of(e, p->until_ms) : 0,
     };
     e->scheduler = scheduler_create(&sp);
     if (p->past)

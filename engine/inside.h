@@ -128,6 +128,9 @@ int64_t engine_now_us(void);
 /* Wall time of the log: the start's wall clock plus what has passed, so that a jump of
  * the clock disturbs nothing within a run. */
 int64_t engine_wall_ms(const struct engine *e, int64_t us);
+int64_t engine_us_of(const struct engine *e, int64_t wall_ms); /* the reverse */
+/* Now, on a whole millisecond: what is reckoned from it is the log's time. */
+struct moment engine_moment(const struct engine *e);
 
 /* lookup.c */
 /* Ask for the domains that are due; drop what is asked. */
@@ -152,7 +155,7 @@ enum engine_state engine_state_now(const struct engine *e);
 void engine_stats_now(const struct engine *e, struct engine_stats *out);
 /* steer.c */
 /* When these hours end, on the run's clock; 0: they do not hold now. */
-int64_t steer_quiet_until_us(const struct hours *hours);
+int64_t steer_quiet_until_us(const struct engine *e, const struct hours *hours);
 void steer_begin(struct engine *e);
 void steer_end(struct engine *e);    /* closes its handles */
 void steer_finish(struct engine *e); /* after the loop has run */

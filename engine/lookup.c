@@ -124,7 +124,7 @@ struct scheduler_policy engine_get_policy(struct engine *e, uint32_t number)
     known->hours = policy.quiet;
     known->budget = policy.budget;
     if (fresh) { /* else steer_hours says so */
-        policy.queue.quiet_until_us = steer_quiet_until_us(&known->hours);
+        policy.queue.quiet_until_us = steer_quiet_until_us(e, &known->hours);
         known->quiet = policy.queue.quiet_until_us != 0;
     }
     return policy.queue;

@@ -9,6 +9,7 @@
 #include "engine/status.h"
 
 enum {
+    MINUTE_MS = 60 * 1000,
     CLOCK_MS = 500, /* how often start, until and other jobs are looked at */
     JOIN_AGAIN_US = 5 * 1000 * 1000,
     STATUS_SITES = 100,    /* that `status` lists */
@@ -161,12 +162,16 @@ void steer_network(struct engine *e, bool down)
 
 /* ---- the clock ---- */
 
-int64_t steer_quiet_until_us(const struct hours *hours)
+/* The two clocks are read one behind the other, and may have come apart a little: it is
+ * a whole minute on both. */
+int64_t steer_quiet_until_us(const struct engine *e, const struct hours *hours)
 {
     int64_t now_ms = engine_clock_ms();
     if (!hours_hold(hours, now_ms))
         return 0;
-    return engine_now_us() + (hours_change_ms(hours, now_ms) - now_ms) * 1000;
+    int64_t left_ms = hours_change_ms(hours, now_ms) - now_ms;
+    int64_t until_ms = engine_wall_ms(e, engine_now_us()) + left_ms + MINUTE_MS / 2;
+    return engine_us_of(e, until_ms - until_ms % MINUTE_MS);
 }
 
 /* anew: the hours may be others. */
@@ -177,7 +182,7 @@ static void watch_hours(struct engine *e, bool anew)
         struct policy *p = &e->policies[i];
         if (!anew && hours_hold(&p->hours, now_ms) == p->quiet)
             continue;
-        int64_t until_us = steer_quiet_until_us(&p->hours);
+        int64_t until_us = steer_quiet_until_us(e, &p->hours);
         p->quiet = until_us != 0;
         scheduler_quiet(e->scheduler, i, until_us);
     }
@@ -253,7 +258,7 @@ struct span steer_reason(const struct engine *e, int64_t *until_ms)
 static void tell(struct engine *e, bool json, struct buf *out)
 {
     struct site_view sites[STATUS_SITES];
-    int64_t now = engine_now_us();
+    struct moment now = engine_moment(e);
     struct status s = {
         .job = e->params->control.job,
         .state = engine_state_now(e),
@@ -261,9 +266,9 @@ static void tell(struct engine *e, bool json, struct buf *out)
         .totals = e->totals,
         .sites = sites,
         .scheduler = scheduler_stats(e->scheduler),
-        .now = {now, engine_wall_ms(e, now)},
+        .now = now,
         .sites_n = scheduler_slowest(e->scheduler, sites,
-                                     json ? STATUS_SITES : STATUS_SITES_TEXT, now),
+                                     json ? STATUS_SITES : STATUS_SITES_TEXT, now.us),
     };
     s.reason = steer_reason(e, &s.until_ms);
     if (json)
@@ -275,16 +280,16 @@ static void tell(struct engine *e, bool json, struct buf *out)
 static bool tell_why(struct engine *e, uint32_t row, struct buf *out)
 {
     const struct recipients *list = e->params->list;
-    int64_t now = engine_now_us(), until_ms;
+    int64_t until_ms;
     if (row < recipients_first(list) || row > recipients_last(list)) {
         buf_printf(out, "the job has no row %u", row);
         return false;
     }
     struct row_view view;
-    struct moment moment = {now, engine_wall_ms(e, now)};
-    scheduler_view_row(e->scheduler, row, &view, now);
+    struct moment now = engine_moment(e);
+    scheduler_view_row(e->scheduler, row, &view, now.us);
     const struct worker_source *sources = e->params->worker.sources;
-    status_row(&view, view.source ? sources[view.source - 1].name : NULL, &moment, out);
+    status_row(&view, view.source ? sources[view.source - 1].name : NULL, &now, out);
     struct span reason = steer_reason(e, &until_ms);
     if (view.state != ROW_FINAL)
         status_whole(engine_state_now(e), reason, until_ms, out);
