@@ -2,6 +2,7 @@
  * of the path that it came by. */
 #include "base/text.h"
 #include "engine/inside.h"
+#include "engine/reason.h"
 #include "smtp/advice.h"
 
 enum {
@@ -101,8 +102,7 @@ static void restrain(struct engine *e, const struct reaction_rule *rule,
     if (is_echo(e, rule, scheduler_reached(e->scheduler, connection, reach), now))
         return;
     struct buf why = {0};
-    buf_printf(&why, "rule %s after %d %.*s", rule->name, v->code, (int)words.n,
-               words.p);
+    reason_add(&why, rule->name, v->code, words, REASON_WORDS_MAX);
     struct suspension what = {.reach = reach,
                               .slow = rule->action == REACTION_SLOW,
                               .for_us = rule->for_ms * 1000,

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "engine/inside.h"
+#include "engine/reason.h"
 #include "engine/stream.h"
 
 enum {
@@ -241,6 +242,15 @@ static void on_epilogue(struct engine *e, const struct event *event)
                  &event->verdict, &where, event_text(event, EVENT_WORDS));
 }
 
+/* For whoever asks why nothing goes there. */
+static void keep_failure(struct engine *e, const struct verdict *v, struct span words)
+{
+    struct buf why = {0};
+    reason_add(&why, NULL, v->code, words, REASON_FAILURE_MAX);
+    scheduler_round_why(e->scheduler, buf_cstr(&why));
+    buf_finish(&why);
+}
+
 /* All rows of a connection that is over have come back. */
 static void close_lane(struct engine *e, const struct event *event)
 {
@@ -264,6 +274,7 @@ static void close_lane(struct engine *e, const struct event *event)
     bool round = scheduler_closed(e->scheduler, event->connection, how, event->avoid,
                                   engine_now_us());
     if (round) {
+        keep_failure(e, &event->verdict, ending.words);
         ending.verdict.outcome =
             OUTCOME_RETRY; /* of the others: theirs was no dialogue of their own */
         ending.verdict.counted = true;

@@ -2,18 +2,25 @@
 
 #include "base/text.h"
 #include "base/when.h"
+#include "engine/reason.h"
 
+/* Another job's words may have been cut within a character. */
 static void add_string(struct buf *out, struct span text)
 {
     buf_add_char(out, '"');
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c < 0x20)
-            buf_printf(out, "\\u%04x", c);
+    while (text.n) {
+        size_t n = utf8_sequence(text);
+        char c = text.p[0];
+        if (n == 0)
+            buf_add_str(out, "\\ufffd");
+        else if (n == 1 && (unsigned char)c < 0x20)
+            buf_printf(out, "\\u%04x", (unsigned char)c);
         else if (c == '"' || c == '\\')
             buf_printf(out, "\\%c", c);
         else
-            buf_add_char(out, (char)c);
+            buf_add(out, text.p, n);
+        n = n ? n : 1;
+        text = (struct span){text.p + n, text.n - n};
     }
     buf_add_char(out, '"');
 }
@@ -42,6 +49,8 @@ static void add_time(struct buf *out, int64_t us, const struct moment *now,
     add_wall(out, now->wall_ms + (us - now->us) / 1000, clock);
 }
 
+/* ---- sites ---- */
+
 /* "rate", "suspended until 2026-11-22T10:00:00.000Z: why". */
 static void add_lacks(const struct site_view *site, const struct moment *now,
                       enum clock clock, struct buf *out)
@@ -55,13 +64,34 @@ static void add_lacks(const struct site_view *site, const struct moment *now,
         buf_printf(out, ": %s", site->why);
 }
 
+/* Before that, of rows that wait for their own time: when it comes. */
+static void add_reason(const struct site_view *site, const struct moment *now,
+                       enum clock clock, struct buf *out)
+{
+    if (site->retrying) {
+        if (site->waiting)
+            buf_printf(out, "%u wait for their next attempt, the first at ",
+                       site->retrying);
+        else
+            buf_add_str(out, "next attempt at ");
+        add_time(out, site->due_us, now, clock);
+    }
+    if (site->retrying && !site->waiting && !site->lacks)
+        return;
+    if (site->retrying)
+        buf_add_str(out, "; ");
+    add_lacks(site, now, clock, out);
+}
+
 void status_site(const struct site_view *site, const struct moment *now,
                  struct buf *out)
 {
     buf_printf(out, "  %-32.32s %8u rows  %u/%u connections  ", site->name,
-               site->waiting, site->connections, site->window);
-    add_lacks(site, now, CLOCK_LOCAL, out);
+               site->waiting + site->retrying, site->connections, site->window);
+    add_reason(site, now, CLOCK_LOCAL, out);
 }
+
+/* ---- for programs ---- */
 
 /* A time, or null. */
 static void add_time_member(struct buf *out, const char *name, bool known, int64_t ms)
@@ -73,20 +103,97 @@ static void add_time_member(struct buf *out, const char *name, bool known, int64
     buf_add_char(out, '"');
 }
 
+static void add_us_member(struct buf *out, const char *name, bool known, int64_t us,
+                          const struct moment *now)
+{
+    add_time_member(out, name, known, now->wall_ms + (us - now->us) / 1000);
+}
+
+/* A string, or null. */
+static void add_span_member(struct buf *out, const char *name, struct span text)
+{
+    buf_add_char(out, ',');
+    if (text.n)
+        add_member(out, name, text);
+    else
+        buf_printf(out, "\"%s\":null", name);
+}
+
+/* The same reasons in fixed words. */
+static void add_words(struct buf *out, const struct site_view *site)
+{
+    const char *word;
+    int n = 0;
+    buf_add_str(out, ",\"reasons\":[");
+    for (; (word = scheduler_lack_word(site->lacks, n)); n++)
+        buf_printf(out, "%s\"%s\"", n ? "," : "", word);
+    if (n == 0 && site->waiting)
+        buf_printf(out, "\"sending\"%s", site->retrying ? "," : "");
+    else if (n > 0 && site->retrying)
+        buf_add_char(out, ',');
+    buf_printf(out, "%s]", site->retrying ? "\"next-attempt\"" : "");
+}
+
+static void add_site_object(struct buf *out, const struct site_view *site,
+                            const struct moment *now)
+{
+    struct buf words = {0};
+    struct reason why = reason_split(site->why);
+    buf_add_char(out, '{');
+    add_member(out, "name", span_of(site->name));
+    buf_printf(out, ",\"waiting\":%u,\"retrying\":%u", site->waiting, site->retrying);
+    add_us_member(out, "due", site->retrying > 0, site->due_us, now);
+    buf_printf(out, ",\"connections\":%u,\"window\":%u,", site->connections,
+               site->window);
+    add_reason(site, now, CLOCK_UTC, &words);
+    add_member(out, "reason", buf_span(&words));
+    add_words(out, site);
+    add_us_member(out, "until", site->until_us != 0, site->until_us, now);
+    add_span_member(out, "rule", why.rule);
+    add_span_member(out, "reply", why.reply);
+    buf_add_char(out, '}');
+    buf_finish(&words);
+}
+
+static const struct {
+    const char *word, *words;
+} lookup_words[LOOKUPS] = {
+    [LOOKUP_MUTE] = {"no-name-server", "no name server answers, asked again"},
+    [LOOKUP_ASKED] = {"being-looked-up", "being looked up"},
+    [LOOKUP_FAILED] = {"lookup-failed", "lookup failed, next attempt"},
+    [LOOKUP_LATER] = {"not-looked-up", "not looked up in this run, next attempt"},
+};
+
+static void add_lookup_objects(struct buf *out, const struct status *s)
+{
+    const char *comma = "";
+    buf_add_str(out, ",\"lookups\":[");
+    for (int i = 0; i < LOOKUPS; i++) {
+        const struct lookup_view *l = &s->survey.lookups[i];
+        if (l->rows == 0)
+            continue;
+        buf_printf(out, "%s{\"reason\":\"%s\",\"rows\":%llu,\"domains\":%u,", comma,
+                   lookup_words[i].word, (unsigned long long)l->rows, l->domains);
+        add_member(out, "domain", span_of(l->domain));
+        add_us_member(out, "due", l->due_us != 0, l->due_us, &s->now);
+        buf_add_char(out, '}');
+        comma = ",";
+    }
+    buf_add_char(out, ']');
+}
+
 static void add_waits(const struct status *s, struct buf *out)
 {
     const struct scheduler_stats *q = &s->scheduler;
-    int64_t due_ms = s->now.wall_ms + (q->due_us - s->now.us) / 1000;
     add_time_member(out, "until", s->until_ms > 0, s->until_ms);
     buf_printf(out, ",\"resolving\":%llu,\"retrying\":%llu",
                (unsigned long long)q->asking, (unsigned long long)q->waiting);
-    add_time_member(out, "next_attempt", q->waiting > 0, due_ms);
+    add_us_member(out, "next_attempt", q->waiting > 0, q->due_us, &s->now);
 }
 
 void status_json(const struct status *s, struct buf *out)
 {
     const struct totals *t = &s->totals;
-    struct buf lacks = {0};
     buf_add_char(out, '{');
     add_member(out, "job", span_of(s->job));
     buf_add_char(out, ',');
@@ -101,20 +208,34 @@ void status_json(const struct status *s, struct buf *out)
                (unsigned long long)t->pending, (unsigned long long)t->in_doubt,
                (unsigned long long)t->assumed);
     add_waits(s, out);
+    add_lookup_objects(out, s);
     buf_add_str(out, ",\"sites\":[");
-    for (int i = 0; i < s->sites_n; i++) {
-        const struct site_view *site = &s->sites[i];
-        buf_add_str(out, i ? ",{" : "{");
-        add_member(out, "name", span_of(site->name));
-        buf_printf(out, ",\"waiting\":%u,\"connections\":%u,", site->waiting,
-                   site->connections);
-        buf_reset(&lacks);
-        add_lacks(site, &s->now, CLOCK_UTC, &lacks);
-        add_member(out, "reason", buf_span(&lacks));
-        buf_add_char(out, '}');
+    for (int i = 0; i < s->survey.sites_n; i++) {
+        buf_add_str(out, i ? "," : "");
+        add_site_object(out, &s->survey.sites[i], &s->now);
     }
-    buf_finish(&lacks);
-    buf_add_str(out, "]}\n");
+    buf_printf(out, "],\"more_sites\":%u,\"more_rows\":%llu}\n", s->survey.more_sites,
+               (unsigned long long)s->survey.more_rows);
+}
+
+/* ---- for people ---- */
+
+/* "servfail.example and others" */
+static void add_lookups(struct buf *out, const struct status *s)
+{
+    for (int i = 0; i < LOOKUPS; i++) {
+        const struct lookup_view *l = &s->survey.lookups[i];
+        if (l->rows == 0)
+            continue;
+        buf_printf(out, "  %-32s %8llu rows  %u domain%s  %s", "resolver",
+                   (unsigned long long)l->rows, l->domains, l->domains == 1 ? "" : "s",
+                   lookup_words[i].words);
+        if (l->due_us) {
+            buf_add_str(out, " at ");
+            add_time(out, l->due_us, &s->now, CLOCK_LOCAL);
+        }
+        buf_printf(out, ": %s%s\n", l->domain, l->domains == 1 ? "" : " and others");
+    }
 }
 
 void status_text(const struct status *s, struct buf *out)
@@ -135,18 +256,20 @@ void status_text(const struct status *s, struct buf *out)
         buf_printf(out, "%u jobs of this spool run: they share connections and rates\n",
                    s->jobs);
     const struct scheduler_stats *q = &s->scheduler;
-    if (q->asking)
-        buf_printf(out, "  %llu rows wait for DNS\n", (unsigned long long)q->asking);
     if (q->waiting) {
         buf_printf(out, "  %llu rows wait for their next attempt, the first at ",
                    (unsigned long long)q->waiting);
         add_time(out, q->due_us, &s->now, CLOCK_LOCAL);
         buf_add_char(out, '\n');
     }
-    for (int i = 0; i < s->sites_n; i++) {
-        status_site(&s->sites[i], &s->now, out);
+    add_lookups(out, s);
+    for (int i = 0; i < s->survey.sites_n; i++) {
+        status_site(&s->survey.sites[i], &s->now, out);
         buf_add_char(out, '\n');
     }
+    if (s->survey.more_sites)
+        buf_printf(out, "  and %u sites more, with %llu rows\n", s->survey.more_sites,
+                   (unsigned long long)s->survey.more_rows);
 }
 
 /* ---- why ---- */
@@ -180,10 +303,12 @@ static void add_site(const struct row_view *row, const struct moment *now,
     const struct site_view *site = &row->site;
     buf_printf(out, "%s: ", site->name);
     add_lacks(site, now, CLOCK_UTC, out);
-    buf_printf(out,
-               ".\nThere %u rows are on their way or wait, with %u of %u "
-               "connections.\n",
-               site->waiting, site->connections, site->window);
+    buf_add_str(out, ".\n");
+    if (site->waiting)
+        buf_printf(out,
+                   "There %u rows are on their way or wait, with %u of %u "
+                   "connections.\n",
+                   site->waiting, site->connections, site->window);
 }
 
 static void add_waiting(const struct row_view *row, const struct moment *now,
@@ -195,8 +320,14 @@ static void add_waiting(const struct row_view *row, const struct moment *now,
     buf_add_str(out, " (in ");
     duration_say(out, ms > 0 ? ms : 0);
     buf_add_str(out, ") or later.\n");
-    if (row->site.name && row->site.until_us > row->due_us) {
-        buf_add_str(out, "Nor before this ends at ");
+    if (row->failed) {
+        buf_printf(out,
+                   "Its domain could not be looked up (%d); that is tried again "
+                   "then.\n",
+                   row->failed);
+    } else if (row->site.name && row->site.lacks) {
+        buf_add_str(out, row->site.until_us > row->due_us ? "Nor before this ends at "
+                                                          : "Meanwhile, at ");
         add_site(row, now, out);
     }
 }

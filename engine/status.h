@@ -11,15 +11,16 @@ struct status {
     uint32_t jobs;      /* that share limits, this one included; 0: it takes no part */
     int64_t until_ms;   /* when that ends, Unix time; 0: no such time */
     struct totals totals;
-    const struct site_view *sites; /* those with most rows waiting first */
-    int sites_n;
+    struct survey survey; /* of a job that runs; else all 0 */
     struct scheduler_stats scheduler;
     struct moment now;
 };
 
 /* One object on one line, with its newline: job state reason jobs rows delivered error
- * absent pending in_doubt assumed until resolving retrying next_attempt, and sites
- * (name waiting connections reason). Times in it are UTC; in the others local. */
+ * absent pending in_doubt assumed until resolving retrying next_attempt, lookups
+ * (reason rows domains domain due), sites (name waiting retrying due connections window
+ * reason reasons until rule reply), more_sites and more_rows. Times in it are UTC; in
+ * the others local. */
 void status_json(const struct status *s, struct buf *out);
 void status_text(const struct status *s, struct buf *out);
 /* A site and what it lacks, without a newline. */

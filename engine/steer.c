@@ -264,12 +264,12 @@ static void tell(struct engine *e, bool json, struct buf *out)
         .state = engine_state_now(e),
         .jobs = e->sharing ? e->jobs : 0,
         .totals = e->totals,
-        .sites = sites,
+        .survey = {.sites = sites,
+                   .sites_max = json ? STATUS_SITES : STATUS_SITES_TEXT},
         .scheduler = scheduler_stats(e->scheduler),
         .now = now,
-        .sites_n = scheduler_slowest(e->scheduler, sites,
-                                     json ? STATUS_SITES : STATUS_SITES_TEXT, now.us),
     };
+    scheduler_survey(e->scheduler, &s.survey, now.us);
     s.reason = steer_reason(e, &s.until_ms);
     if (json)
         status_json(&s, out);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "engine/control.h"
+#include "engine/reason.h"
 #include "engine/status.h"
 
 #define ROW UINT32_MAX /* that `why` is asked for */
@@ -285,21 +286,11 @@ static const struct moment noon = {1000000000, 12 * 3600 * 1000};
 static void status_is_told(void **state)
 {
     (void)state;
-    struct site_view sites[] = {{.name = "mx.\"a\\b\t",
-                                 .waiting = 7,
-                                 .connections = 2,
-                                 .window = 5,
-                                 .lacks = LACK_PATH | LACK_RATE,
-                                 .until_us = noon.us + 60000000,
-                                 .why = "rule r after 421"},
-                                {.name = "b", .waiting = 1}};
     struct status s = {.job = "news",
                        .state = ENGINE_NETWORK_DOWN,
                        .reason = SPAN("why"),
                        .jobs = 3,
                        .totals = {10, 4, 3, 2, 1, 5, 6},
-                       .sites = sites,
-                       .sites_n = 2,
                        .now = noon};
     struct buf out = {0};
     status_json(&s, &out);
@@ -309,11 +300,8 @@ static void status_is_told(void **state)
         "\"rows\":10,"
         "\"delivered\":4,\"error\":3,\"absent\":2,\"pending\":1,\"in_doubt\":5,"
         "\"assumed\":6,\"until\":null,\"resolving\":0,\"retrying\":0,"
-        "\"next_attempt\":null,"
-        "\"sites\":[{\"name\":\"mx.\\\"a\\\\b\\u0009\",\"waiting\":7,"
-        "\"connections\":2,\"reason\":\"suspended, rate until "
-        "1970-01-01T12:01:00.000Z: rule r after 421\"},{\"name\":\"b\",\"waiting\":1,"
-        "\"connections\":0,\"reason\":\"sending\"}]}\n");
+        "\"next_attempt\":null,\"lookups\":[],\"sites\":[],\"more_sites\":0,"
+        "\"more_rows\":0}\n");
     s.until_ms = noon.wall_ms + 3600 * 1000;
     s.scheduler = (struct scheduler_stats){
         .asking = 2, .waiting = 3, .due_us = noon.us + 1500000};
@@ -323,18 +311,197 @@ static void status_is_told(void **state)
                "\"until\":\"1970-01-01T13:00:00.000Z\",\"resolving\":2,"
                "\"retrying\":3,\"next_attempt\":\"1970-01-01T12:00:01.500Z\","));
     buf_reset(&out);
-    sites[0].name = "mx.example";
-    s.sites_n = 1;
     status_text(&s, &out);
-    same_text(&out,
-              "job news: network-down (why until 1970-01-01 22:00:00)\n"
-              "rows 10 = delivered 4 + error 3 + absent 2 + pending 1 (in-doubt 5, "
-              "assumed 6)\n"
-              "3 jobs of this spool run: they share connections and rates\n"
-              "  2 rows wait for DNS\n"
-              "  3 rows wait for their next attempt, the first at 1970-01-01 21:00:02\n"
-              "  mx.example                              7 rows  2/5 connections  "
-              "suspended, rate until 1970-01-01 21:01:00: rule r after 421\n");
+    same_text(
+        &out,
+        "job news: network-down (why until 1970-01-01 22:00:00)\n"
+        "rows 10 = delivered 4 + error 3 + absent 2 + pending 1 (in-doubt 5, "
+        "assumed 6)\n"
+        "3 jobs of this spool run: they share connections and rates\n"
+        "  3 rows wait for their next attempt, the first at 1970-01-01 21:00:02\n");
+}
+
+/* A site as an object, and as a line. */
+static void site_is_told(struct site_view site, const char *object, const char *line)
+{
+    struct status s = {
+        .job = "news", .survey = {.sites = &site, .sites_n = 1}, .now = noon};
+    struct buf out = {0};
+    status_json(&s, &out);
+    const char *sites = strstr(buf_cstr(&out), "\"sites\":[");
+    assert_non_null(sites);
+    char *end = strstr(sites, "],\"more_sites\"");
+    assert_non_null(end);
+    *end = '\0';
+    assert_string_equal(sites + strlen("\"sites\":["), object);
+    buf_reset(&out);
+    status_site(&site, &noon, &out);
+    same_text(&out, line);
+}
+
+static void sites_are_told(void **state)
+{
+    (void)state;
+    struct site_view all = {.name = "mx.\"a\\b\t",
+                            .waiting = 7,
+                            .retrying = 3,
+                            .due_us = noon.us + 2000000,
+                            .connections = 2,
+                            .window = 5,
+                            .lacks = LACK_RATE | LACK_PATH,
+                            .until_us = noon.us + 60000000,
+                            .why = "rule 421 f.conf:9 after 421 4.7.0 no"};
+    site_is_told(
+        all,
+        "{\"name\":\"mx.\\\"a\\\\b\\u0009\",\"waiting\":7,\"retrying\":3,"
+        "\"due\":\"1970-01-01T12:00:02.000Z\",\"connections\":2,\"window\":5,"
+        "\"reason\":\"3 wait for their next attempt, the first at "
+        "1970-01-01T12:00:02.000Z; suspended, rate until 1970-01-01T12:01:00.000Z: "
+        "rule 421 f.conf:9 after 421 4.7.0 no\","
+        "\"reasons\":[\"suspended\",\"rate\",\"next-attempt\"],"
+        "\"until\":\"1970-01-01T12:01:00.000Z\",\"rule\":\"421 f.conf:9\","
+        "\"reply\":\"421 4.7.0 no\"}",
+        "  mx.\"a\\b\t                               10 rows  2/5 connections  3 wait "
+        "for "
+        "their next attempt, the first at 1970-01-01 21:00:02; suspended, rate until "
+        "1970-01-01 21:01:00: rule 421 f.conf:9 after 421 4.7.0 no");
+    site_is_told((struct site_view){.name = "b", .waiting = 1},
+                 "{\"name\":\"b\",\"waiting\":1,\"retrying\":0,\"due\":null,"
+                 "\"connections\":0,\"window\":0,\"reason\":\"sending\","
+                 "\"reasons\":[\"sending\"],\"until\":null,\"rule\":null,"
+                 "\"reply\":null}",
+                 "  b                                       1 rows  0/0 connections  "
+                 "sending");
+    /* Nobody lets us in; and words that were cut within a character. */
+    site_is_told((struct site_view){.name = "c",
+                                    .retrying = 2,
+                                    .due_us = noon.us + 2000000,
+                                    .window = 1,
+                                    .lacks = LACK_ROUND,
+                                    .why = "after 554 \xe3\x81\x82\xe3\x81"},
+                 "{\"name\":\"c\",\"waiting\":0,\"retrying\":2,"
+                 "\"due\":\"1970-01-01T12:00:02.000Z\",\"connections\":0,\"window\":1,"
+                 "\"reason\":\"next attempt at 1970-01-01T12:00:02.000Z; no "
+                 "connection, waiting for the next round: after 554 "
+                 "\xe3\x81\x82\\ufffd\\ufffd\","
+                 "\"reasons\":[\"no-connection\",\"next-attempt\"],\"until\":null,"
+                 "\"rule\":null,\"reply\":\"554 \xe3\x81\x82\\ufffd\\ufffd\"}",
+                 "  c                                       2 rows  0/1 connections  "
+                 "next attempt at 1970-01-01 21:00:02; no connection, waiting for the "
+                 "next round: after 554 \xe3\x81\x82\xe3\x81");
+    site_is_told((struct site_view){.name = "d", .retrying = 2, .due_us = noon.us},
+                 "{\"name\":\"d\",\"waiting\":0,\"retrying\":2,"
+                 "\"due\":\"1970-01-01T12:00:00.000Z\",\"connections\":0,\"window\":0,"
+                 "\"reason\":\"next attempt at 1970-01-01T12:00:00.000Z\","
+                 "\"reasons\":[\"next-attempt\"],\"until\":null,\"rule\":null,"
+                 "\"reply\":null}",
+                 "  d                                       2 rows  0/0 connections  "
+                 "next attempt at 1970-01-01 21:00:00");
+    site_is_told(
+        (struct site_view){.name = "e", .waiting = 1, .retrying = 1, .due_us = noon.us},
+        "{\"name\":\"e\",\"waiting\":1,\"retrying\":1,"
+        "\"due\":\"1970-01-01T12:00:00.000Z\",\"connections\":0,\"window\":0,"
+        "\"reason\":\"1 wait for their next attempt, the first at "
+        "1970-01-01T12:00:00.000Z; sending\","
+        "\"reasons\":[\"sending\",\"next-attempt\"],\"until\":null,"
+        "\"rule\":null,\"reply\":null}",
+        "  e                                       2 rows  0/0 connections  "
+        "1 wait for their next attempt, the first at 1970-01-01 21:00:00; "
+        "sending");
+}
+
+static void what_has_no_site_is_told(void **state)
+{
+    (void)state;
+    struct site_view site = {.name = "b", .waiting = 1};
+    struct status s = {
+        .job = "news",
+        .state = ENGINE_RUNNING,
+        .survey = {.sites = &site,
+                   .sites_n = 1,
+                   .more_sites = 2,
+                   .more_rows = 5,
+                   .lookups = {[LOOKUP_ASKED] = {.rows = 2,
+                                                 .domains = 1,
+                                                 .domain = "a"},
+                               [LOOKUP_MUTE] = {.rows = 3,
+                                                .domains = 2,
+                                                .domain = "m",
+                                                .due_us = noon.us + 1000000},
+                               [LOOKUP_FAILED] = {.rows = 4,
+                                                  .domains = 1,
+                                                  .domain = "f",
+                                                  .due_us = noon.us + 2000000},
+                               [LOOKUP_LATER] = {.rows = 1,
+                                                 .domains = 1,
+                                                 .domain = "l",
+                                                 .due_us = noon.us}}},
+        .now = noon};
+    struct buf out = {0};
+    status_json(&s, &out);
+    assert_non_null(strstr(
+        buf_cstr(&out),
+        "\"lookups\":[{\"reason\":\"no-name-server\",\"rows\":3,\"domains\":2,"
+        "\"domain\":\"m\",\"due\":\"1970-01-01T12:00:01.000Z\"},"
+        "{\"reason\":\"being-looked-up\",\"rows\":2,\"domains\":1,\"domain\":\"a\","
+        "\"due\":null},{\"reason\":\"lookup-failed\",\"rows\":4,\"domains\":1,"
+        "\"domain\":\"f\",\"due\":\"1970-01-01T12:00:02.000Z\"},"
+        "{\"reason\":\"not-looked-up\",\"rows\":1,\"domains\":1,\"domain\":\"l\","
+        "\"due\":\"1970-01-01T12:00:00.000Z\"}],\"sites\":["));
+    assert_non_null(strstr(buf_cstr(&out), "}],\"more_sites\":2,\"more_rows\":5}\n"));
+    buf_reset(&out);
+    status_text(&s, &out);
+    same_text(
+        &out,
+        "job news: running\n"
+        "rows 0 = delivered 0 + error 0 + absent 0 + pending 0 (in-doubt 0, "
+        "assumed 0)\n"
+        "  resolver                                3 rows  2 domains  no name "
+        "server answers, asked again at 1970-01-01 21:00:01: m and others\n"
+        "  resolver                                2 rows  1 domain  being looked "
+        "up: a\n"
+        "  resolver                                4 rows  1 domain  lookup "
+        "failed, next attempt at 1970-01-01 21:00:02: f\n"
+        "  resolver                                1 rows  1 domain  not looked "
+        "up in this run, next attempt at 1970-01-01 21:00:00: l\n"
+        "  b                                       1 rows  0/0 connections  "
+        "sending\n"
+        "  and 2 sites more, with 5 rows\n");
+}
+
+static void taken_apart(const char *why, const char *rule, const char *reply)
+{
+    struct reason reason = reason_split(why);
+    assert_true(span_equal(reason.rule, span_of(rule)));
+    assert_true(span_equal(reason.reply, span_of(reply)));
+}
+
+static void reasons_are_taken_apart(void **state)
+{
+    (void)state;
+    struct buf why = {0};
+    reason_add(&why, "4.7.28 /etc/a after b.conf:3", 421,
+               SPAN("4.7.28 look after 421 others"), 100);
+    assert_string_equal(
+        buf_cstr(&why),
+        "rule 4.7.28 /etc/a after b.conf:3 after 421 4.7.28 look after 421 others");
+    taken_apart(buf_cstr(&why), "4.7.28 /etc/a after b.conf:3",
+                "421 4.7.28 look after 421 others");
+    buf_reset(&why);
+    reason_add(&why, NULL, 601, SPAN("refused\n\xe3\x81\x82"), 12);
+    assert_string_equal(buf_cstr(&why), "after 601 refused\\x0a");
+    taken_apart(buf_cstr(&why), "", "601 refused\\x0a");
+    buf_reset(&why);
+    reason_add(&why, "r", 554, (struct span){0}, 12);
+    taken_apart(buf_cstr(&why), "r", "554");
+    buf_finish(&why);
+    taken_apart(NULL, "", "");
+    taken_apart("", "", "");
+    taken_apart("it refuses us again and again", "", "");
+    taken_apart("after 42", "", "");
+    taken_apart("after 4210 no", "", "");
+    taken_apart("after ", "", "");
+    taken_apart("rule r after 42", "r after 42", ""); /* as it was cut */
 }
 
 static void told(const struct row_view *row, const char *source, const char *expected)
@@ -369,6 +536,12 @@ static void a_row_is_told(void **state)
     told(&row, NULL,
          "waiting\nIt waits for its next attempt, at 1970-01-01T12:00:10.000Z (in 10 "
          "seconds) or later.\n");
+    row.failed = 710;
+    told(&row, NULL,
+         "waiting\nIt waits for its next attempt, at 1970-01-01T12:00:10.000Z (in 10 "
+         "seconds) or later.\n"
+         "Its domain could not be looked up (710); that is tried again then.\n");
+    row.failed = 0;
     row.site.lacks = LACK_PATH;
     row.site.why = "rule r after 421";
     row.site.until_us = noon.us + 60000000;
@@ -378,6 +551,13 @@ static void a_row_is_told(void **state)
          "Nor before this ends at mx.example: suspended until "
          "1970-01-01T12:01:00.000Z: rule r after 421.\n"
          "There 7 rows are on their way or wait, with 2 of 5 connections.\n");
+    row.due_us = row.site.until_us;
+    row.site.waiting = 0;
+    told(&row, NULL,
+         "waiting\nIt waits for its next attempt, at 1970-01-01T12:01:00.000Z (in 60 "
+         "seconds) or later.\n"
+         "Meanwhile, at mx.example: suspended until 1970-01-01T12:01:00.000Z: rule r "
+         "after 421.\n");
     struct buf out = {0};
     status_whole(ENGINE_RUNNING, (struct span){0}, 0, &out);
     assert_int_equal(out.n, 0);
@@ -388,10 +568,17 @@ static void a_row_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),         cmocka_unit_test(every_command),
-        cmocka_unit_test(nonsense),      cmocka_unit_test(cut_short),
-        cmocka_unit_test(a_dead_ones),   cmocka_unit_test(a_long_path),
-        cmocka_unit_test(no_directory),  cmocka_unit_test(status_is_told),
+        cmocka_unit_test(lines),
+        cmocka_unit_test(every_command),
+        cmocka_unit_test(nonsense),
+        cmocka_unit_test(cut_short),
+        cmocka_unit_test(a_dead_ones),
+        cmocka_unit_test(a_long_path),
+        cmocka_unit_test(no_directory),
+        cmocka_unit_test(status_is_told),
+        cmocka_unit_test(sites_are_told),
+        cmocka_unit_test(what_has_no_site_is_told),
+        cmocka_unit_test(reasons_are_taken_apart),
         cmocka_unit_test(a_row_is_told),
     };
     setenv("TZ", "JST-9", 1);
