@@ -333,13 +333,14 @@ enum lack {
     LACK_CONNECTIONS = 1 << 2, /* the setting, or what it may have on its way back */
     LACK_RATE = 1 << 3,
     LACK_CONNECTION_RATE = 1 << 4,
-    LACK_PATH = 1 << 5,    /* suspended */
-    LACK_BRAKE = 1 << 6,   /* too many unknown addresses */
-    LACK_ROUND = 1 << 7,   /* no connection could be made */
-    LACK_SOCKETS = 1 << 8, /* our own machine's */
-    LACK_QUIET = 1 << 9,   /* quiet hours */
-    LACK_JOB = 1 << 10,    /* scheduler_pause: the whole job stands still */
-    LACK_WARMUP = 1 << 11, /* a new source has sent what it may today */
+    LACK_PATH = 1 << 5,     /* suspended */
+    LACK_BRAKE = 1 << 6,    /* too many unknown addresses */
+    LACK_ROUND = 1 << 7,    /* no connection could be made */
+    LACK_SOCKETS = 1 << 8,  /* our own machine's */
+    LACK_QUIET = 1 << 9,    /* quiet hours */
+    LACK_JOB = 1 << 10,     /* scheduler_pause: the whole job stands still */
+    LACK_WARMUP = 1 << 11,  /* a new source has sent what it may today */
+    LACK_NETWORK = 1 << 12, /* scheduler_network: one probe at a time */
 };
 /* In words, the strongest first, joined by ", "; nothing lacks: "sending". */
 void scheduler_lacks(unsigned lacks, struct buf *out);

@@ -37,6 +37,7 @@ static const struct {
     const char *word, *words;
 } lack_words[] = {
     {LACK_JOB, "job", "the job stands still"},
+    {LACK_NETWORK, "network", "the network is down"},
     {LACK_QUIET, "quiet-hours", "quiet hours"},
     {LACK_BRAKE, "unknown-addresses", "too many unknown addresses"},
     {LACK_PATH, "suspended", "suspended"},
@@ -160,6 +161,9 @@ static struct site_view view_of(const struct scheduler *s, const struct site *si
                                 unsigned lacks, int64_t now_us)
 {
     uint32_t most = allowed_now(s, site);
+    if (s->network_down &&
+        lacks & LACK_SOCKETS) /* they wait for a place among probes */
+        lacks = (lacks & ~(unsigned)LACK_SOCKETS) | LACK_NETWORK;
     struct site_view view = {
         .name = site->name,
         .waiting = site->ready + site->lent,

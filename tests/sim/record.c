@@ -271,6 +271,8 @@ static unsigned site_lacks(const struct world *w, const struct seen_site *site,
     if (w->lanes_open == w->plan->connections_total || w->now_us <= w->short_until_us ||
         w->network.down)
         lacks |= LACK_SOCKETS;
+    if (w->network.down)
+        lacks |= LACK_NETWORK;
     if (is_quiet(w, site))
         lacks |= LACK_QUIET;
     if (view->connections >= view->window)

@@ -253,6 +253,27 @@ static void quiet_hours_and_a_job_that_stands_are_told(void **state)
     finish(&w);
 }
 
+/* It is no lack of sockets that they wait for a probe. */
+static void a_network_that_is_down_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 8, 4, (struct scheduler_policy){.connections = 1});
+    resolve(&w);
+    scheduler_network(w.s, true, w.now);
+    take_orders(&w);
+    struct seen seen = look(&w, SITES_MAX);
+    assert_int_equal(seen.survey.sites_n, 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(seen.sites[i].lacks, LACK_NETWORK);
+    scheduler_network(w.s, false, w.now);
+    take_orders(&w);
+    seen = look(&w, SITES_MAX);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(seen.sites[i].lacks & (LACK_NETWORK | LACK_SOCKETS), 0);
+    finish(&w);
+}
+
 /* ---- lookups ---- */
 
 static void resolve_with(struct world *w, uint32_t domain, int code)
@@ -356,6 +377,7 @@ int main(void)
         cmocka_unit_test(a_rule_behind_a_failed_round_is_told),
         cmocka_unit_test(suspended_sources_hold_up_their_own),
         cmocka_unit_test(quiet_hours_and_a_job_that_stands_are_told),
+        cmocka_unit_test(a_network_that_is_down_is_told),
         cmocka_unit_test(lookups_are_told),
         cmocka_unit_test(rows_of_an_earlier_run_are_told),
     };
