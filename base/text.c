@@ -226,6 +226,22 @@ bool utf8_valid(struct span text)
     return true;
 }
 
+void utf8_copy(char *out, size_t room, const char *text)
+{
+    struct span rest = span_of(text);
+    size_t n = 0;
+    while (rest.n > 0) {
+        size_t one = utf8_sequence(rest);
+        one = one ? one : 1; /* what is no UTF-8 is copied as it is */
+        if (n + one >= room)
+            break;
+        memcpy(out + n, rest.p, one);
+        n += one;
+        rest = (struct span){rest.p + one, rest.n - one};
+    }
+    out[n] = '\0';
+}
+
 /* Most text is printable ASCII: bytes that pass as they are. */
 static size_t plain_run(struct span text)
 {

@@ -35,6 +35,9 @@ void time_rfc5322(int64_t unix_ms, char out[RFC5322_DATE_MAX]);
 bool utf8_valid(struct span text);
 /* Bytes of the well-formed UTF-8 sequence at the start of text, 0 if there is none. */
 size_t utf8_sequence(struct span text);
+/* What of a string has room, with a NUL; a cut falls between characters. room: at least
+ * 1. */
+void utf8_copy(char *out, size_t room, const char *text);
 
 /* Append text so that it can stand in one field of one line of a log: well-formed UTF-8
  * passes, every control byte (also C1 controls U+0080-009F), TAB, CR, LF, DEL and byte

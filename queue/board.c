@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "queue/flight.h"
 
 enum {
@@ -510,7 +511,7 @@ uint32_t board_connections(const struct board *b, const struct board_slot *slot)
 
 static void set_why(struct board_slot *slot, const char *why)
 {
-    snprintf(slot->why, sizeof slot->why, "%s", why);
+    utf8_copy(slot->why, sizeof slot->why, why);
 }
 
 void board_tell(struct board *b, struct board_slot *slot, const struct board_word *word,

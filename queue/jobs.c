@@ -1,5 +1,6 @@
 /* Several jobs of one spool are one sender: what they share of a path, and what each of
  * them was told, on the board. */
+#include "base/text.h"
 #include "queue/inside.h"
 
 #include <string.h>
@@ -42,7 +43,7 @@ static void tell(struct scheduler *s, struct path *path, int64_t now_us)
                               .slow = path->slow,
                               .slow_until_us = path->slow_until_us};
     if (path->why)
-        strncpy(word.why, path->why, sizeof word.why - 1);
+        utf8_copy(word.why, sizeof word.why, path->why);
     board_tell(s->board, path->slot, &word, now_us);
 }
 

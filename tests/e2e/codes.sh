@@ -63,7 +63,7 @@ made() {
 }
 
 write_conf "$sink_port" "max_attempts = 2"
-sed -i "s/retry_interval = .*/retry_interval = {'100ms'}/; s/lifetime = .*/lifetime = '1h'/" "$hikyaku_conf"
+sed -i "s/retry_interval = .*/retry_interval = {'2500ms'}/; s/lifetime = .*/lifetime = '1h'/" "$hikyaku_conf"
 job names 0 a@gone.example b@servfail.example c@refused.example d@null.example e@nohost.example \
     f@nothing.example g@dead.example "h h@one.example" '' "j@one.example${tab}x" k@one.example k@one.example
 made 700 dns absent 1

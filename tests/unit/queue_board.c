@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "queue/board.h"
 #include "tests/unit/queue_spool.h"
 
@@ -404,6 +405,13 @@ static void what_one_was_told_goes_for_all(void **state)
     assert_int_equal(word.closed_until_us, now_us + 600 * SECOND_US);
     assert_int_equal(word.allowed, 1);
     assert_string_equal(word.why, "rule 4.7.28");
+    /* What has no room is cut between characters. */
+    char why[BOARD_WHY_MAX + 1];
+    memset(why, 'x', sizeof why);
+    memcpy(why + BOARD_WHY_MAX - 3, "\xe9\xa3\x9b", 4); /* it would end one too late */
+    struct board_word cut = {.closed_until_us = now_us + 600 * SECOND_US, .allowed = 1};
+    utf8_copy(cut.why, sizeof cut.why, why);
+    assert_int_equal(strlen(cut.why), BOARD_WHY_MAX - 3);
     /* A word that is older takes nothing of it back. */
     tell(b, yours, now_us - 1, 5, "long ago");
     board_hear(a, mine, &word);
