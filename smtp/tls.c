@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include <openssl/bio.h>
-#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -13,6 +12,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "smtp/tls_certificate.h"
 
 enum {
     RECORD_PLAIN_MAX = 16 * 1024, /* RFC 8446 5.1 */
@@ -23,7 +23,6 @@ enum {
     MARKS_MAX = 128,
     WORDS_MAX = 200,
     NAME_MAX_BYTES = 96,
-    CERTIFICATE_DAYS = 365,
 };
 
 /* A session for the next handshake with the same host from the same source. The key is
@@ -283,43 +282,6 @@ struct tls_context *tls_client_context(const struct tls_client_params *params)
     return c;
 }
 
-static bool add_extension(X509 *certificate, int nid, const char *value)
-{
-    X509V3_CTX context;
-    X509V3_set_ctx_nodb(&context);
-    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-    bool good = e && X509_add_ext(certificate, e, -1);
-    X509_EXTENSION_free(e);
-    return good;
-}
-
-static bool self_sign(SSL_CTX *ssl, const char *name)
-{
-    enum { VERSION_3 = 2, DAY_S = 24 * 60 * 60 };
-    struct buf alternative = {0};
-    buf_printf(&alternative, "DNS:%s", name);
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x = X509_new();
-    X509_NAME *subject = x ? X509_get_subject_name(x) : NULL;
-    bool good =
-        key && x && X509_set_version(x, VERSION_3) &&
-        ASN1_INTEGER_set(X509_get_serialNumber(x), 1) &&
-        X509_gmtime_adj(X509_getm_notBefore(x), -DAY_S) &&
-        X509_gmtime_adj(X509_getm_notAfter(x), (long)CERTIFICATE_DAYS * DAY_S) &&
-        X509_set_pubkey(x, key) &&
-        X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
-                                   (const unsigned char *)name, -1, -1, 0) &&
-        X509_set_issuer_name(x, subject) &&
-        add_extension(x, NID_subject_alt_name, buf_cstr(&alternative)) &&
-        X509_sign(x, key, EVP_sha256()) && SSL_CTX_use_certificate(ssl, x) &&
-        SSL_CTX_use_PrivateKey(ssl, key);
-    X509_free(x);
-    EVP_PKEY_free(key);
-    buf_finish(&alternative);
-    return good;
-}
-
 struct tls_context *tls_server_context(const char *cert_file, const char *key_file,
                                        const char *name, struct fault *f)
 {
@@ -329,7 +291,7 @@ struct tls_context *tls_server_context(const char *cert_file, const char *key_fi
     SSL_CTX_set_session_cache_mode(c->ssl, SSL_SESS_CACHE_OFF); /* tickets need none */
     SSL_CTX_set_session_id_context(c->ssl, id, sizeof id - 1);
     if (!cert_file)
-        return self_sign(c->ssl, name)
+        return tls_self_sign(c->ssl, name)
                    ? c
                    : refuse(c, f, "cannot make a certificate for", name);
     if (!key_file)

@@ -58,7 +58,7 @@ header() { # regex files-regex words
 }
 header 'uv\.h' 'resolver/resolver[a-z_]*\.c|engine/[a-z_]*\.[ch]|sink/receiver[a-z_]*\.c|sink/rehearsal\.c|sink/serve\.c|cli/plan\.c' 'uv.h: resolver.c, engine/, the shells of sink/ and cli/'
 header 'ares' 'resolver/resolver[a-z_]*\.[ch]' 'ares.h: resolver.c alone'
-header 'openssl/' 'message/identity\.c|message/dkim\.c|smtp/tls\.c' 'OpenSSL: identity.c, dkim.c, tls.c'
+header 'openssl/' 'message/identity\.c|message/dkim\.c|smtp/tls(_certificate)?\.c' 'OpenSSL: identity.c, dkim.c, tls.c, tls_certificate.c'
 header 'confuse\.h' 'conf/[a-z_]*\.[ch]' 'confuse.h: conf/ alone'
 header 'idn2\.h' 'base/address\.c' 'idn2.h: address.c alone'
 header 'pcre2\.h' 'smtp/reaction\.c' 'pcre2.h: reaction.c alone'
