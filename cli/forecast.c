@@ -102,10 +102,13 @@ static void note_rates(struct run *r)
         const struct forecast_group *group = &r->out->groups[door->group];
         struct account *a = &r->accounts[door->group];
         double lasted_us = (double)(group->end_ms - r->p->begin_ms) * 1000;
-        double used_us = (double)door->passed * (double)door->interval_ns / 1000;
-        if (group->sent > 0 && door->interval_ns &&
-            used_us * 100 >= (lasted_us - (double)a->held_us) * USED_UP_PERCENT)
-            a->used_up |= door->lack;
+        for (int k = 0; k < door->gates_n; k++) {
+            const struct passage *p = door->passages[k];
+            double used_us = (double)p->passed * (double)p->interval_ns / 1000;
+            if (group->sent > 0 && p->interval_ns &&
+                used_us * 100 >= (lasted_us - (double)a->held_us) * USED_UP_PERCENT)
+                a->used_up |= door->lack;
+        }
     }
 }
 
@@ -226,7 +229,8 @@ static int64_t watch(struct run *r, struct treatment *t)
 static void know_policy(struct run *r, uint32_t number, struct scheduler_policy *policy)
 {
     struct treatment t = {.recipients = policy->recipients,
-                          .provider = policy->provider};
+                          .provider = policy->provider,
+                          .outer = policy->outer};
     if (r->p->hours_of)
         t.hours = r->p->hours_of(r->p->policy_arg, number);
     r->policies = mem_resize(r->policies, r->policies_n + 1, sizeof *r->policies);
@@ -383,13 +387,19 @@ static void finish(struct run *r)
 {
     for (uint32_t i = 0; i < r->p->connections_total; i++)
         free(r->connections[i].rows);
-    for (uint32_t i = 0; i < r->doors_n; i++)
+    for (uint32_t i = 0; i < r->doors_n; i++) {
+        free(r->doors[i]->gates);
+        free(r->doors[i]->passages);
         free(r->doors[i]);
+    }
+    for (uint32_t i = 0; i < r->passages_n; i++)
+        free(r->passages[i]);
     for (uint32_t i = 0; i < r->p->groups_n; i++)
         free(r->accounts[i].lack_us);
     scheduler_destroy(r->scheduler);
     mx_set_unref(r->nowhere);
     map_finish(&r->door_of);
+    map_finish(&r->passage_of);
     map_finish(&r->group_of);
     map_finish(&r->drawers);
     heap_finish(&r->heap);
@@ -399,6 +409,7 @@ static void finish(struct run *r)
     free(r->policy_of);
     free(r->drawn);
     free(r->doors);
+    free(r->passages);
     free(r->lookups);
     free(r->accounts);
 }

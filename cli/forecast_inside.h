@@ -20,14 +20,19 @@ struct due {
     bool of_door;
 };
 
-struct door { /* connections at a gate, first come, first served */
-    struct due due;
-    struct gate *gate; /* of those that wait; another one when others come */
-    struct link waiting;
+struct passage { /* of all gates that limit the same */
     uint64_t passed;
     int64_t interval_ns; /* as the last one passed; 0: there is no limit */
-    uint32_t group;      /* whose limit it is */
-    enum lack lack;      /* what they lack who wait here */
+};
+
+struct door { /* connections at the same gates, first come, first served */
+    struct due due;
+    struct gate **gates; /* of those that wait; others when others come */
+    struct passage **passages;
+    int gates_n;
+    struct link waiting;
+    uint32_t group; /* whose limit it is */
+    enum lack lack; /* what they lack who wait here */
 };
 
 enum phase {
@@ -79,6 +84,7 @@ struct lookup {
 
 struct treatment { /* of the destinations of one policy */
     uint32_t recipients, provider;
+    const struct scheduler_budget *outer; /* as the gates of an order, but the first */
     struct hours hours;
     bool quiet;
     int64_t quiet_from_us, quiet_us; /* since when; and in all before that */
@@ -96,15 +102,18 @@ struct run {
     struct scheduler *scheduler;
     struct heap heap;
     struct connection *connections;
-    struct map door_of;  /* by the bytes of a struct door_key */
-    struct map group_of; /* by those of a pointer to a name */
-    uint32_t *row_of;    /* of each domain: its last row */
-    uint32_t *policy_of; /* of each domain: the number of its policy */
-    struct map drawers;  /* by the bytes of a struct drawer */
-    int32_t *drawn;      /* of each: the day that it has drawn all of */
+    struct map door_of;    /* by the bytes of a struct door_key */
+    struct map passage_of; /* the same */
+    struct map group_of;   /* by those of a pointer to a name */
+    uint32_t *row_of;      /* of each domain: its last row */
+    uint32_t *policy_of;   /* of each domain: the number of its policy */
+    struct map drawers;    /* by the bytes of a struct drawer */
+    int32_t *drawn;        /* of each: the day that it has drawn all of */
     uint32_t drawn_n;
     struct door **doors;
     uint32_t doors_n;
+    struct passage **passages;
+    uint32_t passages_n;
     struct account *accounts;
     struct lookup *lookups; /* a ring: each takes as long as the others */
     uint32_t lookups_first, lookups_n;

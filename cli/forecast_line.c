@@ -13,49 +13,88 @@ enum { IDLE_US = 2 * 1000 * 1000, TICK_ROWS = 1 << 16, SPREAD = 20 /* percent */
 struct door_key {
     const char *site; /* with no provider */
     uint32_t provider;
-    uint16_t source, lack;
+    uint32_t other; /* an outer budget; of a door with some: the policy and one */
+    uint32_t source, lack;
 };
-_Static_assert(sizeof(struct door_key) == sizeof(char *) + 8, "no byte is undefined");
+_Static_assert(sizeof(struct door_key) == sizeof(char *) + 16, "no byte is undefined");
 
-static struct door *door_of(struct run *r, const struct order *o, struct gate *gate,
-                            uint32_t group, enum lack lack)
+static uint32_t number_of(struct map *numbers, const struct door_key *key, uint32_t n,
+                          bool *fresh)
 {
-    if (!gate)
-        return NULL;
+    return map_put(numbers, (struct span){(const char *)key, sizeof *key}, n, fresh,
+                   NULL);
+}
+
+static struct passage *passage_of(struct run *r, const struct door_key *key)
+{
+    bool fresh;
+    uint32_t number = number_of(&r->passage_of, key, r->passages_n, &fresh);
+    if (fresh) {
+        r->passages =
+            mem_resize(r->passages, r->passages_n + 1, sizeof(struct passage *));
+        r->passages[r->passages_n++] = mem_zero(1, sizeof(struct passage));
+    }
+    return r->passages[number];
+}
+
+static struct door *make_door(struct run *r, const struct order *o, uint32_t group,
+                              struct door_key key)
+{
+    struct door *door = mem_alloc(sizeof *door);
+    size_t n = (size_t)o->gates_n;
+    *door = (struct door){.due = {.of_door = true},
+                          .gates = mem_alloc(n * sizeof(struct gate *)),
+                          .passages = mem_alloc(n * sizeof(struct passage *)),
+                          .gates_n = o->gates_n,
+                          .group = group,
+                          .lack = (enum lack)key.lack};
+    link_init(&door->waiting);
+    key.other = 0;
+    door->passages[0] = passage_of(r, &key);
+    key.site = NULL;
+    key.provider = 0;
+    for (int i = 1; i < o->gates_n; i++) {
+        key.other = r->policies[o->policy].outer[i - 1].number;
+        door->passages[i] = passage_of(r, &key);
+    }
+    return door;
+}
+
+static struct door *door_of(struct run *r, const struct order *o,
+                            struct gate *const *gates, uint32_t group, enum lack lack)
+{
     bool fresh;
     uint32_t provider = r->policies[o->policy].provider;
     const struct door_key key = {.site = provider ? NULL : o->site,
                                  .provider = provider,
+                                 .other = o->gates_n > 1 ? o->policy + 1 : 0,
                                  .source = o->source,
-                                 .lack = (uint16_t)lack};
-    uint32_t number =
-        map_put(&r->door_of, (struct span){(const char *)&key, sizeof key}, r->doors_n,
-                &fresh, NULL);
+                                 .lack = lack};
+    uint32_t number = number_of(&r->door_of, &key, r->doors_n, &fresh);
     if (fresh) {
-        struct door *door = mem_alloc(sizeof *door);
-        *door = (struct door){.due = {.of_door = true}, .group = group, .lack = lack};
-        link_init(&door->waiting);
         r->doors = mem_resize(r->doors, r->doors_n + 1, sizeof(struct door *));
-        r->doors[r->doors_n++] = door;
+        r->doors[r->doors_n++] = make_door(r, o, group, key);
     }
-    r->doors[number]->gate = gate;
-    return r->doors[number];
+    struct door *door = r->doors[number];
+    memcpy(door->gates, gates, (size_t)door->gates_n * sizeof *gates);
+    return door;
 }
 
 static bool let_through(struct run *r, struct door *door, int64_t *again_us)
 {
-    bool passed = gate_pass(door->gate, r->now_us, again_us);
-    door->passed += passed;
-    door->interval_ns = atomic_load(&door->gate->interval_ns);
-    return passed;
+    if (!gates_pass(door->gates, door->gates_n, r->now_us, again_us))
+        return false;
+    for (int i = 0; i < door->gates_n; i++) {
+        door->passages[i]->passed++;
+        door->passages[i]->interval_ns = atomic_load(&door->gates[i]->interval_ns);
+    }
+    return true;
 }
 
 /* True: it is through. Else its turn comes. */
 static bool pass(struct run *r, struct connection *c, struct door *door)
 {
     int64_t again_us;
-    if (!door)
-        return true;
     bool first = link_alone(&door->waiting);
     if (first && let_through(r, door, &again_us))
         return true;
@@ -189,7 +228,7 @@ static void begin_envelope(struct run *r, struct connection *c)
 static void speak(struct run *r, struct connection *c)
 {
     bool waits = !link_alone(&c->at_door);
-    bool limited = c->mail_door && gate_limits(c->mail_door->gate);
+    bool limited = gates_limit(c->mail_door->gates, c->mail_door->gates_n);
     bool free = !c->envelope && !waits && !(limited && c->body);
     if (free && c->left > 0 && waiting(c) > 0) {
         if (pass(r, c, c->mail_door))
@@ -283,8 +322,8 @@ static void open_connection(struct run *r, const struct order *o)
         .cap = c->cap,
         .left = o->messages ? o->messages : UINT32_MAX,
         .last = o->last,
-        .connect_door = door_of(r, o, o->connect_gate, group, LACK_CONNECTION_RATE),
-        .mail_door = door_of(r, o, o->mail_gate, group, LACK_RATE),
+        .connect_door = door_of(r, o, o->connect_gates, group, LACK_CONNECTION_RATE),
+        .mail_door = door_of(r, o, o->mail_gates, group, LACK_RATE),
         .opened_us = r->now_us,
         .ready_us = r->now_us,
     };

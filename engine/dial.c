@@ -121,7 +121,7 @@ void dial_target(struct connection *c)
         return;
     }
     c->again_us = INT64_MAX;
-    if (c->task->connect_gate && !gate_pass(c->task->connect_gate, now, &c->again_us)) {
+    if (!gates_pass(c->task->connect_gates, c->task->gates_n, now, &c->again_us)) {
         connection_set_timer(c, now);
         return;
     }
@@ -157,7 +157,7 @@ void dial_connected(struct connection *c)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
     if (avoid & AVOID_BDAT)
         c->params.chunking = false;
-    c->params.paced = c->task->mail_gate && gate_limits(c->task->mail_gate);
+    c->params.paced = gates_limit(c->task->mail_gates, c->task->gates_n);
     if (c->in_clear)
         c->params.tls = SMTP_TLS_NONE;
     c->session = smtp_session_create(&c->params, now);

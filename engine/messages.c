@@ -99,9 +99,10 @@ void messages_settle(struct connection *c)
  * turn is spent then, and not while it would wait behind a body. */
 static bool mail_may_leave(struct connection *c, int64_t now)
 {
-    struct gate *gate = c->task->mail_gate;
-    return !gate || !gate_limits(gate) ||
-           (smtp_session_idle(c->session) && gate_pass(gate, now, &c->again_us));
+    const struct task *task = c->task;
+    return !gates_limit(task->mail_gates, task->gates_n) ||
+           (smtp_session_idle(c->session) &&
+            gates_pass(task->mail_gates, task->gates_n, now, &c->again_us));
 }
 
 void messages_begin(struct connection *c, int64_t now)

@@ -24,7 +24,9 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
     };
     size_t rows_size = (size_t)order->rows_n * sizeof(struct lent);
     size_t targets_at = (sizeof(struct task) + rows_size + 15) & ~(size_t)15;
-    size_t size = targets_at + (size_t)order->targets_n * sizeof(struct target);
+    size_t gates_at = targets_at + (size_t)order->targets_n * sizeof(struct target);
+    size_t gates_size = (size_t)order->gates_n * sizeof(struct gate *);
+    size_t names_at = gates_at + 2 * gates_size, size = names_at;
     for (int i = 0; i < order->targets_n; i++)
         size += strlen(order->targets[i].host) + 1;
     struct task *task = mem_alloc(size);
@@ -35,8 +37,9 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
         .last = order->last,
         .source = order->source,
         .messages = order->messages,
-        .connect_gate = order->connect_gate,
-        .mail_gate = order->mail_gate,
+        .gates_n = order->gates_n,
+        .connect_gates = (struct gate **)((char *)task + gates_at),
+        .mail_gates = (struct gate **)((char *)task + gates_at + gates_size),
         .dns_us = order->dns_us,
         .targets_n = order->targets_n,
         .targets = (struct target *)((char *)task + targets_at),
@@ -45,7 +48,11 @@ struct task *task_from_order(const struct order *order, struct flight *flight)
     for (int i = 0; i < order->rows_n; i++)
         task->rows[i] =
             (struct lent){order->rows[i], flight_take(flight, order->rows[i])};
-    char *names = (char *)(task->targets + order->targets_n);
+    if (order->gates_n) {
+        memcpy(task->connect_gates, order->connect_gates, gates_size);
+        memcpy(task->mail_gates, order->mail_gates, gates_size);
+    }
+    char *names = (char *)task + names_at;
     for (int i = 0; i < order->targets_n; i++) {
         size_t n = strlen(order->targets[i].host) + 1;
         memcpy(names, order->targets[i].host, n);

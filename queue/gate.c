@@ -102,6 +102,41 @@ bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us)
     }
 }
 
+bool gates_limit(struct gate *const *gates, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (gate_limits(gates[i]))
+            return true;
+    return false;
+}
+
+/* Who kept it until the others open would leave beside what passes then; so it goes
+ * back. Nobody has passed in between who could not have without us. */
+static void give_back(struct gate *g)
+{
+    atomic_fetch_sub(&clock_of(g)->full_ns, atomic_load(&g->interval_ns));
+}
+
+bool gates_pass(struct gate *const *gates, int n, int64_t now_us, int64_t *again_us)
+{
+    int64_t opens_us = INT64_MIN;
+    for (int i = 0; i < n; i++)
+        if (gate_opens_us(gates[i]) > opens_us)
+            opens_us = gate_opens_us(gates[i]);
+    if (opens_us > now_us) {
+        *again_us = opens_us;
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        if (gate_pass(gates[i], now_us, again_us))
+            continue;
+        while (i > 0) /* another thread was quicker */
+            give_back(gates[--i]);
+        return false;
+    }
+    return true;
+}
+
 bool gate_is_rested(const struct gate *g, int64_t now_us)
 {
     return full_ns(g) <= now_us * NS_A_US;

@@ -39,6 +39,10 @@ void gate_share(struct gate *g, struct gate_clock *shared);
 bool gate_limits(const struct gate *g);
 /* May one pass now? Then it has. False: *again_us is when to ask again. */
 bool gate_pass(struct gate *g, int64_t now_us, int64_t *again_us);
+/* The same of several, in whatever order: one passes all of them at once or none. Is
+ * there a limit among them? */
+bool gates_pass(struct gate *const *gates, int n, int64_t now_us, int64_t *again_us);
+bool gates_limit(struct gate *const *gates, int n);
 /* Is all worked off that has passed? */
 bool gate_is_rested(const struct gate *g, int64_t now_us);
 /* When the next one may pass, if nobody passes before; in the past: now. */

@@ -60,8 +60,14 @@ struct scheduler {
     uint32_t sites_n, sites_cap;
     struct provider **shared; /* by number, those of sections; NULL: not met yet */
     uint32_t shared_n;
-    struct link offers;      /* providers with turns for the sites in their lines */
-    struct heap alarms;      /* of providers with sites in their lines */
+    struct provider **budgets; /* outer ones, by their numbers; likewise */
+    uint32_t budgets_n;
+    int gates_cap;
+    struct gate **gates;     /* of the last order OPEN: to connect, and then for MAIL */
+    struct link offers;      /* struct waits with turns for the sites in their lines */
+    struct link bounded;     /* struct last_turn: the oldest first */
+    uint32_t marks;          /* offers to some of these so far */
+    struct heap alarms;      /* of those with sites in their lines */
     struct resting *resting; /* a ring, the next one to be looked at first */
     uint32_t resting_first, resting_n, resting_cap;
     int64_t *source_until_us; /* by source: suspended */
@@ -159,28 +165,23 @@ unsigned lending_lacks(const struct scheduler *s, const struct site *site,
                        int64_t now_us);
 
 /* restraint.c */
-/* The site's provider: its section's, or one of its own. */
-struct provider *restraint_provider(struct scheduler *s, uint32_t policy,
-                                    const struct mx_set *set);
-/* The path of a connection from this source, made when it is the first. */
-struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source);
-/* The last connection of a path has ended: it goes when it is like a new one. */
-void restraint_rest(struct scheduler *s, struct provider *p, uint8_t source,
-                    int64_t now_us);
+/* With whom a site of this policy waits, and for whom: its provider, which is its
+ * section's or one of its own, and outer budgets. */
+struct waits *restraint_waits(struct scheduler *s, uint32_t policy,
+                              const struct mx_set *set);
+/* The path of a connection from this source; it is made when it is the first, and so
+ * are those of the outer budgets. */
+struct path *restraint_paths(struct scheduler *s, struct site *site, uint8_t source);
+/* A connection of the site has ended. The path of its last one goes when it is like a
+ * new one. */
+void restraint_closed(struct scheduler *s, struct site *site, uint8_t source,
+                      int64_t now_us);
 /* May a message be begun on this path today? False: not before *until_us. */
 bool restraint_allows(struct scheduler *s, const struct site *site, uint8_t source,
                       struct path *path, int64_t now_us, int64_t *until_us);
 /* Before a row of it is settled or comes back: if a day of allow has ended, what is
  * under way belongs to the new one. */
 void restraint_day(const struct scheduler *s, struct path *path, int64_t now_us);
-/* The site waits for its provider, behind those that do already, and not after until_us
- * (INT64_MAX: until something happens). */
-void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,
-                     int64_t until_us);
-/* What the provider may have has changed: those that wait for it are asked again. */
-void restraint_offer(struct scheduler *s, struct provider *p);
-/* The next site that has its turn, out of its line; NULL: none. */
-struct site *restraint_turn(struct scheduler *s, int64_t now_us);
 /* A result of a connection: what it tells of its path. */
 void restraint_note(struct scheduler *s, struct connection_record *c,
                     const struct settlement *what, struct decision *d, int64_t now_us);
@@ -194,19 +195,33 @@ void restraint_stop_surplus(struct scheduler *s);
 /* Longer than it may be already. */
 void restraint_brake(struct scheduler *s, struct provider *p, int64_t until_us);
 void restraint_close_site(struct site *site, int64_t until_us, const char *why);
-int64_t restraint_wake(const struct scheduler *s);
 void restraint_advance(struct scheduler *s, int64_t now_us);
 
+/* lines.c */
+/* The site waits for its provider and outer budgets, behind those that do already, and
+ * not after until_us (INT64_MAX: until something happens). */
+void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,
+                     int64_t until_us);
+/* What the provider may have has changed, or what the outer budgets of its sites may:
+ * those that wait for it or for these are asked again. */
+void restraint_offer(struct scheduler *s, struct provider *p);
+/* The site had its turn: of those that wait for the same the others go first. */
+void restraint_served(struct scheduler *s, struct site *site);
+/* The next site that has its turn, out of its line; NULL: none. */
+struct site *restraint_turn(struct scheduler *s, int64_t now_us);
+/* When some may have turns. */
+int64_t restraint_wake(const struct scheduler *s);
+
 /* jobs.c: with others of the spool, on the board. Without one nothing happens. */
-/* Before a path without connections may have one: what all know of it. jobs_part when
- * it gets none. */
-void jobs_meet(struct scheduler *s, struct site *site, uint8_t source,
-               struct path *path, int64_t now_us);
-void jobs_part(struct scheduler *s, const struct site *site, struct path *path);
-/* One more connection; false: others have them all. */
-bool jobs_open(struct scheduler *s, const struct site *site, struct path *path,
+/* Before the site may have one more connection from this source: what all know of its
+ * paths that have none, that of its provider and those of its outer budgets. jobs_part
+ * when it gets none. */
+void jobs_meet(struct scheduler *s, struct site *site, uint8_t source, int64_t now_us);
+void jobs_part(struct scheduler *s, const struct site *site, uint8_t source);
+/* One more connection in all of them; false: others have all of one. */
+bool jobs_open(struct scheduler *s, const struct site *site, uint8_t source,
                int64_t now_us);
-void jobs_close(struct scheduler *s, const struct site *site, struct path *path);
+void jobs_close(struct scheduler *s, const struct site *site, uint8_t source);
 /* Of all jobs. */
 uint32_t jobs_connections(const struct scheduler *s, const struct path *path);
 /* What was said of a path, of its site or its source, or of a whole provider. */

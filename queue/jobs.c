@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum key_kind { KEY_PATH = 1, KEY_SITE, KEY_SOURCE, KEY_BRAKE };
+enum key_kind { KEY_PATH = 1, KEY_SITE, KEY_SOURCE, KEY_BRAKE, KEY_OUTER };
 
 static uint64_t key_of(enum key_kind kind, uint64_t first, uint64_t second)
 {
@@ -48,7 +48,7 @@ static void tell(struct scheduler *s, struct path *path, int64_t now_us)
 }
 
 /* What was last said of it to any job goes for all. True: something has changed. */
-static bool hear(struct scheduler *s, const struct site *site, struct path *path,
+static bool hear(struct scheduler *s, const struct provider *p, struct path *path,
                  int64_t now_us)
 {
     struct board_word word;
@@ -71,7 +71,7 @@ static bool hear(struct scheduler *s, const struct site *site, struct path *path
     if (slow) {
         path->slow = word.slow;
         path->slow_until_us = word.slow_until_us;
-        path_limit(path, &site->provider->limits);
+        path_limit(path, &p->limits);
     }
     if (closed) {
         path->closed_until_us = word.closed_until_us;
@@ -80,17 +80,17 @@ static bool hear(struct scheduler *s, const struct site *site, struct path *path
     return changed;
 }
 
-static bool take_share(struct scheduler *s, const struct site *site, struct path *path,
+static bool take_share(struct scheduler *s, const struct provider *p, struct path *path,
                        int64_t now_us)
 {
-    struct limits common = site->provider->limits, known = path->common;
+    struct limits common = p->limits, known = path->common;
     struct sharing share = board_share(s->board, path->slot, &common, now_us);
     struct sharing before = path->share;
     path->share = share;
     path->common = common;
     bool other = !limits_equal(&common, &known);
     if (other || share.jobs != before.jobs)
-        path_limit(path, &site->provider->limits);
+        path_limit(path, &p->limits);
     return other || share.jobs != before.jobs || share.before != before.before ||
            share.turn != before.turn;
 }
@@ -160,21 +160,21 @@ void jobs_tell_brake(struct scheduler *s, const struct provider *p, int64_t now_
 
 /* ---- meeting and parting ---- */
 
-void jobs_meet(struct scheduler *s, struct site *site, uint8_t source,
-               struct path *path, int64_t now_us)
+/* What the others know of a path without connections; false: nobody does, or cares. */
+static bool meet(struct scheduler *s, enum key_kind kind, struct provider *p,
+                 uint8_t source, int64_t now_us)
 {
-    if (s->board && (site->connections == 0 || path->connections == 0))
-        hear_wide(s, site, source, path, now_us);
-    if (!s->board || path->connections > 0)
-        return;
-    uint64_t key = key_of(KEY_PATH, site->provider->key, source_key(s, source));
-    path->slot = board_take(s->board, key, now_us);
+    struct path *path = p->paths[source];
+    if (path->connections > 0)
+        return false;
+    path->slot =
+        board_take(s->board, key_of(kind, p->key, source_key(s, source)), now_us);
     if (!path->slot)
-        return;
+        return false;
     gate_share(&path->connects, &path->slot->connects);
     gate_share(&path->mails, &path->slot->mails);
-    take_share(s, site, path, now_us);
-    hear(s, site, path, now_us);
+    take_share(s, p, path, now_us);
+    return true;
 }
 
 static void be_outdone(struct scheduler *s, struct path *path)
@@ -183,24 +183,50 @@ static void be_outdone(struct scheduler *s, struct path *path)
     s->outdone = true;
 }
 
-void jobs_part(struct scheduler *s, const struct site *site, struct path *path)
+void jobs_meet(struct scheduler *s, struct site *site, uint8_t source, int64_t now_us)
 {
+    struct outer *o = site->outer;
+    struct path *path = site->provider->paths[source];
+    if (!s->board)
+        return;
+    if (site->connections == 0 || path->connections == 0)
+        hear_wide(s, site, source, path, now_us);
+    if (meet(s, KEY_PATH, site->provider, source, now_us))
+        hear(s, site->provider, path, now_us);
+    for (int i = 0; i < outer_n(o); i++)
+        meet(s, KEY_OUTER, o->budgets[i], source, now_us);
+}
+
+static void part(struct scheduler *s, const struct provider *p, uint8_t source)
+{
+    struct path *path = p->paths[source];
     if (!path->slot || path->connections > 0)
         return;
-    if (path_connections(path, &site->provider->limits) == 0)
+    if (path_connections(path, &p->limits) == 0)
         be_outdone(s, path);
     gate_share(&path->connects, NULL);
     gate_share(&path->mails, NULL);
     path->slot = NULL;
     path->share = s->share;
     limits_init(&path->common);
-    path_limit(path, &site->provider->limits);
+    path_limit(path, &p->limits);
 }
 
-bool jobs_open(struct scheduler *s, const struct site *site, struct path *path,
-               int64_t now_us)
+void jobs_part(struct scheduler *s, const struct site *site, uint8_t source)
 {
-    uint32_t most = path_whole(path, &site->provider->limits);
+    const struct outer *o = site->outer;
+    if (!s->board)
+        return;
+    part(s, site->provider, source);
+    for (int i = 0; i < outer_n(o); i++)
+        part(s, o->budgets[i], source);
+}
+
+static bool open_one(struct scheduler *s, const struct provider *p, uint8_t source,
+                     int64_t now_us)
+{
+    struct path *path = p->paths[source];
+    uint32_t most = path_whole(path, &p->limits);
     if (path->slot && !board_open(s->board, path->slot, most, now_us)) {
         be_outdone(s, path);
         return false;
@@ -209,13 +235,39 @@ bool jobs_open(struct scheduler *s, const struct site *site, struct path *path,
     return true;
 }
 
-void jobs_close(struct scheduler *s, const struct site *site, struct path *path)
+static void close_one(struct scheduler *s, const struct provider *p, uint8_t source)
 {
+    struct path *path = p->paths[source];
     path->connections--;
     path->outdone = 0;
     if (path->slot)
         board_close(s->board, path->slot);
-    jobs_part(s, site, path);
+}
+
+bool jobs_open(struct scheduler *s, const struct site *site, uint8_t source,
+               int64_t now_us)
+{
+    const struct outer *o = site->outer;
+    if (!open_one(s, site->provider, source, now_us))
+        return false;
+    for (int i = 0; i < outer_n(o); i++) {
+        if (open_one(s, o->budgets[i], source, now_us))
+            continue;
+        while (i > 0)
+            close_one(s, o->budgets[--i], source);
+        close_one(s, site->provider, source);
+        return false;
+    }
+    return true;
+}
+
+void jobs_close(struct scheduler *s, const struct site *site, uint8_t source)
+{
+    const struct outer *o = site->outer;
+    close_one(s, site->provider, source);
+    for (int i = 0; i < outer_n(o); i++)
+        close_one(s, o->budgets[i], source);
+    jobs_part(s, site, source);
 }
 
 uint32_t jobs_connections(const struct scheduler *s, const struct path *path)
@@ -232,7 +284,7 @@ void jobs_tell(struct scheduler *s, struct path *path, int64_t now_us)
 void jobs_hear(struct scheduler *s, const struct site *site, struct path *path,
                int64_t now_us)
 {
-    if (path->slot && hear(s, site, path, now_us))
+    if (path->slot && hear(s, site->provider, path, now_us))
         restraint_stop_surplus(s);
 }
 
@@ -255,6 +307,29 @@ void scheduler_join(struct scheduler *s, struct board *board)
 
 /* ---- hearing ---- */
 
+/* Is the path met for the first time in this turn? */
+static bool is_news(const struct scheduler *s, struct path *path)
+{
+    bool news = path->slot && path->heard != s->heard;
+    path->heard = s->heard;
+    return news;
+}
+
+/* Our shares of what bounds the connection beside its provider. True: they are others.
+ */
+static bool hear_outer(struct scheduler *s, const struct connection_record *c,
+                       int64_t now_us)
+{
+    const struct outer *o = c->site->outer;
+    bool changed = false;
+    for (int i = 0; i < outer_n(o); i++) {
+        struct path *path = outer_path(o, i, c->source);
+        if (is_news(s, path))
+            changed = take_share(s, o->budgets[i], path, now_us) || changed;
+    }
+    return changed;
+}
+
 void scheduler_hear(struct scheduler *s, uint32_t jobs, int64_t now_us)
 {
     uint32_t told = board_told(s->board);
@@ -264,20 +339,21 @@ void scheduler_hear(struct scheduler *s, uint32_t jobs, int64_t now_us)
     s->heard++;
     for (uint32_t i = 0; i < s->connections_used; i++) {
         struct connection_record *c = &s->connections[i];
-        if (!c->site || !c->path->slot)
+        if (!c->site)
             continue;
         if (news && c->site->heard != s->heard)
             hear_site(s, c->site, now_us);
         c->site->heard = s->heard;
-        if (c->path->heard == s->heard)
+        changed = hear_outer(s, c, now_us) || changed;
+        if (!is_news(s, c->path))
             continue;
-        c->path->heard = s->heard;
+        const struct provider *p = c->site->provider;
         if (news) {
             hear_source(s, c->source, c->path, now_us);
             hear_brake(s, c->site->provider, now_us);
         }
-        changed = take_share(s, c->site, c->path, now_us) || changed;
-        changed = (news && hear(s, c->site, c->path, now_us)) || changed;
+        changed = take_share(s, p, c->path, now_us) || changed;
+        changed = (news && hear(s, p, c->path, now_us)) || changed;
     }
     if (changed)
         restraint_stop_surplus(s);

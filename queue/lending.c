@@ -1,6 +1,8 @@
 /* Leases: which connection gets which rows, and when a connection is opened. */
 #include "queue/inside.h"
 
+#include "base/mem.h"
+
 enum {
     STALL_CHECK_US = 500 * 1000,
     PATIENCE_US = 2 * 1000 * 1000, /* a connection that may not send for so long ends */
@@ -43,14 +45,55 @@ static void meet(struct obstacle *o, enum lack lack, int64_t until_us)
     o->until_us = min_i64(o->until_us, until_us);
 }
 
-/* May this path have another message begun now? It then has. */
-static bool may_lend(struct path *path, int64_t now_us, struct obstacle *o)
+static int64_t outer_lend_us(const struct connection_record *c)
 {
-    int64_t again;
-    if (path_lends_us(path) <= now_us && gate_pass(&path->lending, now_us, &again))
-        return true;
-    meet(o, LACK_RATE, path_lends_us(path));
+    const struct outer *outer = c->site->outer;
+    int64_t at_us = INT64_MIN;
+    for (int i = 0; i < outer->n; i++) {
+        int64_t one_us = path_lends_us(outer_path(outer, i, c->source));
+        at_us = one_us > at_us ? one_us : at_us;
+    }
+    return at_us;
+}
+
+/* When all that bounds the connection lets one more message be begun on it. */
+static int64_t lends_us(const struct connection_record *c)
+{
+    int64_t at_us = path_lends_us(c->path);
+    if (!c->site->outer)
+        return at_us;
+    int64_t outer_us = outer_lend_us(c);
+    return outer_us > at_us ? outer_us : at_us;
+}
+
+static bool is_paced_outside(const struct connection_record *c)
+{
+    const struct outer *outer = c->site->outer;
+    for (int i = 0; i < outer->n; i++)
+        if (gate_limits(&outer_path(outer, i, c->source)->lending))
+            return true;
     return false;
+}
+
+/* Is there a rate that its messages wait for? */
+static bool is_paced(const struct connection_record *c)
+{
+    return gate_limits(&c->path->lending) || (c->site->outer && is_paced_outside(c));
+}
+
+/* May the connection have another message begun now? It then has. */
+static bool may_lend(struct connection_record *c, int64_t now_us, struct obstacle *o)
+{
+    const struct outer *outer = c->site->outer;
+    int64_t again;
+    if (lends_us(c) > now_us) {
+        meet(o, LACK_RATE, lends_us(c));
+        return false;
+    }
+    gate_pass(&c->path->lending, now_us, &again); /* it does: nobody else asks */
+    for (int i = 0; i < outer_n(outer); i++)
+        gate_pass(&outer_path(outer, i, c->source)->lending, now_us, &again);
+    return true;
 }
 
 /* Of a source that is being warmed up: is there any left today? */
@@ -85,9 +128,9 @@ static bool fold(struct folding *f, uint32_t domain, uint32_t most)
 /* Messages that may be begun for one order, at least one: on a path with a rate one,
  * the token was taken for it; of a source that is being warmed up what is left. */
 static uint32_t messages_now(const struct scheduler *s,
-                             const struct connection_record *c)
+                             const struct connection_record *c, bool paced)
 {
-    int64_t most = gate_limits(&c->path->lending) ? 1 : UINT32_MAX;
+    int64_t most = paced ? 1 : UINT32_MAX;
     if (s->params.allow && c->source)
         most = min_i64(most, c->path->allowance);
     return (uint32_t)most;
@@ -97,7 +140,9 @@ static uint32_t messages_now(const struct scheduler *s,
 static void lend(struct scheduler *s, struct site *site, struct connection_record *c,
                  uint32_t n, struct order *out, int64_t now_us)
 {
-    if (gate_limits(&c->path->lending)) {
+    bool paced = is_paced(c);
+    if (paced) {
+        restraint_served(s, site);
         n = c->together;
         c->lease = 1; /* the next when this one is done */
     }
@@ -105,7 +150,7 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
     out->site = site->name;
     out->avoid = site->avoid;
     struct folding f = {.together = c->together};
-    uint32_t most = messages_now(s, c), lent = 0;
+    uint32_t most = messages_now(s, c, paced), lent = 0;
     for (; lent < n; lent++) {
         uint32_t row = site_first(site, c->source) + s->first_row - 1;
         uint32_t domain = c->together > 1 ? recipients_domain(s->params.list, row) : 0;
@@ -128,7 +173,7 @@ static void lend(struct scheduler *s, struct site *site, struct connection_recor
     s->lent += lent;
     s->ready -= lent;
     c->last = (site_ready(site, c->source) == 0 && s->asking == 0) ||
-              path_lends_us(c->path) > now_us + PATIENCE_US;
+              lends_us(c) > now_us + PATIENCE_US;
     out->last = c->last;
 }
 
@@ -138,6 +183,25 @@ static uint32_t messages_at_most(const struct scheduler *s, const struct site *s
     if (site->enough && (limit == 0 || site->enough < limit))
         limit = site->enough;
     return limit;
+}
+
+/* All that a connection of the site has to pass. */
+static void put_gates(struct scheduler *s, const struct outer *outer, uint8_t source,
+                      struct path *path, struct order *out)
+{
+    int n = outer_n(outer) + 1;
+    if (n > s->gates_cap) {
+        s->gates = mem_resize(s->gates, 2 * (size_t)n, sizeof(struct gate *));
+        s->gates_cap = n;
+    }
+    for (int i = 0; i < n; i++) {
+        struct path *bound = i == 0 ? path : outer_path(outer, i - 1, source);
+        s->gates[i] = &bound->connects;
+        s->gates[n + i] = &bound->mails;
+    }
+    out->gates_n = n;
+    out->connect_gates = s->gates;
+    out->mail_gates = s->gates + n;
 }
 
 static void open_connection(struct scheduler *s, struct site *site, uint8_t source,
@@ -170,8 +234,8 @@ static void open_connection(struct scheduler *s, struct site *site, uint8_t sour
     out->policy = site->policy;
     out->messages = limit;
     out->source = source;
-    out->connect_gate = &path->connects;
-    out->mail_gate = &path->mails;
+    put_gates(s, site->outer, source, path, out);
+    restraint_served(s, site);
     out->dns_us = site->set->took_us;
     out->targets_n = mx_targets(site->set, &s->rng, out->targets);
     lend(s, site, c, min_u32(LEASE_FIRST, (site->ready + others - 1) / others), out,
@@ -205,26 +269,32 @@ static void say_last(struct scheduler *s, struct site *site,
 /* Why a site is asked. */
 enum turn {
     TURN_NONE,     /* something has changed for it alone */
-    TURN_PROVIDER, /* it is the first of those that wait for their provider */
+    TURN_PROVIDER, /* it is the first of those that wait as it does */
     TURN_PLACE,    /* the first of those that wait for a connection of the whole job */
 };
 
-/* Do others of its provider wait, who came first? They have their turns before it. */
+/* Do others of its provider, or of an outer budget, wait, who came first? They have
+ * their turns before it. */
 static bool is_behind(const struct site *site, enum turn turn)
 {
-    return turn == TURN_NONE &&
-           site->provider->lines[LINE_OPEN].n + site->provider->lines[LINE_FEED].n > 0;
+    const struct outer *outer = site->outer;
+    if (turn != TURN_NONE)
+        return false;
+    for (int i = 0; i < outer_n(outer); i++)
+        if (provider_awaited(outer->budgets[i]))
+            return true;
+    return provider_awaited(site->provider);
 }
 
 /* May the connection be lent one more now? Its turn is taken then. */
 static bool may_feed(struct connection_record *c, bool behind, int64_t now_us,
                      struct obstacle *o)
 {
-    if (behind && gate_limits(&c->path->lending)) {
-        meet(o, LACK_RATE, path_lends_us(c->path));
+    if (behind && is_paced(c)) {
+        meet(o, LACK_RATE, lends_us(c));
         return false;
     }
-    return may_lend(c->path, now_us, o);
+    return may_lend(c, now_us, o);
 }
 
 /* Feed a hungry connection: with rows, or with word that there are no more, when it has
@@ -251,7 +321,7 @@ static bool feed(struct scheduler *s, struct site *site, bool behind, struct ord
         }
         bool allowed = is_allowed(s, site, c->source, c->path, o, now_us);
         if (!allowed || !may_feed(c, behind, now_us, o)) {
-            bool soon = path_lends_us(c->path) <= now_us + PATIENCE_US;
+            bool soon = lends_us(c) <= now_us + PATIENCE_US;
             if (!idle || (allowed && soon))
                 continue;
             link_remove(l);
@@ -279,26 +349,42 @@ static bool may_open(const struct scheduler *s)
            (s->probe == NO_CONNECTION && s->probing_from_us == INT64_MAX);
 }
 
-/* What keeps this path from one more connection with a row. */
-static void find_obstacles(const struct scheduler *s, const struct site *site,
-                           int source, struct obstacle *o, int64_t now_us)
+/* Has it no room for one more connection with a row? */
+static inline bool meet_limits(const struct scheduler *s, const struct path *path,
+                               const struct limits *limits, struct obstacle *o,
+                               int64_t now_us)
 {
-    const struct path *path = site->provider->paths[source];
     if (!path)
-        return;
-    int64_t closed_until_us = path->closed_until_us;
-    if (s->source_until_us[source] > closed_until_us)
-        closed_until_us = s->source_until_us[source];
-    if (now_us < closed_until_us)
-        meet(o, LACK_PATH, closed_until_us);
-    else if (path->used_up && now_us < path->allowance_until_us)
-        meet(o, LACK_WARMUP, path->allowance_until_us);
-    else if (path_is_full(s, path, &site->provider->limits))
+        return false;
+    if (path_is_full(s, path, limits))
         meet(o, LACK_CONNECTIONS, INT64_MAX);
     else if (path_lends_us(path) > now_us)
         meet(o, LACK_RATE, path_lends_us(path));
     else if (path_opens_us(path) > now_us)
         meet(o, LACK_CONNECTION_RATE, path_opens_us(path));
+    else
+        return false;
+    return true;
+}
+
+/* What keeps this source from one more connection with a row. */
+static void find_obstacles(const struct scheduler *s, const struct site *site,
+                           int source, struct obstacle *o, int64_t now_us)
+{
+    const struct outer *outer = site->outer;
+    const struct path *path = site->provider->paths[source];
+    int64_t closed_until_us = path ? path->closed_until_us : 0;
+    if (path && s->source_until_us[source] > closed_until_us)
+        closed_until_us = s->source_until_us[source];
+    if (now_us < closed_until_us)
+        meet(o, LACK_PATH, closed_until_us);
+    else if (path && path->used_up && now_us < path->allowance_until_us)
+        meet(o, LACK_WARMUP, path->allowance_until_us);
+    else if (!meet_limits(s, path, &site->provider->limits, o, now_us))
+        for (int i = 0; i < outer_n(outer); i++)
+            if (meet_limits(s, outer_path(outer, i, source), &outer->budgets[i]->limits,
+                            o, now_us))
+                return;
 }
 
 /* The whole site waits: after a failed round, by a rule, for its hours, or its provider
@@ -329,33 +415,43 @@ static int source_at(const struct scheduler *s, const struct site *site, uint32_
     return i < n ? policy->sources[(site->opened + i) % n] : NO_SOURCE;
 }
 
+/* Turns for a connection and its first message: there are some, and nobody else asks.
+ */
+static void take_turns(struct path *path, int64_t now_us)
+{
+    int64_t again;
+    gate_pass(&path->opening, now_us, &again);
+    gate_pass(&path->lending, now_us, &again);
+}
+
 /* A path that may have one more connection and has rows for it, with its turns taken.
  * Each connection goes on to the next source. */
 static struct path *find_path(struct scheduler *s, struct site *site, bool behind,
                               uint8_t *source_out, struct obstacle *o, int64_t now_us)
 {
+    const struct outer *outer = site->outer;
     int source;
     for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++) {
-        struct path *path = restraint_path(s, site, (uint8_t)source);
+        struct path *path = restraint_paths(s, site, (uint8_t)source);
         struct obstacle here = {.until_us = INT64_MAX};
-        int64_t again;
         if (site_ready(site, (uint8_t)source) == 0)
             continue;
-        jobs_meet(s, site, (uint8_t)source, path, now_us);
+        jobs_meet(s, site, (uint8_t)source, now_us);
         is_closed(s, site, &here, now_us); /* as other jobs were told */
         find_obstacles(s, site, source, &here, now_us);
         if (!here.lacks && !behind)
             is_allowed(s, site, (uint8_t)source, path, &here, now_us);
-        if (!here.lacks && !behind && !jobs_open(s, site, path, now_us))
+        if (!here.lacks && !behind && !jobs_open(s, site, (uint8_t)source, now_us))
             meet(&here, LACK_CONNECTIONS, INT64_MAX); /* scheduler_hear asks again */
         if (here.lacks || behind) {
             o->lacks |= here.lacks;
             o->until_us = min_i64(o->until_us, here.until_us);
-            jobs_part(s, site, path);
+            jobs_part(s, site, (uint8_t)source);
             continue;
         }
-        gate_pass(&path->opening, now_us, &again); /* they do: nobody else asks */
-        gate_pass(&path->lending, now_us, &again);
+        take_turns(path, now_us);
+        for (int k = 0; k < outer_n(outer); k++)
+            take_turns(outer_path(outer, k, source), now_us);
         *source_out = (uint8_t)source;
         return path;
     }
@@ -372,13 +468,22 @@ static void find_window(const struct scheduler *s, const struct site *site,
         meet(o, site->proven ? LACK_WINDOW : LACK_PROOF, INT64_MAX);
 }
 
-/* One more connection would wait for the rate, as those do that it has. */
-static bool waits_for_rate(const struct path *path, int64_t now_us)
+static bool is_used_up(const struct path *path, int64_t now_us)
 {
     if (!path)
         return false;
     return gate_opens_us(&path->lending) > now_us ||
            (path->connections && gate_opens_us(&path->mails) > now_us);
+}
+
+/* One more connection would wait for a rate, as those do that it has. */
+static bool waits_for_rate(const struct site *site, int source, int64_t now_us)
+{
+    const struct outer *outer = site->outer;
+    bool waits = is_used_up(site->provider->paths[source], now_us);
+    for (int i = 0; i < outer_n(outer) && !waits; i++)
+        waits = is_used_up(outer_path(outer, i, source), now_us);
+    return waits;
 }
 
 /* More connections, which it lacks, would help no source that may send. */
@@ -394,7 +499,7 @@ static bool lacks_rate(const struct scheduler *s, const struct site *site,
         find_obstacles(s, site, source, &o, now_us);
         if (o.lacks & (LACK_PATH | LACK_WARMUP))
             continue;
-        if (!waits_for_rate(site->provider->paths[source], now_us))
+        if (!waits_for_rate(site, source, now_us))
             return false;
         any = true;
     }
@@ -510,6 +615,7 @@ static struct site *next_site(struct scheduler *s, enum turn *turn_out, int64_t 
 enum order_kind scheduler_next(struct scheduler *s, struct order *out, int64_t now_us)
 {
     out->kind = ORDER_NONE;
+    out->targets_n = out->gates_n = 0; /* what an order before named may be gone */
     if (s->stopped || s->standing)
         return ORDER_NONE;
     enum turn turn;

@@ -4,15 +4,81 @@
 
 #include "base/mem.h"
 
+static void waits_init(struct waits *w, struct provider *p)
+{
+    for (int i = 0; i < LINES; i++)
+        link_init(&w->lines[i].sites);
+    link_init(&w->offer);
+    w->provider = p;
+}
+
 struct provider *provider_create(int sources_n)
 {
     struct provider *p = mem_zero(1, sizeof *p);
     limits_init(&p->limits);
     p->paths = mem_zero((size_t)sources_n + 1, sizeof *p->paths);
-    for (int i = 0; i < LINES; i++)
-        link_init(&p->lines[i].sites);
-    link_init(&p->offer);
+    waits_init(&p->waits, p);
     return p;
+}
+
+struct outer *outer_create(struct provider *p, uint32_t policy, int n)
+{
+    size_t size = sizeof(struct outer) + (size_t)n * sizeof(struct provider *);
+    struct outer *o = mem_zero(1, size);
+    waits_init(&o->waits, p);
+    o->waits.outer = o;
+    link_init(&o->turn.link);
+    o->turn.waits = &o->waits;
+    o->policy = policy;
+    o->n = n;
+    return o;
+}
+
+static void bind(struct provider *p, struct outer *o)
+{
+    struct bounded *b = p->bounded;
+    if (!b) {
+        b = p->bounded = mem_zero(1, sizeof *b);
+        link_init(&b->turn.link);
+        b->turn.waits = &p->waits;
+    }
+    b->list = mem_resize(b->list, b->n + 1, sizeof(struct outer *));
+    b->list[b->n++] = o;
+}
+
+void outer_bind(struct outer *o)
+{
+    bind(o->waits.provider, o);
+    for (int i = 0; i < o->n; i++)
+        bind(o->budgets[i], o);
+}
+
+struct outer *provider_outer(const struct provider *p, uint32_t policy)
+{
+    const struct bounded *b = p->bounded;
+    for (uint32_t i = 0; b && i < b->n; i++)
+        if (b->list[i]->waits.provider == p && b->list[i]->policy == policy)
+            return b->list[i];
+    return NULL;
+}
+
+bool bounded_awaited(const struct bounded *b)
+{
+    for (uint32_t i = 0; i < b->n; i++)
+        if (waits_any(&b->list[i]->waits))
+            return true;
+    return false;
+}
+
+static void unbind(struct provider *p)
+{
+    struct bounded *b = p->bounded;
+    for (uint32_t i = 0; b && i < b->n; i++)
+        if (b->list[i]->waits.provider == p)
+            free(b->list[i]);
+    if (b)
+        free(b->list);
+    free(b);
 }
 
 void provider_free(struct provider *p, int sources_n)
@@ -22,6 +88,7 @@ void provider_free(struct provider *p, int sources_n)
             free(p->paths[i]->why);
             free(p->paths[i]);
         }
+    unbind(p);
     free(p->paths);
     free(p);
 }
@@ -31,6 +98,14 @@ void limits_add(struct limits *limits, const struct scheduler_policy *policy)
     struct limits own = {policy->connections, policy->message_rate,
                          policy->connection_rate};
     limits_join(limits, &own);
+}
+
+void limits_add_outer(struct limits *limits, const struct scheduler_budget *budget)
+{
+    const struct scheduler_policy same = {.connections = budget->connections,
+                                          .message_rate = budget->message_rate,
+                                          .connection_rate = budget->connection_rate};
+    limits_add(limits, &same);
 }
 
 static int64_t slowed(int64_t per_hour, uint32_t slow)

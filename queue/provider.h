@@ -59,17 +59,61 @@ enum line_kind {
     LINES
 };
 
+struct outer;
+
+/* Sites that need the same of others: their provider, and outer budgets. They wait here
+ * when they lack only what these may have. */
+struct waits {
+    struct line lines[LINES];
+    enum line_kind last;    /* who had the last turn */
+    struct link offer;      /* in the scheduler's ring of those with turns to give */
+    struct heap_node alarm; /* when there may be some */
+    struct provider *provider;
+    struct outer *outer; /* NULL: no outer budget bounds them */
+};
+
+struct last_turn { /* in the scheduler's ring of those with outer budgets, and of those
+                 beside such: who had its last turn before comes first */
+    struct link link;
+    struct waits *waits;
+};
+
+/* Budgets that bound the sites of one policy beside their provider. Each is a provider
+ * whose paths are for its limits alone. */
+struct outer {
+    struct waits waits;
+    struct last_turn turn;
+    uint32_t policy;
+    int n;
+    struct provider *budgets[];
+};
+static inline int outer_n(const struct outer *o) /* NULL: none */
+{
+    return o ? o->n : 0;
+}
+
+struct bounded {         /* what outer budgets make of a provider, or of one of them */
+    struct outer **list; /* for it, or with it among them */
+    uint32_t n;
+    uint32_t mark; /* of the last offer that was for it, as an outer budget */
+    struct last_turn turn;
+};
+
 struct provider {
     uint64_t key; /* the same in all jobs */
     struct limits limits;
-    struct path **paths;      /* by source; NULL: nothing was sent yet */
-    struct line lines[LINES]; /* sites with rows that lack only what it may have */
-    enum line_kind last;      /* who had the last turn */
-    struct link offer;        /* in the scheduler's ring of those with turns to give */
-    struct heap_node alarm;   /* when there may be some */
+    struct path **paths;     /* by source; NULL: nothing was sent yet */
+    struct waits waits;      /* of sites that nothing else bounds */
+    struct bounded *bounded; /* NULL: all of them are */
     uint32_t answers, absent;
     int64_t braked_until_us; /* too many addresses do not exist there */
 };
+
+/* Of the i-th outer budget; NULL: nothing was sent yet. */
+static inline struct path *outer_path(const struct outer *o, int i, int source)
+{
+    return o->budgets[i]->paths[source];
+}
 
 /* Other words than before, copied. */
 void words_set(char **words, const char *to);
@@ -77,8 +121,26 @@ void words_set(char **words, const char *to);
 struct provider *provider_create(int sources_n);
 void provider_free(struct provider *p, int sources_n);
 
-/* And those of this policy. */
+/* Sites of this policy are bound by so many outer budgets too, which are to be set. */
+struct outer *outer_create(struct provider *p, uint32_t policy, int n);
+/* When they are. */
+void outer_bind(struct outer *o);
+/* Those of this policy; NULL: there are none. */
+struct outer *provider_outer(const struct provider *p, uint32_t policy);
+static inline bool waits_any(const struct waits *w)
+{
+    return w->lines[LINE_OPEN].n + w->lines[LINE_FEED].n > 0;
+}
+bool bounded_awaited(const struct bounded *b);
+/* Does any site wait for it, or for what else bounds that site? */
+static inline bool provider_awaited(const struct provider *p)
+{
+    return waits_any(&p->waits) || (p->bounded && bounded_awaited(p->bounded));
+}
+
+/* And those of this policy, or of an outer budget. */
 void limits_add(struct limits *limits, const struct scheduler_policy *policy);
+void limits_add_outer(struct limits *limits, const struct scheduler_budget *budget);
 
 /* Rates, and our share of them. */
 void path_limit(struct path *path, const struct limits *limits);

@@ -24,29 +24,50 @@ static void stop(struct scheduler *s, struct connection_record *c)
     s->stall_at = 0; /* the search begins anew */
 }
 
-void restraint_stop_surplus(struct scheduler *s)
+/* One more stands: is there room for it in all that bounds it? */
+static bool has_room(const struct connection_record *c)
 {
-    for (uint32_t i = 0; i < s->connections_used; i++)
-        if (s->connections[i].site)
-            s->connections[i].path->standing = 0;
-    for (uint32_t i = 0; i < s->connections_used; i++) {
-        struct connection_record *c = &s->connections[i];
-        if (c->site &&
-            ++c->path->standing > path_connections(c->path, &c->site->provider->limits))
-            stop(s, c);
+    const struct outer *o = c->site->outer;
+    if (c->path->standing >= path_connections(c->path, &c->site->provider->limits))
+        return false;
+    for (int i = 0; i < outer_n(o); i++) {
+        const struct path *path = outer_path(o, i, c->source);
+        if (path->standing >= path_connections(path, &o->budgets[i]->limits))
+            return false;
     }
+    c->path->standing++;
+    for (int i = 0; i < outer_n(o); i++)
+        outer_path(o, i, c->source)->standing++;
+    return true;
 }
 
-static struct provider *shared_provider(struct scheduler *s, uint32_t number)
+void restraint_stop_surplus(struct scheduler *s)
 {
-    if (number >= s->shared_n) {
-        s->shared = mem_resize(s->shared, number + 1, sizeof(struct provider *));
-        while (s->shared_n <= number)
-            s->shared[s->shared_n++] = NULL;
+    for (uint32_t i = 0; i < s->connections_used; i++) {
+        struct connection_record *c = &s->connections[i];
+        if (!c->site)
+            continue;
+        c->path->standing = 0;
+        for (int k = 0; k < outer_n(c->site->outer); k++)
+            outer_path(c->site->outer, k, c->source)->standing = 0;
     }
-    if (!s->shared[number])
-        s->shared[number] = provider_create(s->params.sources_n);
-    return s->shared[number];
+    for (uint32_t i = 0; i < s->connections_used; i++)
+        if (s->connections[i].site && !has_room(&s->connections[i]))
+            stop(s, &s->connections[i]);
+}
+
+/* The one of this number among `*all`. */
+static struct provider *numbered(struct scheduler *s, struct provider ***all,
+                                 uint32_t *n, uint32_t number)
+{
+    if (number >= *n) {
+        *all = mem_resize(*all, (size_t)number + 1, sizeof(struct provider *));
+        while (*n <= number)
+            (*all)[(*n)++] = NULL;
+    }
+    if (!(*all)[number])
+        (*all)[number] = provider_create(s->params.sources_n);
+    return (*all)[number];
 }
 
 static void limit_paths(struct scheduler *s, struct provider *p)
@@ -63,12 +84,12 @@ static void limit_paths(struct scheduler *s, struct provider *p)
     }
 }
 
-struct provider *restraint_provider(struct scheduler *s, uint32_t policy,
+static struct provider *provider_of(struct scheduler *s, uint32_t policy,
                                     const struct mx_set *set)
 {
     uint32_t number = s->policies[policy].provider;
-    struct provider *p =
-        number ? shared_provider(s, number) : provider_create(s->params.sources_n);
+    struct provider *p = number ? numbered(s, &s->shared, &s->shared_n, number)
+                                : provider_create(s->params.sources_n);
     p->key = s->policies[policy].key;
     if (!number) /* its hosts belong to it */
         p->key ^= hash_bytes(set->key, strlen(set->key));
@@ -82,10 +103,33 @@ struct provider *restraint_provider(struct scheduler *s, uint32_t policy,
     return p;
 }
 
-struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t source)
+struct waits *restraint_waits(struct scheduler *s, uint32_t policy,
+                              const struct mx_set *set)
+{
+    struct provider *p = provider_of(s, policy, set);
+    const struct scheduler_policy *own = &s->policies[policy];
+    if (own->outer_n == 0)
+        return &p->waits;
+    struct outer *o = provider_outer(p, policy);
+    if (o)
+        return &o->waits;
+    o = outer_create(p, policy, own->outer_n);
+    for (int i = 0; i < o->n; i++) {
+        const struct scheduler_budget *budget = &own->outer[i];
+        o->budgets[i] = numbered(s, &s->budgets, &s->budgets_n, budget->number);
+        o->budgets[i]->key = budget->key;
+        limits_add_outer(&o->budgets[i]->limits, budget);
+    }
+    outer_bind(o);
+    if (link_alone(&p->bounded->turn.link))
+        link_append(&s->bounded, &p->bounded->turn.link);
+    link_append(&s->bounded, &o->turn.link);
+    return &o->waits;
+}
+
+static struct path *path_of(struct scheduler *s, struct provider *p, uint8_t source)
 {
     assert(source <= s->params.sources_n);
-    struct provider *p = site->provider;
     struct path **path = &p->paths[source];
     if (!*path) {
         *path = mem_zero(1, sizeof **path);
@@ -97,9 +141,22 @@ struct path *restraint_path(struct scheduler *s, struct site *site, uint8_t sour
     return *path;
 }
 
-void restraint_rest(struct scheduler *s, struct provider *p, uint8_t source,
-                    int64_t now_us)
+struct path *restraint_paths(struct scheduler *s, struct site *site, uint8_t source)
 {
+    const struct outer *o = site->outer;
+    struct path *path = site->provider->paths[source];
+    if (path && !o)
+        return path;
+    for (int i = 0; i < outer_n(o); i++)
+        path_of(s, o->budgets[i], source);
+    return path_of(s, site->provider, source);
+}
+
+static void rest(struct scheduler *s, struct provider *p, uint8_t source,
+                 int64_t now_us)
+{
+    if (p->paths[source]->connections > 0)
+        return;
     if (s->resting_n == s->resting_cap) {
         uint32_t cap = s->resting_cap ? 2 * s->resting_cap : 64;
         struct resting *wider = mem_alloc(cap * sizeof *wider);
@@ -114,6 +171,15 @@ void restraint_rest(struct scheduler *s, struct provider *p, uint8_t source,
         (struct resting){p, source, now_us + REST_PATH_US};
 }
 
+void restraint_closed(struct scheduler *s, struct site *site, uint8_t source,
+                      int64_t now_us)
+{
+    jobs_close(s, site, source);
+    rest(s, site->provider, source, now_us);
+    for (int i = 0; i < outer_n(site->outer); i++)
+        rest(s, site->outer->budgets[i], source, now_us);
+}
+
 /* Of 50,000 sites most have nothing to do. */
 static void end_rests(struct scheduler *s, int64_t now_us)
 {
@@ -123,8 +189,7 @@ static void end_rests(struct scheduler *s, int64_t now_us)
         struct path *path = p->paths[r.source];
         s->resting_first = (s->resting_first + 1) % s->resting_cap;
         s->resting_n--;
-        bool waited_for = p->lines[LINE_OPEN].n + p->lines[LINE_FEED].n > 0;
-        if (!path || waited_for || !path_is_plain(path, now_us))
+        if (!path || provider_awaited(p) || !path_is_plain(path, now_us))
             continue;
         free(path->why);
         free(path);
@@ -167,117 +232,12 @@ bool restraint_allows(struct scheduler *s, const struct site *site, uint8_t sour
     return path->allowance > 0;
 }
 
-/* ---- who waits ---- */
-
-void restraint_queue(struct scheduler *s, struct site *site, enum line_kind kind,
-                     int64_t until_us)
-{
-    struct provider *p = site->provider;
-    const struct scheduler_policy *policy = policy_of(s, site);
-    for (int i = 0; i == 0 || i < policy->sources_n; i++) /* turns come by them */
-        restraint_path(s, site, policy->sources_n ? policy->sources[i] : 0);
-    site->line = &p->lines[kind];
-    site->line->n++;
-    link_append(&site->line->sites, &site->work);
-    if (until_us != INT64_MAX && (p->alarm.at == 0 || until_us < p->alarm.key))
-        heap_set(&s->alarms, &p->alarm, until_us);
-}
-
-void restraint_offer(struct scheduler *s, struct provider *p)
-{
-    heap_remove(&s->alarms, &p->alarm);
-    if (p->lines[LINE_OPEN].n + p->lines[LINE_FEED].n == 0)
-        return;
-    for (int i = 0; i < LINES; i++)
-        p->lines[i].turns = p->lines[i].n;
-    if (link_alone(&p->offer))
-        link_append(&s->offers, &p->offer);
-}
-
-/* When this source may open one more connection, or feed one; INT64_MAX: when something
- * happens. */
-static void find_times(const struct scheduler *s, const struct provider *p, int source,
-                       int64_t times_us[LINES])
-{
-    const struct path *path = p->paths[source];
-    int64_t at = p->braked_until_us;
-    times_us[LINE_OPEN] = times_us[LINE_FEED] = INT64_MAX;
-    if (!path)
-        return;
-    if (path->closed_until_us > at)
-        at = path->closed_until_us;
-    if (s->source_until_us[source] > at)
-        at = s->source_until_us[source];
-    if (path_lends_us(path) > at)
-        at = path_lends_us(path);
-    if (gate_limits(&path->lending))
-        times_us[LINE_FEED] = at;
-    if (path_is_full(s, path, &p->limits))
-        return;
-    if (path_opens_us(path) > at)
-        at = path_opens_us(path);
-    times_us[LINE_OPEN] = at;
-}
-
-/* Whose turn it is; NULL: nobody's, and the alarm says when to look again. */
-static struct line *whose_turn(struct scheduler *s, struct provider *p, int64_t now_us)
-{
-    bool may[LINES] = {false};
-    int64_t wake_us = INT64_MAX;
-    for (int i = 0; i <= s->params.sources_n; i++) {
-        int64_t times_us[LINES];
-        find_times(s, p, i, times_us);
-        for (int k = 0; k < LINES; k++) {
-            may[k] = may[k] || times_us[k] <= now_us;
-            if (p->lines[k].n && times_us[k] > now_us && times_us[k] < wake_us)
-                wake_us = times_us[k];
-        }
-    }
-    for (int i = 0; i < LINES; i++) {
-        enum line_kind kind = (enum line_kind)(((int)p->last + 1 + i) % LINES);
-        struct line *line = &p->lines[kind];
-        if (!line->turns || !line->n || !may[kind])
-            continue;
-        p->last = kind;
-        return line;
-    }
-    if (wake_us != INT64_MAX && (p->alarm.at == 0 || wake_us < p->alarm.key))
-        heap_set(&s->alarms, &p->alarm, wake_us);
-    return NULL;
-}
-
-struct site *restraint_turn(struct scheduler *s, int64_t now_us)
-{
-    while (!link_alone(&s->offers)) {
-        struct provider *p = CONTAINER_OF(s->offers.next, struct provider, offer);
-        struct line *line = whose_turn(s, p, now_us);
-        if (!line) {
-            link_remove(&p->offer);
-            continue;
-        }
-        link_append(&s->offers, &p->offer); /* the other providers too */
-        struct site *site = CONTAINER_OF(line->sites.next, struct site, work);
-        link_remove(&site->work);
-        site->line = NULL;
-        line->n--;
-        line->turns--;
-        return site;
-    }
-    return NULL;
-}
-
-int64_t restraint_wake(const struct scheduler *s)
-{
-    const struct heap_node *first = heap_first(&s->alarms);
-    return first ? first->key : INT64_MAX;
-}
-
 void restraint_advance(struct scheduler *s, int64_t now_us)
 {
     end_rests(s, now_us);
     for (struct heap_node *first;
          (first = heap_first(&s->alarms)) && first->key <= now_us;) {
-        struct provider *p = CONTAINER_OF(first, struct provider, alarm);
+        struct provider *p = CONTAINER_OF(first, struct waits, alarm)->provider;
         for (int i = 0; i <= s->params.sources_n; i++)
             if (p->paths[i] && path_rest(p->paths[i], now_us, REST_US))
                 path_limit(p->paths[i], &p->limits);
@@ -437,6 +397,9 @@ static void renew(struct scheduler *s, struct provider *p)
 /* Every path has its limits anew. */
 static void limit_all(struct scheduler *s)
 {
+    for (uint32_t i = 0; i < s->budgets_n; i++)
+        if (s->budgets[i])
+            limit_paths(s, s->budgets[i]);
     for (uint32_t i = 0; i < s->shared_n; i++)
         if (s->shared[i])
             renew(s, s->shared[i]);
@@ -471,6 +434,21 @@ static void free_bound(struct scheduler *s, struct site *site)
     }
 }
 
+/* As these policies say. */
+static void limit_outer(struct scheduler *s, const struct scheduler_policy *policies,
+                        uint32_t n)
+{
+    for (uint32_t i = 0; i < s->budgets_n; i++)
+        if (s->budgets[i])
+            limits_init(&s->budgets[i]->limits);
+    for (uint32_t i = 0; i < n; i++)
+        for (int k = 0; k < policies[i].outer_n; k++) {
+            const struct scheduler_budget *budget = &policies[i].outer[k];
+            if (budget->number < s->budgets_n && s->budgets[budget->number])
+                limits_add_outer(&s->budgets[budget->number]->limits, budget);
+        }
+}
+
 void scheduler_set_policies(struct scheduler *s,
                             const struct scheduler_policy *policies, uint32_t n)
 {
@@ -483,6 +461,7 @@ void scheduler_set_policies(struct scheduler *s,
         own->provider = provider;
         own->quiet_until_us = quiet_until_us;
     }
+    limit_outer(s, policies, n);
     for (uint32_t i = 0; i < s->sites_n; i++)
         limits_init(&s->sites[i]->provider->limits);
     for (uint32_t i = 0; i < s->sites_n; i++) {

@@ -186,6 +186,7 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     link_init(&s->work);
     link_init(&s->starved);
     link_init(&s->offers);
+    link_init(&s->bounded);
     wheel_init(&s->wheel, 0);
     for (uint32_t index = 1; index <= s->rows_n; index++)
         if (domain_of(s, index) != RECIPIENTS_NO_DOMAIN)
@@ -197,6 +198,10 @@ void scheduler_destroy(struct scheduler *s)
 {
     if (!s)
         return;
+    for (uint32_t i = 0; i < s->budgets_n; i++) /* before those that wait for them */
+        if (s->budgets[i])
+            provider_free(s->budgets[i], s->params.sources_n);
+    free(s->budgets);
     for (uint32_t i = 0; i < s->sites_n; i++) {
         if (s->policies[s->sites[i]->policy].provider == 0)
             provider_free(s->sites[i]->provider, s->params.sources_n);
@@ -210,6 +215,7 @@ void scheduler_destroy(struct scheduler *s)
     heap_finish(&s->alarms);
     free(s->resting);
     free(s->source_until_us);
+    free(s->gates);
     for (uint32_t i = 0; i < s->domains_n; i++)
         mx_set_unref(s->domains[i].failed);
     map_finish(&s->site_by_key);
@@ -253,7 +259,7 @@ static struct site *site_for(struct scheduler *s, uint32_t policy, struct mx_set
         s->sites = mem_resize(s->sites, s->sites_cap, sizeof(struct site *));
     }
     struct site *site = mem_alloc(sizeof *site);
-    site_init(site, set, policy, restraint_provider(s, policy, set));
+    site_init(site, set, policy, restraint_waits(s, policy, set));
     site->number = s->sites_n;
     s->sites[s->sites_n++] = site;
     return site;
@@ -539,9 +545,7 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
     s->free_connections[s->connections_free++] = connection;
     s->connections_n--;
     site->connections--;
-    jobs_close(s, site, c->path);
-    if (c->path->connections == 0)
-        restraint_rest(s, site->provider, c->source, now_us);
+    restraint_closed(s, site, c->source, now_us);
     site->avoid |= avoid;
     if (connection == s->probe) {
         s->probe = NO_CONNECTION;

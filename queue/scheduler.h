@@ -45,6 +45,15 @@ struct sharing {
     uint32_t turn; /* whose turn it is to have one more, where they cannot be divided */
 };
 
+/* What bounds destinations beside their provider's limits: of one source to all that
+ * this budget is for, whatever their providers. */
+struct scheduler_budget {
+    uint32_t number;      /* from 1: destinations that name the same one share it */
+    uint64_t key;         /* the same in all jobs */
+    uint32_t connections; /* UINT32_MAX: no limit */
+    int64_t message_rate, connection_rate; /* per hour; 0: no limit */
+};
+
 struct scheduler_policy {
     const int64_t *retry_interval_ms; /* the last one repeats */
     int retry_intervals;
@@ -58,9 +67,11 @@ struct scheduler_policy {
     uint32_t provider;
     uint64_t key;         /* the same in all jobs that treat these destinations alike */
     int64_t message_rate; /* of one source to one provider, per hour; 0: no limit */
-    int64_t connection_rate; /* the same */
-    const uint8_t *sources;  /* numbers of those that may send; outlive the scheduler */
-    int sources_n;           /* 0: the system chooses (source 0) */
+    int64_t connection_rate;              /* the same */
+    const struct scheduler_budget *outer; /* outlive the scheduler */
+    int outer_n;
+    const uint8_t *sources; /* numbers of those that may send; outlive the scheduler */
+    int sources_n;          /* 0: the system chooses (source 0) */
     uint32_t unknown_percent; /* absent results that stop a provider; 0: never */
     int64_t unknown_pause_ms; /* for so long */
     int64_t quiet_until_us;   /* as in scheduler_quiet, to begin with */
@@ -164,9 +175,11 @@ struct order {
     uint32_t policy;     /* OPEN: its number */
     uint32_t messages;   /* OPEN: at most so many on this connection; 0: no limit */
     uint8_t source;      /* OPEN: number of the one to bind to; 0: the system chooses */
-    /* OPEN: to be passed before each connect and each MAIL; NULL: no limit. They live
-     * as long as the connection: until scheduler_closed. */
-    struct gate *connect_gate, *mail_gate;
+    /* OPEN: to be passed (gates_pass) before each connect and each MAIL. The gates live
+     * as long as the connection: until scheduler_closed; the lists until the next
+     * scheduler call. */
+    int gates_n;
+    struct gate *const *connect_gates, *const *mail_gates;
     int32_t dns_us; /* OPEN: what the lookup took, for the first row's timings */
     int targets_n;  /* OPEN */
     struct mx_target
@@ -270,7 +283,8 @@ void scheduler_pause(struct scheduler *s, bool pause, int64_t now_us);
  * time count. */
 void scheduler_network(struct scheduler *s, bool down, int64_t now_us);
 /* Other settings for the first n of the policies that are known, from now on; what
- * waits already waits for as long as it was told. */
+ * waits already waits for as long as it was told. Their providers and outer budgets
+ * stay, with other limits; an outer budget that none of them names has none. */
 void scheduler_set_policies(struct scheduler *s,
                             const struct scheduler_policy *policies, uint32_t n);
 /* Quiet hours of a policy that is known: nothing is begun for its destinations, those

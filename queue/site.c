@@ -5,12 +5,13 @@
 #include "base/mem.h"
 
 void site_init(struct site *site, struct mx_set *set, uint32_t policy,
-               struct provider *provider)
+               struct waits *waits)
 {
     *site = (struct site){.name = mem_strdup(set->site),
                           .set = set,
                           .policy = policy,
-                          .provider = provider,
+                          .provider = waits->provider,
+                          .outer = waits->outer,
                           .window = 1};
     link_init(&site->work);
     link_init(&site->hungry);

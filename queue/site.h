@@ -28,11 +28,13 @@ struct site {
     uint32_t number;           /* of the scheduler's sites */
     struct mx_set *set;        /* the latest answer with this key */
     uint32_t policy;           /* its number */
+    unsigned lacks;            /* enum lack: why it got no order when it last asked */
     uint32_t heard;            /* the turn of scheduler_hear that it was last met in */
     struct provider *provider; /* whose limits hold */
+    struct outer *outer;       /* what bounds it beside; NULL: nothing */
     struct fifo fresh;         /* ready, from whatever source */
+    uint32_t ready;            /* rows in this and all of `bound` */
     struct fifo *bound;        /* ready, by source; NULL: there never were any */
-    uint32_t ready;            /* rows in all of these */
     uint32_t opened;           /* connections so far: they go round the sources */
     uint32_t lent;             /* rows with connections */
     uint32_t connections;      /* open or being opened */
@@ -49,9 +51,8 @@ struct site {
                                 connection has worked since */
     uint32_t enough;         /* messages a connection before it closes; 0: not known */
     uint32_t enough_once;    /* the same, seen once */
-    unsigned lacks;          /* enum lack: why it got no order when it last asked */
     struct link work;   /* in the scheduler's ring of sites that may get an order, or
-                           in a line of its provider */
+                           in a line of site_waits */
     struct line *line;  /* which one; NULL: in none */
     struct link hungry; /* connections whose lease runs low */
 };
@@ -76,9 +77,15 @@ struct connection_record {
 
 /* Takes the reference. */
 void site_init(struct site *site, struct mx_set *set, uint32_t policy,
-               struct provider *provider);
+               struct waits *waits); /* whom it waits with */
 void site_finish(struct site *site);
 void site_refresh(struct site *site, struct mx_set *set); /* takes the reference */
+
+/* Those with whom it waits. */
+static inline struct waits *site_waits(const struct site *site)
+{
+    return site->outer ? &site->outer->waits : &site->provider->waits;
+}
 
 /* May one more connection be opened now? */
 bool site_admits(const struct site *site, uint32_t connections_max, int64_t now_us);

@@ -96,13 +96,19 @@ static int64_t closed_until(const struct scheduler *s, const struct site *site,
                                                  : until_us;
 }
 
-/* A rate lets the next one through when the first of its paths does. */
-static int64_t rate_opens(const struct provider *p, int sources_n)
+/* All rates let the next one through when those of the first source do. */
+static int64_t rate_opens(const struct site *site, int sources_n)
 {
+    const struct outer *o = site->outer;
     int64_t opens_us = INT64_MAX;
-    for (int i = 0; i <= sources_n; i++)
-        if (p->paths[i] && path_lends_us(p->paths[i]) < opens_us)
-            opens_us = path_lends_us(p->paths[i]);
+    for (int i = 0; i <= sources_n; i++) {
+        const struct path *path = site->provider->paths[i];
+        int64_t at_us = path ? path_lends_us(path) : INT64_MAX;
+        for (int k = 0; k < outer_n(o); k++)
+            if (outer_path(o, k, i) && path_lends_us(outer_path(o, k, i)) > at_us)
+                at_us = path_lends_us(outer_path(o, k, i));
+        opens_us = at_us < opens_us ? at_us : opens_us;
+    }
     return opens_us == INT64_MAX ? 0 : opens_us;
 }
 
@@ -136,7 +142,7 @@ static void explain(const struct scheduler *s, const struct site *site,
     if (now_us < site->closed_until_us && site->why)
         view->why = site->why;
     if (view->until_us == 0 && view->lacks & LACK_RATE)
-        later(&view->until_us, rate_opens(p, s->params.sources_n), now_us);
+        later(&view->until_us, rate_opens(site, s->params.sources_n), now_us);
 }
 
 /* From all its sources together: the setting, its share among jobs, and what a rule
@@ -149,10 +155,19 @@ static uint32_t allowed_now(const struct scheduler *s, const struct site *site)
     static const uint8_t none = 0;
     const struct scheduler_policy *policy = policy_of(s, site);
     const uint8_t *sources = policy->sources_n ? policy->sources : &none;
+    const struct outer *o = site->outer;
     uint32_t sum = 0, n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
     for (uint32_t i = 0; i < n; i++) {
         const struct path *path = site->provider->paths[sources[i]];
-        sum += path_connections(path ? path : &fresh, &site->provider->limits);
+        uint32_t least =
+            path_connections(path ? path : &fresh, &site->provider->limits);
+        for (int k = 0; k < outer_n(o); k++) {
+            path = outer_path(o, k, sources[i]);
+            uint32_t most =
+                path_connections(path ? path : &fresh, &o->budgets[k]->limits);
+            least = most < least ? most : least;
+        }
+        sum += least;
     }
     return sum;
 }

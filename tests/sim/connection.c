@@ -347,10 +347,14 @@ static void settle(struct connection *c)
 
 static bool mail_may_leave(struct connection *c)
 {
-    struct gate *gate = c->order->mail_gate;
-    return !gate || !gate_limits(gate) ||
-           (smtp_session_idle(c->session) &&
-            gate_pass(gate, c->w->now_us, &c->again_us));
+    const struct order *order = c->order;
+    if (!gates_limit(order->mail_gates, order->gates_n))
+        return true;
+    if (!smtp_session_idle(c->session) ||
+        !gates_pass(order->mail_gates, order->gates_n, c->w->now_us, &c->again_us))
+        return false;
+    record_passed(c->w, c);
+    return true;
 }
 
 static void begin_rows(struct connection *c)
@@ -476,7 +480,7 @@ static void connected(struct connection *c, struct machine *m)
         c->params.pipelining = SMTP_PIPELINING_GROUP;
     if (c->order->avoid & AVOID_BDAT)
         c->params.chunking = false;
-    c->params.paced = c->order->mail_gate && gate_limits(c->order->mail_gate);
+    c->params.paced = gates_limit(c->order->mail_gates, c->order->gates_n);
     c->session = smtp_session_create(&c->params, c->w->now_us);
     c->session_began_us = c->w->now_us;
     c->wire = wire_open(c->w, m, c);
@@ -526,8 +530,8 @@ static void try_target(struct connection *c)
 {
     struct world *w = c->w;
     c->again_us = NEVER;
-    if (c->order->connect_gate &&
-        !gate_pass(c->order->connect_gate, w->now_us, &c->again_us)) {
+    if (!gates_pass(c->order->connect_gates, c->order->gates_n, w->now_us,
+                    &c->again_us)) {
         set_timer(c);
         return;
     }

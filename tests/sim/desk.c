@@ -296,6 +296,22 @@ void desk_tasks(struct world *w)
         w->tasks_first = w->tasks_n = 0;
 }
 
+/* With its gates, in one piece. */
+static struct order *copy_order(const struct order *order)
+{
+    size_t gates_size = (size_t)order->gates_n * sizeof(struct gate *);
+    struct order *copy = mem_alloc(sizeof *copy + 2 * gates_size);
+    memcpy(copy, order, offsetof(struct order, rows) + (size_t)order->rows_n * 4);
+    if (order->gates_n == 0)
+        return copy;
+    struct gate **gates = (struct gate **)(copy + 1);
+    memcpy(gates, order->connect_gates, gates_size);
+    memcpy(gates + order->gates_n, order->mail_gates, gates_size);
+    copy->connect_gates = gates;
+    copy->mail_gates = gates + order->gates_n;
+    return copy;
+}
+
 static void carry_out(struct world *w, const struct order *order)
 {
     struct lane *lane = &w->lanes[order->connection];
@@ -319,9 +335,7 @@ static void carry_out(struct world *w, const struct order *order)
     lane->lent += (uint32_t)order->rows_n;
     world_log(w, "order %d %u %s rows %d", (int)order->kind, order->connection,
               order->site, order->rows_n);
-    size_t size = offsetof(struct order, rows) + (size_t)order->rows_n * 4;
-    struct order *copy = mem_alloc(sizeof *copy > size ? size : sizeof *copy);
-    memcpy(copy, order, size);
+    struct order *copy = copy_order(order);
     int64_t at = w->now_us;
     if (w->plan->sync_us)
         at += rng_below(&w->rng, (uint32_t)w->plan->sync_us);

@@ -175,6 +175,26 @@ static void mix_budget(void)
     compare("a budget for forty sites, two sources", &p, "all connections in use");
 }
 
+/* Sites with more than their part of what a wider section gives. */
+static void mix_within(int64_t message_rate, uint32_t connections, int delay_ms,
+                       const char *bound)
+{
+    const struct scheduler_budget outer = {.number = 1,
+                                           .key = 9,
+                                           .connections = connections,
+                                           .message_rate = message_rate};
+    struct plan p;
+    plan_draw_calm(&p, 14, 8, 4000);
+    p.policy.message_rate = message_rate;
+    p.policy.outer = &outer;
+    p.policy.outer_n = 1;
+    p.outer_limits[1] = (struct scheduler_policy){.connections = connections,
+                                                  .message_rate = message_rate};
+    for (uint32_t i = 0; i < p.machines_n; i++)
+        p.machines[i].mood.delay_ms = delay_ms;
+    compare("eight sites within one budget", &p, bound);
+}
+
 /* Two new sources, one a day behind the other; the last rows take hours of a day. */
 static void mix_warmup(void)
 {
@@ -438,6 +458,8 @@ void forecast_run(void)
     mix_sources();
     mix_together();
     mix_budget();
+    mix_within(40 * 3600, UINT32_MAX, 0, "rate");
+    mix_within(0, 6, 200, "all connections in use");
     mix_warmup();
     mix_hours();
     case_quiet_hours();

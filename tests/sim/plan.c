@@ -319,6 +319,32 @@ static void draw_limits_of(struct plan *p, uint32_t number, struct rng *r)
             p->sources[number][policy->sources_n++] = (uint8_t)i;
 }
 
+/* What bounds several policies at once, beside what each of them says. */
+static void draw_outer(struct plan *p, struct rng *r)
+{
+    if (chance(r, 50))
+        return;
+    for (uint32_t i = 1; i <= OUTER_MAX; i++)
+        p->outer_limits[i] = (struct scheduler_policy){
+            .connections = chance(r, 30)
+                               ? UINT32_MAX
+                               : (uint32_t)between(r, 1, chance(r, 50) ? 4 : 20),
+            .message_rate = draw_rate(r),
+            .connection_rate = draw_rate(r)};
+    for (uint32_t number = 0; number <= p->others_n; number++) {
+        struct scheduler_policy *policy = number ? &p->others[number - 1] : &p->policy;
+        policy->outer = p->outer[number];
+        for (uint32_t i = 1; i <= OUTER_MAX; i++)
+            if (chance(r, 60))
+                p->outer[number][policy->outer_n++] = (struct scheduler_budget){
+                    .number = i,
+                    .key = 200 + i,
+                    .connections = p->outer_limits[i].connections,
+                    .message_rate = p->outer_limits[i].message_rate,
+                    .connection_rate = p->outer_limits[i].connection_rate};
+    }
+}
+
 /* In turn it refuses us, breaks off, or is as calm as before. */
 static void sour(struct machine *m, struct rng *r)
 {
@@ -410,6 +436,8 @@ void plan_draw_limited(struct plan *p, uint64_t seed)
     struct rng days = {seed ^ 0x22222};
     draw_together(p, &days);
     draw_days(p, &days);
+    struct rng outer = {seed ^ 0x33333};
+    draw_outer(p, &outer);
 }
 
 const struct scheduler_policy *plan_policy(const struct plan *p, uint32_t number)

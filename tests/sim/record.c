@@ -73,9 +73,12 @@ static void remember(const struct world *w, struct seen_provider *p)
 static void limit_provider(const struct world *w, struct seen_provider *p)
 {
     for (int i = 0; i <= SOURCES_MAX; i++)
-        for (int k = 0; k < PASSINGS; k++)
-            gate_limit_loosely(&p->paths[i].lent[k],
-                               pace_of(w, p->policy, (enum passing)k));
+        for (int k = 0; k < PASSINGS; k++) {
+            struct seen_path *path = &p->paths[i];
+            path->rested[k] =
+                path->rested[k] || gate_is_rested(&path->lent[k], w->now_us);
+            gate_limit_loosely(&path->lent[k], pace_of(w, p->policy, (enum passing)k));
+        }
 }
 
 static struct seen_provider *
@@ -87,6 +90,15 @@ new_provider(struct world *w, const struct scheduler_policy *policy, uint32_t me
     remember(w, p);
     limit_provider(w, p);
     return p;
+}
+
+static struct seen_provider *outer_of(struct world *w, uint32_t number)
+{
+    struct seen_provider **outer = &w->record.outer[number];
+    if (!*outer)
+        *outer = new_provider(w, &w->plan->outer_limits[number],
+                              memory_of(w, "outer", number, ""));
+    return *outer;
 }
 
 static struct seen_site *site_of(struct world *w, const char *name, uint32_t policy)
@@ -113,6 +125,8 @@ static struct seen_site *site_of(struct world *w, const char *name, uint32_t pol
         shared ? r->shared[shared]
                : new_provider(w, settings,
                               memory_of(w, "policy", w->policies[policy], name));
+    for (int i = 0; i < settings->outer_n; i++)
+        site->outer[site->outer_n++] = outer_of(w, settings->outer[i].number);
     r->sites = mem_resize(r->sites, number + 1, sizeof(struct seen_site *));
     r->sites[r->sites_n++] = site;
     return site;
@@ -159,6 +173,11 @@ void record_finish(struct world *w)
     }
     for (int i = 0; i <= PROVIDERS_MAX; i++)
         free(r->shared[i]);
+    for (int i = 0; i <= OUTER_MAX; i++)
+        if (r->outer[i]) {
+            keep(w, r->outer[i]);
+            free(r->outer[i]);
+        }
     map_finish(&r->site_numbers);
     free(r->sites);
     free(r->of_domain);
@@ -204,10 +223,10 @@ static bool is_quiet(const struct world *w, const struct seen_site *site)
 
 /* ---- who may have what ---- */
 
-static uint32_t may_have(const struct world *w, const struct seen_site *site,
+static uint32_t may_have(const struct world *w, const struct seen_provider *p,
                          const struct seen_path *path)
 {
-    uint32_t whole = site->policy->connections;
+    uint32_t whole = p->policy->connections;
     return share(w, path->allowed < whole ? path->allowed : whole);
 }
 
@@ -217,14 +236,35 @@ static bool is_full(const struct world *w, const struct seen_path *path,
                     enum passing passing)
 {
     const struct meter *m = &path->came[passing];
+    int64_t until_us = m->at_us + m->level_us + LATE_US;
+    if (passing == PASSING_MAIL && path->mails_until_us > until_us)
+        until_us = path->mails_until_us;
     int64_t ahead_us = m->interval_us < SECOND_US ? SECOND_US / 2 : 0;
-    return m->at_us + m->level_us - ahead_us + LATE_US > w->now_us + GATE_LOOSE_US;
+    return until_us - ahead_us > w->now_us + GATE_LOOSE_US;
 }
 
 /* It may be restrained still, from an earlier life. */
 static bool may_be_restrained(const struct world *w, const struct seen_path *path)
 {
     return w->board && path->allowed == UINT32_MAX && path->kept_until_us;
+}
+
+/* What the limits alone keep a path from. */
+static unsigned limits_lack(const struct world *w, const struct seen_provider *p,
+                            uint8_t source)
+{
+    const struct seen_path *path = &p->paths[source];
+    unsigned lacks = 0;
+    if (path->lanes >= may_have(w, p, path) || may_be_restrained(w, path))
+        lacks |= LACK_CONNECTIONS;
+    if (gate_opens_us(&path->lent[PASSING_MAIL]) > w->now_us ||
+        is_full(w, path, PASSING_MAIL) || (path->was_slow && p->policy->message_rate))
+        lacks |= LACK_RATE;
+    if (gate_opens_us(&path->lent[PASSING_CONNECT]) > w->now_us ||
+        is_full(w, path, PASSING_CONNECT) ||
+        (path->was_slow && p->policy->connection_rate))
+        lacks |= LACK_CONNECTION_RATE;
+    return lacks;
 }
 
 /* What keeps a path from one more connection with a row, as enum lack. */
@@ -236,16 +276,9 @@ static unsigned path_lacks(const struct world *w, const struct seen_site *site,
     if (w->now_us < path->closed_until_us ||
         w->now_us < w->record.source_until_us[source])
         lacks |= LACK_PATH;
-    if (path->lanes >= may_have(w, site, path) || may_be_restrained(w, path))
-        lacks |= LACK_CONNECTIONS;
-    if (gate_opens_us(&path->lent[PASSING_MAIL]) > w->now_us ||
-        is_full(w, path, PASSING_MAIL) ||
-        (path->was_slow && site->policy->message_rate))
-        lacks |= LACK_RATE;
-    if (gate_opens_us(&path->lent[PASSING_CONNECT]) > w->now_us ||
-        is_full(w, path, PASSING_CONNECT) ||
-        (path->was_slow && site->policy->connection_rate))
-        lacks |= LACK_CONNECTION_RATE;
+    lacks |= limits_lack(w, site->provider, source);
+    for (int i = 0; i < site->outer_n; i++)
+        lacks |= limits_lack(w, site->outer[i], source);
     if (w->plan->warmups && source) {
         struct today *today = today_of(w, path);
         uint32_t cap = warmup_cap(&w->plan->warmups[source - 1], today->day);
@@ -284,12 +317,26 @@ static unsigned site_lacks(const struct world *w, const struct seen_site *site,
 
 /* ---- what is lent ---- */
 
-static void pace(struct world *w, struct seen_path *path, enum passing passing)
+static void pace(struct world *w, struct seen_provider *p, uint8_t source,
+                 enum passing passing)
 {
     int64_t again;
+    struct seen_path *path = &p->paths[source];
     bool passes = gate_pass(&path->lent[passing], w->now_us, &again);
+    if (!passes && path->rested[passing]) {
+        path->lent[passing] = (struct gate){0};
+        gate_limit_loosely(&path->lent[passing], pace_of(w, p->policy, passing));
+        passes = gate_pass(&path->lent[passing], w->now_us, &again);
+    }
+    path->rested[passing] = false;
     promise(passes || path->was_slow, w, "%s no quicker than its rate",
             passing == PASSING_MAIL ? "rows are lent" : "connections are opened");
+}
+
+/* Whose limits hold: -1: of its own provider, else of an outer budget. */
+static struct seen_provider *bounding(const struct seen_site *site, int i)
+{
+    return i < 0 ? site->provider : site->outer[i];
 }
 
 static void record_opened(struct world *w, const struct order *order,
@@ -304,11 +351,25 @@ static void record_opened(struct world *w, const struct order *order,
     promise(!limit || (order->messages && order->messages <= limit), w,
             "%s: %u messages a connection, not %u", order->site, limit,
             order->messages);
-    promise(path->lanes < may_have(w, site, path), w,
-            "%s from source %u: %u connections at most", order->site, order->source,
-            may_have(w, site, path));
-    path->lanes++;
-    pace(w, path, PASSING_CONNECT);
+    for (int i = -1; i < site->outer_n; i++) {
+        struct seen_provider *p = bounding(site, i);
+        path = &p->paths[order->source];
+        promise(path->lanes < may_have(w, p, path), w,
+                "%s from source %u: %u connections at most", order->site, order->source,
+                may_have(w, p, path));
+        path->lanes++;
+        pace(w, p, order->source, PASSING_CONNECT);
+    }
+}
+
+/* Is there a rate of messages for what is lent there? */
+static bool is_paced(const struct lane *lane)
+{
+    for (int i = -1; i < lane->seen->outer_n; i++)
+        if (gate_limits(
+                &bounding(lane->seen, i)->paths[lane->source].lent[PASSING_MAIL]))
+            return true;
+    return false;
 }
 
 static bool is_one_message(const struct world *w, const struct seen_site *site,
@@ -351,10 +412,11 @@ void record_order(struct world *w, const struct order *order)
                 w->now_us >= site->provider->braked_until_us,
             w, "%s is left alone", order->site);
     promise(!is_quiet(w, site), w, "%s has quiet hours", order->site);
-    if (gate_limits(&lane->path->lent[PASSING_MAIL])) {
+    if (is_paced(lane)) {
         promise(is_one_message(w, site, order), w,
                 "under a rate rows are lent for one message at a time");
-        pace(w, lane->path, PASSING_MAIL);
+        for (int i = -1; i < site->outer_n; i++)
+            pace(w, bounding(site, i), lane->source, PASSING_MAIL);
     }
     for (int i = 0; i < order->rows_n; i++) {
         uint32_t row = order->rows[i];
@@ -400,7 +462,8 @@ void record_settled(struct world *w, const struct lane *lane, const struct verdi
 
 void record_closed(struct world *w, const struct lane *lane, bool round)
 {
-    lane->path->lanes--;
+    for (int i = -1; i < lane->seen->outer_n; i++)
+        bounding(lane->seen, i)->paths[lane->source].lanes--;
     int64_t until_us = w->now_us + w->plan->policy.retry_interval_ms[0] * 1000;
     if (round && until_us > lane->seen->closed_until_us)
         lane->seen->closed_until_us = until_us;
@@ -443,6 +506,9 @@ void record_shared(struct world *w, const struct sharing *share)
     r->share = *share;
     for (uint32_t i = 0; i < r->sites_n; i++)
         limit_provider(w, r->sites[i]->provider);
+    for (int i = 0; i <= OUTER_MAX; i++)
+        if (r->outer[i])
+            limit_provider(w, r->outer[i]);
     r->restrained = true;
 }
 
@@ -451,9 +517,11 @@ void record_told(struct world *w)
     if (!w->record.restrained || w->stopping)
         return;
     w->record.restrained = false;
-    for (uint32_t i = 0; i < w->plan->connections_total; i++)
-        if (w->lanes[i].open)
-            w->lanes[i].path->untold = 0;
+    for (uint32_t i = 0; i < w->plan->connections_total; i++) {
+        const struct lane *lane = &w->lanes[i];
+        for (int k = -1; lane->open && k < lane->seen->outer_n; k++)
+            bounding(lane->seen, k)->paths[lane->source].untold = 0;
+    }
     for (uint32_t i = 0; i < w->plan->connections_total; i++) {
         const struct lane *lane = &w->lanes[i];
         if (!lane->open || lane->told_to_stop)
@@ -463,19 +531,23 @@ void record_told(struct world *w)
                     w->now_us >= site->ruled_until_us &&
                     w->now_us >= site->provider->braked_until_us,
                 w, "connection %u to %s is told to end", i, lane->site);
-        lane->path->untold++;
-        promise(lane->path->untold <= may_have(w, site, lane->path), w,
-                "%s: of %u connections those over %u are told to end", lane->site,
-                lane->path->untold, may_have(w, site, lane->path));
+        for (int k = -1; k < site->outer_n; k++) {
+            struct seen_path *path = &bounding(site, k)->paths[lane->source];
+            path->untold++;
+            promise(path->untold <= may_have(w, bounding(site, k), path), w,
+                    "%s: of %u connections those over %u are told to end", lane->site,
+                    path->untold, may_have(w, bounding(site, k), path));
+        }
     }
 }
 
 /* ---- what comes to them ---- */
 
-static void came(struct world *w, const struct lane *lane, enum passing passing)
+static void came_to(struct world *w, const struct lane *lane, struct seen_provider *p,
+                    enum passing passing)
 {
-    struct seen_path *path = lane->path;
-    int64_t rate = rate_of(lane->seen->policy, passing);
+    struct seen_path *path = &p->paths[lane->source];
+    int64_t rate = rate_of(p->policy, passing);
     if (rate == 0)
         return;
     int64_t interval_us = HOUR_US / rate;
@@ -492,20 +564,56 @@ static void came(struct world *w, const struct lane *lane, enum passing passing)
             rate, passing == PASSING_MAIL ? "messages" : "connections", lane->source);
 }
 
-void record_connect(struct world *w, const struct connection *c)
+static void came(struct world *w, const struct lane *lane, enum passing passing)
+{
+    for (int i = -1; i < lane->seen->outer_n; i++)
+        came_to(w, lane, bounding(lane->seen, i), passing);
+}
+
+static bool bounds(const struct seen_provider *p, const struct lane *lane)
+{
+    for (int i = -1; i < lane->seen->outer_n; i++)
+        if (bounding(lane->seen, i) == p)
+            return true;
+    return false;
+}
+
+/* Of all that stand at once those that these limits are for. */
+static void count_connections(struct world *w, const struct connection *c,
+                              const struct seen_provider *p)
 {
     const struct lane *lane = &w->lanes[c->number];
     uint32_t same = 1;
     for (uint32_t i = 0; i < w->plan->connections_total; i++) {
         const struct connection *other = w->connections[i];
-        same += other && other != c && w->lanes[i].path == lane->path &&
-                (other->wire || other->connect_began_us);
+        same += other && other != c && w->lanes[i].source == lane->source &&
+                bounds(p, &w->lanes[i]) && (other->wire || other->connect_began_us);
     }
-    promise(same <= lane->seen->policy->connections, w,
+    promise(same <= p->policy->connections, w,
             "%s has %u connections from source %u at most", lane->site,
-            lane->seen->policy->connections, lane->source);
+            p->policy->connections, lane->source);
+}
+
+void record_connect(struct world *w, const struct connection *c)
+{
+    const struct lane *lane = &w->lanes[c->number];
+    for (int i = -1; i < lane->seen->outer_n; i++)
+        count_connections(w, c, bounding(lane->seen, i));
     promise(!c->finishing, w, "who was told to end connects no more");
     came(w, lane, PASSING_CONNECT);
+}
+
+void record_passed(struct world *w, const struct connection *c)
+{
+    const struct lane *lane = &w->lanes[c->number];
+    for (int i = -1; i < lane->seen->outer_n; i++) {
+        struct seen_provider *p = bounding(lane->seen, i);
+        struct seen_path *path = &p->paths[lane->source];
+        int64_t rate = rate_of(p->policy, PASSING_MAIL);
+        if (path->mails_until_us < w->now_us)
+            path->mails_until_us = w->now_us;
+        path->mails_until_us += rate ? HOUR_US / rate + LATE_US : 0;
+    }
 }
 
 void record_mail(struct world *w, struct wire *wire)
@@ -577,8 +685,11 @@ void record_waits(struct world *w, const struct site_view *view)
                 "%s: %u rows wait, and source %u could send them (%x)", view->name,
                 ready, source, view->lacks);
         all |= lacks;
-        if (site->provider->paths[source].lanes && policy->message_rate)
-            all |= LACK_RATE; /* for what they have been lent */
+        for (int k = -1; k < site->outer_n; k++) {
+            const struct seen_provider *p = bounding(site, k);
+            if (p->paths[source].lanes && p->policy->message_rate)
+                all |= LACK_RATE; /* for what they have been lent */
+        }
     }
     if (all & LACK_SOCKETS) /* the gate was passed all the same */
         all |= LACK_CONNECTION_RATE;

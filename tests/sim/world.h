@@ -123,7 +123,13 @@ struct place { /* an MX set and its machines */
     bool good;       /* whatever comes is taken at once: what it gets may be measured */
 };
 
-enum { OTHERS_MAX = 3, SOURCES_MAX = 4, PROVIDERS_MAX = 2, TOGETHER_MAX = 20 };
+enum {
+    OTHERS_MAX = 3,
+    SOURCES_MAX = 4,
+    PROVIDERS_MAX = 2,
+    OUTER_MAX = 3,
+    TOGETHER_MAX = 20
+};
 
 enum name_kind {
     NAME_GOOD,
@@ -155,6 +161,8 @@ struct plan {
     struct scheduler_policy policy;             /* number 0 */
     struct scheduler_policy others[OTHERS_MAX]; /* from 1; lives of rows are the same */
     uint8_t sources[OTHERS_MAX + 1][SOURCES_MAX];
+    struct scheduler_budget outer[OTHERS_MAX + 1][OUTER_MAX]; /* of each policy */
+    struct scheduler_policy outer_limits[OUTER_MAX + 1];      /* the same, by number */
     uint32_t others_n;
     int sources_n;                      /* highest number in the policies' sources */
     int64_t begin_ms;                   /* on the wall, when the first run begins */
@@ -388,9 +396,11 @@ struct meter {
 /* A provider as one source sees it. */
 struct seen_path {
     struct meter came[PASSINGS]; /* to the receivers */
-    struct gate lent[PASSINGS];  /* what the scheduler lent or opened */
-    uint32_t lanes, untold;      /* connections; not told to end, for record_told */
-    uint32_t allowed, good;      /* connections on its way back; UINT32_MAX: all */
+    int64_t mails_until_us; /* worked off is what may be on its way there, or lost */
+    struct gate lent[PASSINGS]; /* what the scheduler lent or opened */
+    bool rested[PASSINGS];      /* when its rate changed: that may be forgotten */
+    uint32_t lanes, untold;     /* connections; not told to end, for record_told */
+    uint32_t allowed, good;     /* connections on its way back; UINT32_MAX: all */
     int64_t closed_until_us;
     int64_t kept_until_us; /* then the next life may have forgotten `allowed` */
     uint32_t slow;         /* the rates are halved so often, for sure until */
@@ -414,6 +424,8 @@ struct seen_site {
     uint32_t memory;
     const struct scheduler_policy *policy;
     struct seen_provider *provider;
+    struct seen_provider *outer[OUTER_MAX]; /* whose limits hold for it too */
+    int outer_n;
     int64_t closed_until_us, ruled_until_us; /* at all; by a rule */
     uint32_t ready[SOURCES_MAX + 1];         /* for sure, by source; for record_waits */
 };
@@ -431,8 +443,9 @@ struct record {
     struct seen_site **sites;
     uint32_t sites_n;
     struct seen_provider *shared[PROVIDERS_MAX + 1];
-    struct seen_site **of_domain; /* NULL: nothing was lent of it yet */
-    bool *asked;                  /* by domain: its hosts are not known now */
+    struct seen_provider *outer[OUTER_MAX + 1]; /* by number */
+    struct seen_site **of_domain;               /* NULL: nothing was lent of it yet */
+    bool *asked; /* by domain: its hosts are not known now */
     int64_t source_until_us[SOURCES_MAX + 1];
     struct sharing share;
     bool restrained; /* just now: record_told looks */
@@ -558,6 +571,8 @@ void record_shared(struct world *w, const struct sharing *share);
 /* scheduler_allow_fn: what is left of a cap, a part at a time. Each run has its own. */
 uint32_t record_allow(void *world, uint8_t source, uint32_t policy, const char *site,
                       int64_t now_us, int64_t *until_us);
+/* A MAIL has passed its gates: it may break off before it is seen. */
+void record_passed(struct world *w, const struct connection *c);
 /* A connection is begun, a MAIL begins to leave: what receivers see. */
 void record_connect(struct world *w, const struct connection *c);
 void record_mail(struct world *w, struct wire *wire);

@@ -35,7 +35,9 @@ static void test_task_has_its_own_copy(void **state)
     char path[32];
     struct flight *flight = open_flight(path);
     struct rng rng = {7};
-    struct gate gates[2] = {0};
+    struct gate gates[6] = {0};
+    struct gate *connects[] = {&gates[0], &gates[1], &gates[2]};
+    struct gate *mails[] = {&gates[3], &gates[4], &gates[5]};
     for (int round = 0; round < ROUNDS; round++) {
         struct order order = {
             .kind = round % 2 ? ORDER_OPEN : ORDER_MORE,
@@ -44,8 +46,9 @@ static void test_task_has_its_own_copy(void **state)
             .last = rng_below(&rng, 2),
             .source = (uint8_t)rng_below(&rng, 256),
             .messages = rng_below(&rng, 100),
-            .connect_gate = rng_below(&rng, 2) ? &gates[0] : NULL,
-            .mail_gate = rng_below(&rng, 2) ? &gates[1] : NULL,
+            .gates_n = (int)rng_below(&rng, 4),
+            .connect_gates = connects,
+            .mail_gates = mails,
             .dns_us = (int32_t)rng_below(&rng, 1000000),
             .targets_n = round % 2 ? 1 + (int)rng_below(&rng, MX_TARGETS_MAX) : 0,
             .rows_n = (int)rng_below(&rng, LEASE_MAX + 1),
@@ -71,8 +74,11 @@ static void test_task_has_its_own_copy(void **state)
         assert_int_equal(task->last, was.last);
         assert_int_equal(task->source, was.source);
         assert_int_equal(task->messages, was.messages);
-        assert_ptr_equal(task->connect_gate, was.connect_gate);
-        assert_ptr_equal(task->mail_gate, was.mail_gate);
+        assert_int_equal(task->gates_n, was.gates_n);
+        for (int k = 0; k < was.gates_n; k++) {
+            assert_ptr_equal(task->connect_gates[k], connects[k]);
+            assert_ptr_equal(task->mail_gates[k], mails[k]);
+        }
         assert_int_equal(task->dns_us, was.dns_us);
         assert_int_equal(task->rows_n, was.rows_n);
         for (int i = 0; i < was.rows_n; i++) {

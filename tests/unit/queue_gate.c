@@ -119,7 +119,7 @@ static void a_shared_clock_is_moved_once(void **state)
 enum { THREADS = 4, EACH = 20000 };
 
 struct crowd {
-    struct gate gate;
+    struct gate gate, second;
     _Atomic int64_t clock_us;
     _Atomic int passed;
 };
@@ -147,9 +147,80 @@ static void threads_share_it(void **state)
     assert_true(c.passed >= 1200);
 }
 
+/* What one of them holds back has passed none of the others. */
+static void one_passes_all_or_none(void **state)
+{
+    (void)state;
+    struct gate quick = {0}, slow = {0}, free = {0};
+    struct gate *const gates[] = {&quick, &free, &slow};
+    int64_t again = 7;
+    assert_true(gates_pass(gates, 3, 1000, &again));
+    assert_true(gates_pass(gates, 0, 1000, &again));
+    assert_false(gates_limit(gates, 3));
+    assert_int_equal(again, 7);
+    gate_limit(&quick, 20 * 3600);
+    gate_limit(&slow, 60);
+    assert_true(gates_limit(gates, 3));
+    assert_true(gates_pass(gates, 3, 1000, &again));
+    for (int i = 0; i < 50; i++)
+        assert_false(gates_pass(gates, 3, 1001, &again));
+    assert_int_equal(again, gate_opens_us(&slow));
+    for (int i = 0; i < 9; i++)
+        assert_true(gate_pass(&quick, 1001, &again));
+    assert_false(gate_pass(&quick, 1001, &again));
+    assert_false(gates_pass(gates, 3, 1001, &again));
+    assert_int_equal(again, gate_opens_us(&slow)); /* the last of them to open */
+    assert_int_equal(atomic_load(&free.own.full_ns), 0);
+}
+
+/* As if another thread had come between the look and the passing. */
+static void what_was_passed_in_vain_goes_back(void **state)
+{
+    (void)state;
+    struct gate first = {0}, gate = {0};
+    struct gate *const gates[] = {&first, &gate, &gate};
+    int64_t again;
+    gate_limit(&first, 60);
+    gate_limit(&gate, 60);
+    assert_false(gates_pass(gates, 3, 1000, &again));
+    assert_true(gates_pass(gates, 2, 1000, &again));
+    assert_false(gate_pass(&first, 1000, &again));
+}
+
+/* Half of the threads ask the other way round. */
+static void *push_both(void *arg)
+{
+    struct crowd *c = arg;
+    static _Atomic int turn;
+    struct gate *const ways[][2] = {{&c->gate, &c->second}, {&c->second, &c->gate}};
+    struct gate *const *gates = ways[atomic_fetch_add(&turn, 1) % 2];
+    int64_t again;
+    for (int i = 0; i < EACH; i++)
+        c->passed += gates_pass(gates, 2, atomic_fetch_add(&c->clock_us, 10), &again);
+    return NULL;
+}
+
+static void threads_share_several(void **state)
+{
+    (void)state;
+    struct crowd c = {.clock_us = 1};
+    gate_limit(&c.gate, 3600 * 1000);
+    gate_limit(&c.second, 3600 * 1000);
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, push_both, &c), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(c.passed <= 500 + 800 + 1);
+    assert_true(c.passed >= 1200); /* nothing is lost between them */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_passes_all_or_none),
+        cmocka_unit_test(what_was_passed_in_vain_goes_back),
+        cmocka_unit_test(threads_share_several),
         cmocka_unit_test(at_any_rate_no_stretch_holds_too_many),
         cmocka_unit_test(a_closed_gate_says_when_it_opens),
         cmocka_unit_test(a_burst_is_half_a_second),

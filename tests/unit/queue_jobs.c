@@ -121,13 +121,13 @@ static void step(struct job *job, struct seen *seen, struct rng *rng,
         if (!lane->open)
             continue;
         if (!lane->connected) {
-            lane->connected = gate_pass(lane->connects, w->now, &again);
+            lane->connected = gates_pass(lane->connects, lane->gates_n, w->now, &again);
             if (lane->connected)
                 came(&seen->connects, w->now, policy->connection_rate);
             continue;
         }
         if (lane->n == 0 || rng_below(rng, 4) ||
-            !gate_pass(lane->mails, w->now, &again))
+            !gates_pass(lane->mails, lane->gates_n, w->now, &again))
             continue;
         came(&seen->mails, w->now, policy->message_rate);
         seen->messages++;
@@ -175,12 +175,35 @@ static struct scheduler_policy draw_policy(struct rng *rng)
     };
 }
 
-static void begin_or_end(struct job *jobs, int64_t now, struct rng *rng,
-                         struct seen *seen, struct scheduler_policy policy)
+/* The limits are those of the provider that all jobs send to; or, with `outer`, of what
+ * bounds the providers of each of them. */
+static struct scheduler_policy policy_of(const struct scheduler_policy *limits,
+                                         struct scheduler_budget *outer, uint64_t job)
 {
-    struct job *job = &jobs[rng_below(rng, JOBS)];
+    struct scheduler_policy own = *limits;
+    if (!outer)
+        return own;
+    *outer = (struct scheduler_budget){.number = 1,
+                                       .key = limits->key,
+                                       .connections = limits->connections,
+                                       .message_rate = limits->message_rate,
+                                       .connection_rate = limits->connection_rate};
+    own.key = 100 + job;
+    own.connections = 20;
+    own.message_rate = own.connection_rate = 0;
+    own.outer = outer;
+    own.outer_n = 1;
+    return own;
+}
+
+static void begin_or_end(struct job *jobs, int64_t now, struct rng *rng,
+                         struct seen *seen, const struct scheduler_policy *limits,
+                         struct scheduler_budget *outer)
+{
+    uint32_t number = rng_below(rng, JOBS);
+    struct job *job = &jobs[number];
     if (!job->board) {
-        run_job(job, now, 600, 3, policy);
+        run_job(job, now, 600, 3, policy_of(limits, outer, number));
         return;
     }
     seen->open -= job->w.open;
@@ -200,9 +223,10 @@ static void receivers_see_one_sender(void **state)
         static struct job jobs[JOBS];
         memset(jobs, 0, sizeof jobs);
         int64_t now = 1000000;
+        struct scheduler_budget budget, *outer = seed % 2 ? &budget : NULL;
         assert_int_equal(ftruncate(board_fd, 0), 0);
-        run_job(&jobs[0], now, 600, 3, policy);
-        run_job(&jobs[1], now, 600, 3, policy);
+        run_job(&jobs[0], now, 600, 3, policy_of(&policy, outer, 0));
+        run_job(&jobs[1], now, 600, 3, policy_of(&policy, outer, 1));
         for (int i = 0; i < 3000; i++, now += STEP_US) {
             for (int k = 0; k < JOBS; k++) {
                 if (!jobs[k].board)
@@ -211,12 +235,12 @@ static void receivers_see_one_sender(void **state)
                 if ((i + 3 * k) % HEAR_STEPS == 0)
                     hear(&jobs[k]);
                 step(&jobs[k], &seen, &rng, &policy);
-                if (rng_below(&rng, 400) == 0)
+                if (rng_below(&rng, 400) == 0 && !outer) /* the others would not obey */
                     suspend(&jobs[k], &seen, &rng);
             }
             assert_true(seen.open <= (int)policy.connections);
             if (rng_below(&rng, 200) == 0)
-                begin_or_end(jobs, now, &rng, &seen, policy);
+                begin_or_end(jobs, now, &rng, &seen, &policy, outer);
         }
         for (int k = 0; k < JOBS; k++)
             if (jobs[k].board)
@@ -226,6 +250,40 @@ static void receivers_see_one_sender(void **state)
     }
     assert_true(messages > 20000); /* and they did send, */
     assert_true(full > 50);        /* as much as they may */
+}
+
+/* Where others had the place after all, nothing of what was tried before is kept. */
+static void who_gets_no_place_has_lost_none(void **state)
+{
+    (void)state;
+    static const struct scheduler_budget outer[] = {
+        {.number = 1, .key = 5, .connections = 2},
+        {.number = 2, .key = 6, .connections = 1}};
+    const struct scheduler_policy policy = {
+        .connections = 2, .provider = 1, .key = 7, .outer = outer, .outer_n = 2};
+    static struct job jobs[2];
+    int64_t now = 1000000;
+    assert_int_equal(ftruncate(board_fd, 0), 0);
+    run_job(&jobs[0], now, 600, 1, policy);
+    take_orders(&jobs[0].w); /* and hears of nothing then */
+    assert_int_equal(jobs[0].w.open, 1);
+    run_job(&jobs[1], now, 600, 1, policy);
+    for (int i = 0; i < 300; i++) {
+        now += SECOND_US;
+        jobs[1].w.now = now;
+        hear(&jobs[1]);
+        take_orders(&jobs[1].w);
+        assert_int_equal(jobs[1].w.open, 0);
+    }
+    end_job(&jobs[0]);
+    for (int i = 0; i < 10 && jobs[1].w.open == 0; i++) {
+        now += SECOND_US;
+        jobs[1].w.now = now;
+        hear(&jobs[1]);
+        take_orders(&jobs[1].w);
+    }
+    assert_int_equal(jobs[1].w.open, 1);
+    end_job(&jobs[1]);
 }
 
 /* ---- fairness ---- */
@@ -260,18 +318,19 @@ static void those_who_send_share_alike(void **state)
          .connection_rate = 7200,
          .messages_per_connection = 1},
     };
-    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++) {
-        const struct scheduler_policy *p = &policies[i];
+    for (size_t i = 0; i < 2 * sizeof policies / sizeof policies[0]; i++) {
+        const struct scheduler_policy *p = &policies[i / 2];
+        struct scheduler_budget budget, *outer = i % 2 ? &budget : NULL;
         static struct job jobs[2];
         struct seen seen = {0};
         int64_t now = 1000000;
         assert_int_equal(ftruncate(board_fd, 0), 0);
         /* One by itself, for as long as two beside each other. */
         enum { STEPS = 4 * 60 * 20 };
-        run_job(&jobs[0], now, 60000, 1, *p);
+        run_job(&jobs[0], now, 60000, 1, policy_of(p, outer, 0));
         run(jobs, 1, &now, STEPS, &seen, p);
         int alone = jobs[0].w.delivered;
-        run_job(&jobs[1], now, 60000, 1, *p);
+        run_job(&jobs[1], now, 60000, 1, policy_of(p, outer, 1));
         run(jobs, 2, &now, STEPS, &seen, p);
         int first = jobs[0].w.delivered - alone, second = jobs[1].w.delivered;
         assert_in_range(first, second * 3 / 4, second * 4 / 3 + 1);
@@ -280,7 +339,7 @@ static void those_who_send_share_alike(void **state)
         /* The second one is done there: all is the first one's again. */
         seen.open -= jobs[1].w.open;
         end_job(&jobs[1]);
-        run_job(&jobs[1], now, 0, 1, *p);
+        run_job(&jobs[1], now, 0, 1, policy_of(p, outer, 1));
         int before = jobs[0].w.delivered;
         run(jobs, 2, &now, STEPS, &seen, p);
         assert_in_range(jobs[0].w.delivered - before, alone * 8 / 10,
@@ -426,6 +485,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(receivers_see_one_sender, make_board,
+                                        drop_board),
+        cmocka_unit_test_setup_teardown(who_gets_no_place_has_lost_none, make_board,
                                         drop_board),
         cmocka_unit_test_setup_teardown(those_who_send_share_alike, make_board,
                                         drop_board),

@@ -106,7 +106,7 @@ static void a_rate_is_named_and_not_connections_that_wait_for_it(void **state)
     take_orders(&w);
     assert_int_equal(w.open, 1);
     assert_int_equal(view(&w).lacks, LACK_CONNECTIONS);
-    while (gate_pass(lane->mails, w.now, &again))
+    while (gates_pass(lane->mails, lane->gates_n, w.now, &again))
         ;
     assert_int_equal(view(&w).lacks, LACK_RATE);
     w.now = again;

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "queue/scheduler.h"
 
-enum { DOMAINS = 4, CONNECTIONS = 64, SECOND_US = 1000 * 1000 };
+enum { DOMAINS = 4, CONNECTIONS = 64, GATES = 4, SECOND_US = 1000 * 1000 };
 static const int64_t minute_us = INT64_C(60) * SECOND_US;
 static const int64_t interval_ms[] = {30 * 60 * 1000};
 static const int64_t interval_us = INT64_C(30 * 60) * SECOND_US;
@@ -24,7 +24,8 @@ struct lane {
     char site[32];
     uint32_t rows[LEASE_MAX];
     int n;
-    struct gate *connects, *mails; /* to be passed; for who counts what comes */
+    struct gate *connects[GATES], *mails[GATES]; /* to be passed; for who counts */
+    int gates_n;
     uint32_t messages, served; /* at most so many; 0: no limit */
     bool connected;
 };
@@ -155,9 +156,13 @@ static inline void take_orders(struct world *w)
         if (o.kind == ORDER_OPEN) {
             *lane = (struct lane){.open = true,
                                   .source = o.source,
-                                  .connects = o.connect_gate,
-                                  .mails = o.mail_gate,
+                                  .gates_n = o.gates_n,
                                   .messages = o.messages};
+            for (int i = 0; i < o.gates_n; i++) {
+                assert_true(i < GATES);
+                lane->connects[i] = o.connect_gates[i];
+                lane->mails[i] = o.mail_gates[i];
+            }
             snprintf(lane->site, sizeof lane->site, "%s", o.site);
             w->most = ++w->open > w->most ? w->open : w->most;
         }
