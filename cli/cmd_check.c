@@ -231,6 +231,44 @@ static void print_unused(const struct blast *b, const struct policies *policies)
     free(used);
 }
 
+/* Of these sections the one that leaves `rule` less than it gives, whatever of it is in
+ * this list; -1: there is none. */
+static int tighter_than(const struct conf *c, const struct policies *policies, int rule,
+                        enum conf_limit limit, int *room)
+{
+    int tighter = -1;
+    for (uint32_t number = 0; number < policies->n; number++) {
+        int n = policies_sections(policies, number, room), i = 0;
+        while (i < n && room[i] != rule)
+            i++;
+        if (i == n)
+            continue;
+        tighter = conf_tighter(c, room, n, i, limit);
+        if (tighter < 0)
+            return -1;
+    }
+    return tighter;
+}
+
+/* Limits only add up: one that asks for more than a weaker section allows is in vain.
+ */
+static void print_in_vain(const struct conf *c, const struct policies *policies)
+{
+    int *room = mem_zero((size_t)c->rules_n + 1, sizeof *room);
+    struct buf line = {0};
+    for (int rule = 0; rule < c->rules_n; rule++)
+        for (enum conf_limit limit = 0; limit < CONF_LIMITS; limit++) {
+            int tighter = tighter_than(c, policies, rule, limit, room);
+            if (tighter < 0)
+                continue;
+            buf_reset(&line);
+            conf_print_tighter(&line, c, rule, tighter, limit);
+            printf("in vain   %s\n", buf_cstr(&line));
+        }
+    buf_finish(&line);
+    free(room);
+}
+
 static int print_text(const struct blast *b, const struct plan *p,
                       struct policies *policies, const struct outlook *o)
 {
@@ -268,6 +306,7 @@ static int print_text(const struct blast *b, const struct plan *p,
     find_relayed(&relayed, b, p, policies);
     print_relays(&relayed, p);
     print_unused(b, policies);
+    print_in_vain(b->conf, policies);
     print_sites(p);
     print_unresolved(p, b->list);
     print_lost_relays(&relayed, p);

@@ -80,6 +80,16 @@ static void print_budget(const struct conf *conf, const int *rules, int n)
     const struct conf_rule *r = &conf->rules[owner];
     printf("budget    %s '%s': its limits hold for all together that share it%s\n",
            r->mx ? "mx" : "domain", r->pattern, relayed ? " and its relay" : "");
+    int *outer = mem_zero((size_t)n, sizeof *outer);
+    int outer_n = conf_outer(conf, rules, n, outer);
+    for (int i = 0; i < outer_n; i++) {
+        r = &conf->rules[outer[i]];
+        if (outer[i] != owner)
+            printf("within    %s '%s': what it gives holds for all together that it "
+                   "matches\n",
+                   r->mx ? "mx" : "domain", r->pattern);
+    }
+    free(outer);
 }
 
 /* The lines of conf_explain in columns. */

@@ -78,6 +78,7 @@ void policies_init(struct policies *p, const struct conf *conf,
     *p = (struct policies){
         .conf = conf, .relays = relays, .trust = trust, .begun = conf};
     p->found = mem_zero((size_t)conf->rules_n + 1, sizeof *p->found);
+    p->outer = mem_zero((size_t)conf->rules_n + 1, sizeof *p->outer);
     p->mixed = has_both(conf);
     number_of(p, FAMILY_BOTH, 0); /* number 0: none matches */
 }
@@ -88,6 +89,7 @@ void policies_finish(struct policies *p)
     arena_finish(&p->chosen);
     free(p->matched);
     free(p->found);
+    free(p->outer);
 }
 
 bool policies_take(struct policies *p, const struct conf *conf, struct fault *f)
@@ -142,6 +144,12 @@ bool policies_print_relay(const struct policies *p, uint32_t number, struct buf 
         return false;
     relay_print(&policy, out);
     return true;
+}
+
+int policies_sections(const struct policies *p, uint32_t number, int *out)
+{
+    int families;
+    return take_matched(p->matched[number], &families, out);
 }
 
 void policies_used(const struct policies *p, bool *used)
@@ -236,6 +244,28 @@ static uint64_t key_of(const struct policies *p, const int *rules, int n, int bu
     return key;
 }
 
+/* The other sections whose limits bound them, as they were when we began, with the
+ * limits that they give now. */
+static void find_outer(struct policies *p, int n, int relay,
+                       struct scheduler_policy *out)
+{
+    out->outer_n = conf_outer(p->begun, p->found, n, p->outer);
+    struct scheduler_budget *outer =
+        arena_alloc(&p->chosen, (size_t)out->outer_n * sizeof *outer);
+    for (int i = 0; i < out->outer_n; i++) {
+        int rule = p->outer[i];
+        int64_t connections = conf_limit(p->conf, rule, CONF_LIMIT_CONNECTIONS);
+        outer[i] = (struct scheduler_budget){
+            .number = provider_of(p, rule, relay),
+            .key = key_of(p, p->found, n, rule, relay),
+            .connections = connections ? (uint32_t)connections : UINT32_MAX,
+            .message_rate = conf_limit(p->conf, rule, CONF_LIMIT_MESSAGE_RATE),
+            .connection_rate = conf_limit(p->conf, rule, CONF_LIMIT_CONNECTION_RATE),
+        };
+    }
+    out->outer = outer;
+}
+
 static void get(void *arg, uint32_t number, struct engine_policy *out)
 {
     struct policies *p = arg;
@@ -243,7 +273,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     assert(number < p->n);
     int families, n = take_matched(p->matched[number], &families, p->found);
     conf_policy_now(p->conf, p->begun, p->found, n, &policy);
-    int budget = conf_budget(p->conf, p->found, n);
+    int budget = conf_budget(p->begun, p->found, n);
     int relay = relays_find(p->relays, policy.relay);
     out->queue = (struct scheduler_policy){
         .retry_interval_ms = policy.retry_interval.ms,
@@ -262,6 +292,7 @@ static void get(void *arg, uint32_t number, struct engine_policy *out)
     };
     if (!p->port)
         choose_sources(p, policy.pool, families, &out->queue);
+    find_outer(p, n, relay, &out->queue);
     out->quiet = policy.quiet_hours;
     out->budget = relay >= 0    ? p->relays->list[relay].name
                   : budget >= 0 ? p->begun->rules[budget].pattern

@@ -20,7 +20,8 @@ struct policies {
     const char **matched;     /* of each number: those bytes */
     uint32_t n;
     int *found;          /* room for what matches one destination */
-    struct arena chosen; /* the scheduler's lists of sources */
+    int *outer;          /* the same for those whose limits hold too */
+    struct arena chosen; /* the scheduler's lists of sources and outer budgets */
 };
 
 /* conf, relays and trust must outlive it. With relays that are none all mail is direct.
@@ -44,6 +45,9 @@ const char *policies_relay(struct policies *p, const char *domain,
                            const struct mx_set *mx);
 /* The relay of a number for people, as relay_print; false: it has none. */
 bool policies_print_relay(const struct policies *p, uint32_t number, struct buf *out);
+/* The sections that match what a number stands for, the strongest first; out has room
+ * for rules_n. Returns how many. */
+int policies_sections(const struct policies *p, uint32_t number, int *out);
 /* Which sections were matched so far: used[i] for rule i of the settings. */
 void policies_used(const struct policies *p, bool *used);
 struct engine_policies policies_engine(struct policies *p);

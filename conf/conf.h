@@ -256,6 +256,27 @@ bool conf_place(struct buf *out, const struct conf *from, const char *key);
 /* The one of these rules whose limits are shared by all that it matches: the first that
  * gives connections, connection_rate, message_rate or unknown_limit. -1: none does. */
 int conf_budget(const struct conf *c, const int *rules, int n);
+
+/* What a section gives holds for all that it matches, for each source by itself. */
+enum conf_limit {
+    CONF_LIMIT_CONNECTIONS,
+    CONF_LIMIT_MESSAGE_RATE,
+    CONF_LIMIT_CONNECTION_RATE,
+    CONF_LIMITS
+};
+/* The rules among these whose limits bound others beside those of their own budget, or
+ * these from without: all that give one, but for that of conf_budget where it is for
+ * nobody else. out has room for n; returns how many. */
+int conf_outer(const struct conf *c, const int *rules, int n, int *out);
+/* What the rule gives itself; 0: no limit. */
+int64_t conf_limit(const struct conf *c, int rule, enum conf_limit limit);
+/* The first of the weaker rules whose limit is less than what the i-th gives; -1: none.
+ */
+int conf_tighter(const struct conf *c, const int *rules, int n, int i,
+                 enum conf_limit limit);
+/* "FILE:LINE: …", why that limit of the rule is in vain. */
+void conf_print_tighter(struct buf *out, const struct conf *c, int rule, int tighter,
+                        enum conf_limit limit);
 /* The quiet hours that this section gives; NULL: it does not. */
 const struct hours *conf_rule_hours(const struct conf *c, int rule);
 /* conf_policy_of with a line for each key: name, value, and FILE:LINE or "default",

@@ -81,16 +81,105 @@ static bool has_no_rate(const char *relay, const struct setting *s,
            giver->given[s - settings].line == 0;
 }
 
+/* Of destinations together; the last one is for a budget alone. */
+static const int limits[] = {
+    [CONF_LIMIT_CONNECTIONS] = SETTING_POLICY_connections,
+    [CONF_LIMIT_MESSAGE_RATE] = SETTING_POLICY_message_rate,
+    [CONF_LIMIT_CONNECTION_RATE] = SETTING_POLICY_connection_rate,
+    [CONF_LIMITS] = SETTING_POLICY_unknown_limit,
+};
+enum { LIMITS_N = sizeof limits / sizeof limits[0] };
+
+static const struct place *given_at(const struct conf *c, int rule, unsigned limit)
+{
+    const struct place *at = &c->rules[rule].values->given[limits[limit]];
+    return at->line ? at : NULL;
+}
+
+static bool gives(const struct conf *c, int rule, unsigned limits_n)
+{
+    for (unsigned i = 0; i < limits_n; i++)
+        if (given_at(c, rule, i))
+            return true;
+    return false;
+}
+
 int conf_budget(const struct conf *c, const int *rules, int n)
 {
-    static const int limits[] = {
-        SETTING_POLICY_connections, SETTING_POLICY_connection_rate,
-        SETTING_POLICY_message_rate, SETTING_POLICY_unknown_limit};
     for (int i = 0; i < n; i++)
-        for (size_t j = 0; j < sizeof limits / sizeof limits[0]; j++)
-            if (c->rules[rules[i]].values->given[limits[j]].line)
-                return rules[i];
+        if (gives(c, rules[i], LIMITS_N))
+            return rules[i];
     return -1;
+}
+
+/* Can some destination be matched by both, and by `a` more strongly? */
+static bool may_precede(const struct conf *c, int a, int b)
+{
+    const struct conf_rule *x = &c->rules[a], *y = &c->rules[b];
+    if (y->mx)
+        return !x->mx || a < b;
+    return !x->mx && y->pattern[0] == '*' && a != b &&
+           pattern_is_domain(y->pattern,
+                             span_of(x->pattern + 2 * (x->pattern[0] == '*')));
+}
+
+/* Are there destinations with another's budget that this one's limits bound too? */
+static bool may_bound(const struct conf *c, int rule)
+{
+    for (int i = 0; i < c->rules_n; i++)
+        if (gives(c, i, LIMITS_N) && may_precede(c, i, rule))
+            return true;
+    return false;
+}
+
+int conf_outer(const struct conf *c, const int *rules, int n, int *out)
+{
+    int budget = conf_budget(c, rules, n), found = 0;
+    for (int i = 0; i < n; i++)
+        if (gives(c, rules[i], CONF_LIMITS) &&
+            (rules[i] != budget || may_bound(c, budget)))
+            out[found++] = rules[i];
+    return found;
+}
+
+int64_t conf_limit(const struct conf *c, int rule, enum conf_limit limit)
+{
+    const struct conf_policy *p = &c->rules[rule].values->policy;
+    const int64_t values[] = {p->connections, p->message_rate, p->connection_rate};
+    return given_at(c, rule, limit) ? values[limit] : 0;
+}
+
+int conf_tighter(const struct conf *c, const int *rules, int n, int i,
+                 enum conf_limit limit)
+{
+    int64_t own = conf_limit(c, rules[i], limit);
+    for (int k = i + 1; k < n && given_at(c, rules[i], limit); k++) {
+        int64_t other = conf_limit(c, rules[k], limit);
+        if (other && (own == 0 || other < own))
+            return rules[k];
+    }
+    return -1;
+}
+
+static void put_limit(struct buf *out, const struct conf *c, int rule,
+                      enum conf_limit limit)
+{
+    const struct setting *s = &settings[limits[limit]];
+    buf_printf(out, "%s '%s' { %s = ", c->rules[rule].mx ? "mx" : "domain",
+               c->rules[rule].pattern, s->name);
+    value_put(out, s, c->rules[rule].values);
+    buf_add_str(out, " }");
+}
+
+void conf_print_tighter(struct buf *out, const struct conf *c, int rule, int tighter,
+                        enum conf_limit limit)
+{
+    const struct place *at = given_at(c, rule, limit);
+    buf_printf(out, "%s:%d: ", at->file, at->line);
+    put_limit(out, c, rule, limit);
+    buf_add_str(out, " is never reached, for ");
+    put_limit(out, c, tighter, limit);
+    buf_add_str(out, " holds for all that it matches");
 }
 
 const struct hours *conf_rule_hours(const struct conf *c, int rule)

@@ -8,7 +8,7 @@ printf 'From: News <news@sender.test.example>\nSubject: Hi\n\nHi {{email}}\n' >"
 conf=$work/hikyaku.conf
 
 # Domains 1-15 and 16-30 have their hosts below one name each, 31-40 below a third; 41-50
-# are on their own.
+# are on their own. Some of the first have limits of their own beside.
 host() {
     if [ "$1" -le 15 ]; then echo "mx$1.alpha.example"
     elif [ "$1" -le 30 ]; then echo "mx$1.beta.example"
@@ -52,6 +52,9 @@ mx '*.beta.example' {
     messages_per_connection = 0
 }
 mx '*.gamma.example' { message_rate = "60/min" }
+domain "d1.example" { connections = 5  message_rate = "200/s" }
+domain "d2.example" { connections = 1  message_rate = "4/s" }
+domain "d3.example" { connections = 1  connection_rate = "1/s" }
 C
 "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j limits --quiet \
     >"$work/sum" 2>"$work/err" || die "$?: $(cat "$work/err")"
@@ -61,5 +64,5 @@ same "sum" "rows 1770 = delivered 1770 + error 0 + absent 0 + pending 0 (in-doub
 exec 9>&-
 wait "$peer" || die "the receivers ended with $?"
 python3 "$here/limits_check.py" "$work/seen" "$(tail -1 "$work/peer.out")" \
-    1-15:2:8:30:5 16-30:3:5:60:0 31-40:2:10:1:10 41-50own:2:10:0:10 || die "limits"
+    1-15:2:8:30:5 2-2:1:8:4:5 3-3:1:1:30:5 16-30:3:5:60:0 31-40:2:10:1:10 41-50own:2:10:0:10 || die "limits"
 echo "limits: none was exceeded, as seen by the receivers"

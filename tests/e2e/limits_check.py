@@ -2,20 +2,21 @@
 
 A limit: ADDRESSES:connections:connection rate:message rate:messages a connection, where
 ADDRESSES is "first-last", numbers of the last byte; with "own" behind it each address is a
-provider by itself. 0: no limit. LAG: seconds by which the record may be late.
+provider by itself. An address may be in several: all hold for it. 0: no limit. LAG: seconds by which the record may be late.
 """
 import sys
 from collections import defaultdict
 
 record, lag = sys.argv[1], float(sys.argv[2])
-provider_of, limits = {}, {}
+providers_of, limits = defaultdict(list), {}
 for text in sys.argv[3:]:
     addresses, *numbers = text.split(":")
     own = addresses.endswith("own")
     first, last = map(int, addresses.removesuffix("own").split("-"))
     for n in range(first, last + 1):
-        provider_of[n] = n if own else first
-        limits[provider_of[n]] = [float(x) for x in numbers]
+        provider = f"{n}" if own else addresses
+        providers_of[n].append(provider)
+        limits[provider] = [float(x) for x in numbers]
 
 open_now, messages = defaultdict(int), defaultdict(int)
 most_open = defaultdict(int)
@@ -23,21 +24,22 @@ times = {"connect": defaultdict(list), "mail": defaultdict(list)}
 names, wrong = defaultdict(set), []
 for line in open(record):
     at, here, there, what, number, more = line.rstrip("\n").split("\t")
-    key = provider_of[int(here.rsplit(".", 1)[1])], there
     if what == "moved":
         wrong.append(f"{more} came again from another source")
         continue
-    if what == "close":
-        open_now[key] -= 1
-        continue
-    times[what][key].append(float(at))
-    if what == "connect":
-        open_now[key] += 1
-        most_open[key] = max(most_open[key], open_now[key])
-    else:
+    if what == "mail":
         messages[number] += 1
         names[there].add(more)
-        if limits[key[0]][3] and messages[number] > limits[key[0]][3]:
+    for provider in providers_of[int(here.rsplit(".", 1)[1])]:
+        key = provider, there
+        if what == "close":
+            open_now[key] -= 1
+            continue
+        times[what][key].append(float(at))
+        if what == "connect":
+            open_now[key] += 1
+            most_open[key] = max(most_open[key], open_now[key])
+        elif limits[provider][3] and messages[number] > limits[provider][3]:
             wrong.append(f"{key}: {messages[number]} messages on a connection")
 
 
@@ -70,7 +72,7 @@ for there, said in sorted(names.items()):
     if len(said) != 1:
         wrong.append(f"{there} said {said}")
 busy = sum(most_open[k] == limits[k[0]][0] for k in most_open)
-print(f"{sum(map(len, times['mail'].values()))} messages, {len(times['connect'])} paths, "
+print(f"{sum(messages.values())} messages, {len(times['connect'])} paths, "
       f"{len(names)} sources, {busy} paths at their limit of connections")
 if len(names) != 4 or busy == 0:
     wrong.append("the limits were never reached: this shows nothing")

@@ -85,6 +85,17 @@ sed "s/'mx?.elsewhere.example'/'mx?.elswhere.example'/" "$conf" >"$work/typo.con
 "$hikyaku" check -c "$work/typo.conf" -l "$work/list.tsv" -m "$work/message.eml" >"$work/typo.out"
 grep -qx "unused    no row of this list is for: mx 'mx?.elswhere.example'" "$work/typo.out" ||
     die "a section for nobody: $(cat "$work/typo.out")"
+# Limits only add up: one that is larger than that of a wider section is in vain.
+sed 's/"STRICT.example" {/"STRICT.example" { connections = 9/' "$conf" >"$work/vain.conf"
+"$hikyaku" check -c "$work/vain.conf" -l "$work/list.tsv" -m "$work/message.eml" >"$work/vain.out"
+same "in vain" "in vain   $work/vain.conf:$(grep -n 'connections = 9' "$work/vain.conf" | cut -d: -f1): \
+domain 'strict.example' { connections = 9 } is never reached, \
+for mx '*' { connections = 3 } holds for all that it matches" "$(grep '^in vain' "$work/vain.out")"
+grep -q '^in vain' "$work/check.out" && die "nothing is in vain: $(cat "$work/check.out")"
+"$hikyaku" check -c "$work/vain.conf" --explain strict.example >"$work/vain.out"
+same "whose limits" "budget    domain 'strict.example': its limits hold for all together that share it
+within    mx '*': what it gives holds for all together that it matches" \
+    "$(grep '^budget\|^within' "$work/vain.out")"
 same "sites at one host" 2 "$(grep -c ' mx\.refuses\.example  .*\[' "$work/check.out")"
 
 # explain ADDR: KEY VALUE FROM of the keys asked for

@@ -117,6 +117,95 @@ static int budget(const struct conf *c, const char *domain, const char *hosts)
     return conf_budget(c, rules, conf_match(c, span_of(domain), span_of(hosts), rules));
 }
 
+/* The sections whose limits hold beside those of the budget, as "0,3". */
+static const char *outer(const struct conf *c, const char *domain, const char *hosts)
+{
+    static char text[64];
+    int rules[RULES_MOST], found[RULES_MOST], at = 0;
+    int n = conf_outer(c, rules, conf_match(c, span_of(domain), span_of(hosts), rules),
+                       found);
+    text[0] = '\0';
+    for (int i = 0; i < n; i++)
+        at += snprintf(text + at, sizeof text - (size_t)at, "%s%d", i ? "," : "",
+                       found[i]);
+    return text;
+}
+
+static void which_sections_bound_it_too(void **state)
+{
+    (void)state;
+    struct conf *c = good(H "mx '*.google.com' { connections = 2 }\n"
+                            "domain 'c1.jp' { connections = 3 }\n"
+                            "domain '*.jp' { message_rate = '1/s' }\n"
+                            "domain 'x.jp' { retry_interval = 1h }\n"
+                            "domain 'c2.example' { unknown_limit = 5 }\n"
+                            "domain '*.com' { connections = 4 }\n"
+                            "mx 'only.*' { connection_rate = '1/s' }\n"
+                            "policy { connections = 1 }\n");
+    assert_string_equal(outer(c, "a.example", "x.example"), "");
+    assert_string_equal(outer(c, "a.example", "mx.google.com"), "0"); /* with c1.jp */
+    assert_string_equal(outer(c, "c1.jp", "mx.google.com"), "2,0");
+    assert_string_equal(outer(c, "c1.jp", "x.example"), "2");
+    assert_string_equal(outer(c, "x.jp", "x.example"), "2"); /* with c1.jp */
+    assert_string_equal(outer(c, "c2.example", "mx.google.com"), "0");
+    assert_string_equal(outer(c, "c2.example", "x.example"), ""); /* not its pauses */
+    assert_string_equal(outer(c, "a.com", "x.example"), "");      /* its own alone */
+    assert_string_equal(outer(c, "a.com", "only.example,mx.google.com"), "0,6");
+    assert_int_equal(conf_limit(c, 0, CONF_LIMIT_CONNECTIONS), 2);
+    assert_int_equal(conf_limit(c, 0, CONF_LIMIT_MESSAGE_RATE), 0);
+    assert_int_equal(conf_limit(c, 2, CONF_LIMIT_MESSAGE_RATE), 3600);
+    assert_int_equal(conf_limit(c, 6, CONF_LIMIT_CONNECTION_RATE), 3600);
+    conf_free(c);
+    c = good(H "mx 'a*' { connections = 1 }\n"
+               "mx 'b*' { connections = 2 }\n"
+               "domain 'x.jp' { connections = 3 }\n"
+               "domain '*.x.jp' { connections = 3 }\n");
+    assert_string_equal(outer(c, "x.jp", ""), ""); /* nothing is below that */
+    assert_string_equal(outer(c, "y.x.jp", ""), "");
+    conf_free(c);
+    c = good(H "mx 'a*' { connections = 1 }\n"
+               "mx 'b*' { connections = 2 }\n");
+    assert_string_equal(outer(c, "x.jp", "a1"), "");
+    assert_string_equal(outer(c, "x.jp", "b1"), "1");
+    assert_string_equal(outer(c, "x.jp", "a1,b1"), "1");
+    conf_free(c);
+}
+
+static int tighter(const struct conf *c, const char *domain, const char *hosts, int i,
+                   enum conf_limit limit)
+{
+    int rules[RULES_MOST];
+    int n = conf_match(c, span_of(domain), span_of(hosts), rules);
+    return conf_tighter(c, rules, n, i, limit);
+}
+
+static void which_limits_are_in_vain(void **state)
+{
+    (void)state;
+    struct conf *c =
+        good(H "mx '*.google.com' { connections = 2 message_rate = '5/s' }\n"
+               "domain 'c1.jp' { connections = 3 message_rate = '0' }\n"
+               "domain 'c2.jp' { connections = 2 message_rate = '1/s'\n"
+               "    connection_rate = '9/s' }\n"
+               "domain '*.jp' { connections = 9 }\n");
+    assert_int_equal(tighter(c, "c1.jp", "mx.google.com", 0, CONF_LIMIT_CONNECTIONS),
+                     0);
+    assert_int_equal(tighter(c, "c1.jp", "x.example", 0, CONF_LIMIT_CONNECTIONS), -1);
+    assert_int_equal(tighter(c, "c1.jp", "mx.google.com", 0, CONF_LIMIT_MESSAGE_RATE),
+                     0);
+    for (enum conf_limit limit = 0; limit < CONF_LIMITS; limit++)
+        assert_int_equal(tighter(c, "c2.jp", "mx.google.com", 0, limit), -1);
+    struct buf words = {0};
+    conf_print_tighter(&words, c, 1, 0, CONF_LIMIT_CONNECTIONS);
+    assert_non_null(
+        strstr(buf_cstr(&words),
+               ":3: domain 'c1.jp' { connections = 3 } is never reached, for "
+               "mx '*.google.com' { connections = 2 } holds for all that it "
+               "matches"));
+    buf_finish(&words);
+    conf_free(c);
+}
+
 static void who_shares_a_budget(void **state)
 {
     (void)state;
@@ -352,6 +441,8 @@ int main(void)
         cmocka_unit_test(whose_value_counts),
         cmocka_unit_test(hours_of_sections),
         cmocka_unit_test(who_shares_a_budget),
+        cmocka_unit_test(which_sections_bound_it_too),
+        cmocka_unit_test(which_limits_are_in_vain),
         cmocka_unit_test(each_value_has_its_line),
         cmocka_unit_test(what_a_running_job_keeps),
         cmocka_unit_test(what_is_not_taken),

@@ -143,6 +143,65 @@ static void whose_limits_hold(void **state)
     tear_down(&b);
 }
 
+/* What weaker sections give bounds it too: for each way by itself, and by the same name
+ * in every job. */
+static void whose_limits_hold_too(void **state)
+{
+    (void)state;
+    struct bench b;
+    set_up(&b, H "mx '*.google.com' { connections = 2 message_rate = 7/s }\n"
+                 "domain 'a.jp' { connections = 3 }\n"
+                 "domain '*.jp' { message_rate = 5/s }\n"
+                 "domain 'b.jp' { relay = 'b:25' connections = 4 }\n");
+    const struct scheduler_policy a = policy(&b, "a.jp", &google).queue;
+    assert_int_equal(a.connections, 3);
+    assert_int_equal(a.message_rate, 5 * 3600);
+    assert_int_equal(a.outer_n, 2);
+    assert_int_equal(a.outer[0].connections, UINT32_MAX); /* it gives none */
+    assert_int_equal(a.outer[0].message_rate, 5 * 3600);
+    assert_int_equal(a.outer[1].connections, 2);
+    assert_int_equal(a.outer[1].message_rate, 7 * 3600);
+    assert_int_equal(a.outer[1].connection_rate, 0); /* policy { } is no section */
+    const struct scheduler_policy g = policy(&b, "x.example", &google).queue;
+    assert_int_equal(g.outer_n, 1);
+    assert_int_equal(g.outer[0].number, a.outer[1].number);
+    assert_int_equal(g.outer[0].key, a.outer[1].key);
+    assert_int_equal(g.outer[0].key, g.key);
+    const struct scheduler_policy r = policy(&b, "b.jp", NULL).queue;
+    assert_int_equal(r.outer_n, 1);
+    assert_int_not_equal(r.outer[0].number, a.outer[0].number);
+    assert_int_not_equal(r.outer[0].key, a.outer[0].key);
+    assert_int_equal(policy(&b, "x.example", &nowhere).queue.outer_n, 0);
+    tear_down(&b);
+}
+
+/* A reload changes what the sections give, and not who is within which. */
+static void other_limits_of_the_same_sections(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct fault f = {0};
+    set_up(&b, H "mx '*.google.com' { connections = 2 }\n"
+                 "domain 'a.jp' { connections = 3 }\n"
+                 "domain '*.jp' { lifetime = 1h }\n");
+    const struct scheduler_policy before = policy(&b, "a.jp", &google).queue;
+    assert_int_equal(before.outer_n, 1);
+    struct conf *later = good(H "mx '*.google.com' { message_rate = 7/s }\n"
+                                "domain 'a.jp' { lifetime = 2h }\n"
+                                "domain '*.jp' { connections = 9 }\n");
+    assert_true(policies_take(&b.policies, later, &f));
+    const struct scheduler_policy after = policy(&b, "a.jp", &google).queue;
+    assert_int_equal(after.provider, before.provider);
+    assert_int_equal(after.key, before.key);
+    assert_int_equal(after.connections, 9);
+    assert_int_equal(after.outer_n, 1);
+    assert_int_equal(after.outer[0].number, before.outer[0].number);
+    assert_int_equal(after.outer[0].connections, UINT32_MAX);
+    assert_int_equal(after.outer[0].message_rate, 7 * 3600);
+    tear_down(&b);
+    conf_free(later);
+}
+
 static void each_its_own_password(void **state)
 {
     (void)state;
@@ -284,6 +343,8 @@ int main(void)
         cmocka_unit_test(who_goes_where),
         cmocka_unit_test(none_in_a_rehearsal),
         cmocka_unit_test(whose_limits_hold),
+        cmocka_unit_test(whose_limits_hold_too),
+        cmocka_unit_test(other_limits_of_the_same_sections),
         cmocka_unit_test(each_its_own_password),
         cmocka_unit_test(passwords_that_are_not_there),
         cmocka_unit_test(what_does_not_fit),
