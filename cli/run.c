@@ -36,7 +36,7 @@ static void past_of(void *arg, uint32_t row, struct engine_past *out)
         .attempts = h.attempts,
         .first_ms = h.first_ms,
         .due_ms = h.next_ms,
-        .source = h.source,
+        .source = h.bound,
         .doubted = h.in_doubt,
     };
 }

@@ -51,8 +51,8 @@ const struct section sections[SECTION_COUNT] = {
          "are begun from that source to each provider: all that a section with limits "
          "matches, else one site. All jobs of the spool count together, and so does a "
          "job that is resumed. What may not leave today goes by other sources of the "
-         "pool; rows that are bound to this one, since it tried them before, wait for "
-         "tomorrow. A reload cannot change these sections."},
+         "pool; rows that are bound to this one, since it got as far as MAIL with "
+         "them before, wait for tomorrow. A reload cannot change these sections."},
     [SECTION_DOMAIN] =
         {"domain", SECTION_TOP, "domain \"NAME\" { }",
          "How one domain is treated: `domain \"docomo.ne.jp\" { connections = 2 }`, or "

@@ -351,7 +351,7 @@ static void past_of(void *arg, uint32_t row, struct row_past *out)
         .attempts = past.attempts,
         .first_us = engine_us_of(e, past.first_ms),
         .due_us = past.due_ms ? engine_us_of(e, past.due_ms) : e->began_us,
-        .source = past.attempts ? source_number(&e->params->worker, past.source) : 0,
+        .source = source_number(&e->params->worker, past.source),
         .doubted = past.doubted,
     };
 }

@@ -78,7 +78,8 @@ struct engine_past {
     bool final;
     uint32_t attempts;
     int64_t first_ms, due_ms; /* 0: none */
-    const char *source; /* name of the one it was lent to last; NULL or "": none */
+    const char *source; /* name of the one whose MAIL for it was answered last; NULL or
+                           "": none */
     bool doubted;
 };
 

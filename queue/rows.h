@@ -24,7 +24,8 @@ struct row {
     uint32_t first_s;  /* second of its first attempt since the job's beginning, plus 1;
                           0: none */
     uint16_t attempts; /* made so far, its site's failed rounds included */
-    uint8_t source;    /* retries come from this one; 0: any */
+    uint8_t source;    /* retries come from this one, where MAIL was answered last; 0:
+                          from any */
     uint8_t state : 7; /* enum row_state */
     bool doubted : 1;  /* an attempt may have delivered it */
 };

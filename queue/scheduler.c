@@ -446,7 +446,7 @@ static void note_result(struct scheduler *s, struct connection_record *c, struct
     restraint_day(s, c->path, now_us);
     if (!what->joined)
         spend(c);
-    if (what->counted)
+    if (what->counted && what->worked)
         r->source = c->source; /* greylisting wants to see the same one again */
     if (what->worked) {
         c->served += !what->joined;

@@ -92,7 +92,8 @@ struct row_past {
     uint32_t attempts;
     int64_t first_us; /* of its first attempt; valid if attempts > 0 */
     int64_t due_us;   /* of its next attempt */
-    uint8_t source;   /* number of the one that its last attempt came from; 0: none */
+    uint8_t source;   /* number of the one whose MAIL for it was answered last; 0: none:
+                         it may leave from any */
     bool doubted;     /* an attempt may have delivered it */
 };
 typedef void row_past_fn(void *arg, uint32_t row, struct row_past *out);

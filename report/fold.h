@@ -27,6 +27,7 @@ struct row {
     int16_t last_code;  /* of the last real attempt */
     uint8_t last_stage; /* its stage: number in results.stages */
     uint8_t source;     /* of its last lease: number in results.sources */
+    uint8_t bound;      /* whose MAIL was answered last, likewise */
     uint8_t marks;
 };
 _Static_assert(sizeof(struct row) == 40, "memory a row");

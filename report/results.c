@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "report/fold.h"
 #include "report/mend.h"
+#include "smtp/verdict.h"
 
 static uint64_t row_count(const struct results *r)
 {
@@ -50,6 +51,9 @@ static void fold_attempt(struct results *r, struct row *row,
         row->last_ms = line->time_ms;
         row->last_code = (int16_t)line->code;
         row->last_stage = word_number(&r->stages, line->column[ATTEMPT_stage]);
+        struct span source = line->column[ATTEMPT_source];
+        if (source.n && verdict_past_mail(line->code, line->column[ATTEMPT_stage]))
+            row->bound = word_number(&r->sources, source);
     }
 }
 
@@ -389,6 +393,7 @@ struct row_history results_row(const struct results *r, uint32_t row)
         .in_doubt = it->marks & ROW_IN_DOUBT,
         .assumed = it->marks & ROW_ASSUMED,
         .source = r->sources.word[it->source],
+        .bound = r->sources.word[it->bound],
         .first_ms = it->first_ms,
         .next_ms = row_final(it) ? 0 : it->next_ms,
         .last_ms = it->last_ms,

@@ -36,8 +36,8 @@ struct results;
  * passed over. The log stays open until free. */
 struct results *results_load(const char *attempts_path, uint32_t first, uint32_t last,
                              struct fault *f);
-/* What was appended since to the same file, which had no torn tail: as if all of it were
- * loaded only now. False and -20 when it cannot be read. */
+/* What was appended since to the same file, which had no torn tail: as if all of it
+ * were loaded only now. False and -20 when it cannot be read. */
 bool results_read_on(struct results *r, const char *attempts_path, struct fault *f);
 void results_free(struct results *r); /* NULL is allowed */
 
@@ -80,8 +80,10 @@ struct row_history {
     bool damaged;   /* it was lent when a damaged line came, and has no line since: that
                        line may have been its result. Otherwise like leased */
     bool cancelled; /* ERROR by -11 alone: pending again after RUN_RETRY */
-    const char *source; /* name of our address that it was lent to last; "": none. It
-                           lives as long as the results */
+    /* Names of ours; "": none. They live as long as the results. */
+    const char *source; /* that it was lent to last */
+    const char *bound;  /* whose MAIL for it was answered last: it is tried again from
+                           there */
 };
 struct row_history results_row(const struct results *r, uint32_t row);
 

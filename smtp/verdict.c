@@ -324,6 +324,21 @@ bool verdict_heard(const struct verdict *v)
            kind == LOST_SENDING;
 }
 
+bool verdict_past_mail(int code, struct span step)
+{
+    enum { NATIVE_FIRST = 600 };
+    if (span_equal(step, SPAN("reply-end")))
+        return true;
+    for (int i = SMTP_MAIL; i <= SMTP_END; i++) {
+        bool waiting = span_equal(step, span_of(smtp_stages[i].waiting));
+        if (waiting && i == SMTP_MAIL)
+            return code < NATIVE_FIRST;
+        if (waiting || span_equal(step, span_of(smtp_stages[i].sending)))
+            return i > SMTP_MAIL;
+    }
+    return false;
+}
+
 bool verdict_silent(const struct verdict *v)
 {
     enum { NOT_CONNECTED = 601, SESSION_TIMEOUT = 610, WAITING = 64, SENDING = 68 };

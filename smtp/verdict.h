@@ -66,6 +66,8 @@ struct verdict verdict_of_code(int code, const char *stage, bool remote);
 bool verdict_is_reply(const struct verdict *v);
 /* Did the other side say anything just now, or end the connection? */
 bool verdict_heard(const struct verdict *v);
+/* By the code and the step that a log has of it: was MAIL answered? */
+bool verdict_past_mail(int code, struct span step);
 /* Nobody could be connected to, or nothing came in time: when our network is down that
  * is what connections which stood end with, for hours. */
 bool verdict_silent(const struct verdict *v);

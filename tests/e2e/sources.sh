@@ -94,14 +94,14 @@ assert delivered == 360, delivered
 for domain, sources in used.items():
     want = may.get(domain, four)
     assert sources == want, (domain, sources)
-# A row keeps its source.
+# A row keeps its source, where that came as far as MAIL.
 tried = collections.defaultdict(list)
 for line in log:
     if line["row"] != "0" and line["source"]:
         tried[line["row"]].append((line["source"], line["domain"]))
 again = 0
 for row, lines in tried.items():
-    assert len(set(lines)) == 1, (row, lines)
+    assert len(set(lines)) == 1 or lines[0][1] == "only6.example", (row, lines)
     again += len(lines) > 1 and lines[0][1] == "grey.example"
 assert again == 60, again
 P

@@ -53,7 +53,7 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
     story->due_us = d.next_us;
     if (connection != NO_CONNECTION) {
         record_settled(w, &w->lanes[connection], v, &d);
-        if (v->counted)
+        if (v->counted && worked)
             story->source = w->lanes[connection].source;
     }
     if (!v->counted && !d.final) {

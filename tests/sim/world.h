@@ -376,7 +376,7 @@ struct story {
     bool misled;     /* its server took it and lost the 250 for it */
     uint8_t outcome; /* of the last attempt, enum outcome */
     uint8_t flight;  /* enum flight_state */
-    uint8_t source;  /* of the last attempt; 0: any may come */
+    uint8_t source;  /* MAIL was answered there last; 0: any may come */
     uint16_t accepted;
     uint16_t dots; /* left our machine */
     uint16_t attempts;

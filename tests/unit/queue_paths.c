@@ -216,6 +216,43 @@ static void connections_go_round_and_retries_keep_their_source(void **state)
     finish(&w);
 }
 
+/* Who was refused before MAIL has shown the receiver no pair of sender address and
+ * recipient. */
+static void only_an_answered_mail_binds_a_row(void **state)
+{
+    (void)state;
+    struct world w;
+    struct settlement greeting = later;
+    greeting.worked = false;
+    begin(
+        &w, 3, 1,
+        (struct scheduler_policy){.connections = 1, .sources = three, .sources_n = 3});
+    take_orders(&w);
+    uint8_t source = w.lanes[0].source;
+    uint32_t row = w.lanes[0].rows[0];
+    settle(&w, 0, greeting);
+    assert_int_equal(view_row(&w, row).source, 0);
+    end_lane(&w, 0, CLOSED_CLEAN);
+    w.now += interval_us;
+    for (int i = 0; view_row(&w, row).source == 0 && i < 20; i++) {
+        take_orders(&w);
+        for (uint32_t k = 0; k < CONNECTIONS; k++) {
+            struct lane *lane = &w.lanes[k];
+            bool it = lane->open && lane->n && lane->rows[0] == row;
+            if (it)
+                source = lane->source;
+            settle(&w, k, it ? later : good);
+        }
+    }
+    assert_int_equal(view_row(&w, row).source, source);
+    w.now += interval_us;
+    take_orders(&w); /* and stays bound, whatever comes later */
+    for (uint32_t k = 0; k < CONNECTIONS; k++)
+        settle(&w, k, greeting);
+    assert_int_equal(view_row(&w, row).source, source);
+    finish(&w);
+}
+
 static void a_suspended_source_leaves_fresh_mail_to_others(void **state)
 {
     (void)state;
@@ -766,6 +803,7 @@ int main(void)
         cmocka_unit_test(jobs_share),
         cmocka_unit_test(a_job_that_stands_says_so),
         cmocka_unit_test(connections_go_round_and_retries_keep_their_source),
+        cmocka_unit_test(only_an_answered_mail_binds_a_row),
         cmocka_unit_test(a_suspended_source_leaves_fresh_mail_to_others),
         cmocka_unit_test(after_a_suspension_connections_come_back_one_by_one),
         cmocka_unit_test(a_suspension_meets_more_than_a_site),

@@ -215,9 +215,10 @@ static void suspended_sources_hold_up_their_own(void **state)
     assert_int_equal(look(&w, SITES_MAX).sites[0].lacks, 0);
     finish(&w);
 
-    begin(&w, 2, 1,
+    begin(&w, 3, 1,
           (struct scheduler_policy){.connections = 1, .sources = two, .sources_n = 2});
     take_orders(&w);
+    settle(&w, 0, later); /* row 1 is bound to its source */
     uint8_t closed = w.lanes[0].source;
     scheduler_suspend(w.s, 0, &pause, w.now);
     fail_round(&w, 0, "after 421 no");

@@ -827,10 +827,57 @@ static void test_the_last_source_is_known(void **state)
     results_free(r);
 }
 
+static void tried_from(struct attempts *a, const char *source, uint32_t attempt,
+                       int code, const char *stage)
+{
+    struct attempt line;
+    attempt_init(&line);
+    line.time_ms = 6000 + attempt;
+    line.row = 1;
+    line.attempt = attempt;
+    line.code = code;
+    line.class = CLASS_BE;
+    line.stage = stage;
+    line.outcome = OUTCOME_RETRY;
+    line.source = span_of(source);
+    line.next_attempt_ms = 90000;
+    attempts_append(a, &line);
+}
+
+/* Only the address that MAIL was answered to is one that a receiver knows. */
+static void a_row_is_bound_where_mail_was_answered(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source;
+        int code;
+        const char *stage, *bound;
+    } story[] = {
+        {"a", 421, "wait-opening", ""}, {"a", 450, "wait-rcpt", "a"},
+        {"b", 601, "connect", "a"},     {"b", 642, "wait-from", "a"},
+        {"c", 451, "wait-from", "c"},   {"", 451, "wait-from", "c"},
+    };
+    for (size_t n = 0; n < sizeof story / sizeof story[0]; n++) {
+        struct attempts *a = begin();
+        for (size_t i = 0; i <= n; i++) {
+            lease_from(a, story[i].source, "1");
+            tried_from(a, story[i].source, (uint32_t)i + 1, story[i].code,
+                       story[i].stage);
+        }
+        lease_from(a, "d", "1"); /* and the run ended */
+        finish(a);
+        struct results *r = load(1);
+        assert_string_equal(results_row(r, 1).source, "d");
+        assert_string_equal(results_row(r, 1).bound, story[n].bound);
+        results_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_last_source_is_known),
+        cmocka_unit_test_teardown(a_row_is_bound_where_mail_was_answered, remove_files),
         cmocka_unit_test(ranges_are_read_whatever_they_are),
         cmocka_unit_test_teardown(lent_until_the_next_line, remove_files),
         cmocka_unit_test_teardown(a_clean_end_takes_rows_back, remove_files),

@@ -362,6 +362,42 @@ static void who_was_heard(void **state)
     }
 }
 
+/* Where a pair of sender address and recipient was seen, as a log tells it. */
+static void a_log_tells_of_mail(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        const char *step;
+        bool past;
+    } lines[] = {
+        {421, "wait-opening", false},
+        {601, "connect", false},
+        {450, "wait-helo", false},
+        {640, "wait-helo", false},
+        {660, "send-helo", false},
+        {661, "send-from", false},
+        {642, "wait-from", false},
+        {622, "wait-from", false},
+        {609, "socket", false},
+        {700, "dns", false},
+        {0, "", false},
+        {451, "wait-from", true},
+        {450, "wait-rcpt", true},
+        {623, "wait-rcpt", true},
+        {662, "send-rcpt", true},
+        {624, "wait-data", true},
+        {664, "send-data", true},
+        {645, "wait-end", true},
+        {685, "send-dend", true},
+        {550, "reply-end", true},
+        {250, "wait-end", true},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (verdict_past_mail(lines[i].code, span_of(lines[i].step)) != lines[i].past)
+            fail_msg("%d %s", lines[i].code, lines[i].step);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +412,7 @@ int main(void)
         cmocka_unit_test(doubt_is_the_settings_to_decide),
         cmocka_unit_test(codes_without_a_dialogue),
         cmocka_unit_test(who_was_heard),
+        cmocka_unit_test(a_log_tells_of_mail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
