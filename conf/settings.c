@@ -18,7 +18,8 @@ const struct section sections[SECTION_COUNT] = {
          "sender (to the connection, EHLO or MAIL, and any 5xx with x.7.x) "
          "and addresses that are refused; they must come from three sites "
          "at least. Other temporary replies (greylisting), DNS, and "
-         "connections that fail or break count for nothing."},
+         "connections that fail or break count for nothing. A message that several "
+         "recipients share counts once."},
     [SECTION_POLICY] =
         {"policy", SECTION_TOP, "policy { }",
          "How every destination is treated, where no section `domain` or `mx` says "

@@ -229,7 +229,8 @@ static void on_settled(struct engine *e, const struct event *event)
                             .joined = !event->heads};
     ending.wait_us = react(e, event, &where, &ending.verdict);
     settle(e, event->connection, event->lent.row, &ending, &where);
-    watch_storm(e, lane->site, &ending.verdict);
+    if (!ending.joined) /* one reply, however many share the message */
+        watch_storm(e, lane->site, &ending.verdict);
     journal_settled(&e->journal, event->lent.entry);
 }
 

@@ -371,12 +371,16 @@ static void note_answer(struct scheduler *s, struct connection_record *c, bool a
 void restraint_note(struct scheduler *s, struct connection_record *c,
                     const struct settlement *what, struct decision *d, int64_t now_us)
 {
+    if (!what->joined)
+        c->brought = false;
     if (what->about_us) {
         if (!what->joined) /* it refuses a message once */
             note_refusal(s, c, d, now_us);
     } else if (what->outcome == OUTCOME_DELIVERED) {
+        bool first = !c->brought; /* of its message */
         uint32_t was = c->path->allowed;
-        if (path_good(c->path, &c->site->provider->limits)) {
+        c->brought = true;
+        if (first && path_good(c->path, &c->site->provider->limits)) {
             jobs_widen(s, c->site, c->path, was, now_us);
             restraint_offer(s, c->site->provider);
         }

@@ -62,6 +62,7 @@ struct connection_record {
     struct path *path;
     uint8_t source;
     uint32_t served; /* messages that were answered on it */
+    bool brought;    /* what is being settled counts as brought through already */
     uint32_t lent;
     uint32_t together;   /* rows that may share a message */
     uint32_t reserved;   /* messages that may yet be begun for what is lent */

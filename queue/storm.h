@@ -2,8 +2,8 @@
  * not exist, going on makes it worse. It sees results that came as replies and says
  * when to stop: `failures` percent of the last `window` bad, once there are `min` of
  * them, or `consecutive` bad ones in a row; both only with bad ones of STORM_SITES
- * sites, for one site's anger is that site's. Pure. What is bad, and what is no reply,
- * the engine knows. */
+ * sites, for one site's anger is that site's. Pure. What is bad, and what is no reply
+ * or one that is another row's too, the engine knows. */
 #ifndef QUEUE_STORM_H
 #define QUEUE_STORM_H
 

@@ -11,6 +11,10 @@ cat >"$work/zone.conf" <<'Z'
     local-data: "mx.example. 300 IN A 127.0.6.1"
     local-data: "mx1.example. 300 IN A 127.0.6.2"
 Z
+for i in 1 2 3; do
+    echo "    local-data: \"no$i.example. 300 IN MX 10 mx.no$i.example.\""
+    echo "    local-data: \"mx.no$i.example. 300 IN A 127.0.6.$((i + 2))\""
+done >>"$work/zone.conf"
 start_unbound
 port=$(free_port)
 start_sink 127.0.6.1:"$port"=picky 127.0.6.2:"$port"
@@ -66,6 +70,31 @@ print(f"{len(shared)} recipients in {messages} messages")
 refused = sum(l.split("\t")[2] == "550" for l in open(work + "/results.tsv"))
 assert 1 <= refused <= 60, refused
 P
+
+# A storm counts replies: sixty recipients of three messages are refused three times.
+cat >"$work/refuse.txt" <<'S'
+S: 220 mx.example
+C: EHLO *
+S: 250 mx.example
+C: MAIL *
+S: 550 5.7.1 not from you
+C: QUIT
+S: 221 bye
+X close
+S
+"$hikyaku" sink --listen 127.0.6.3:"$port" --scenario "$work/refuse.txt" --scenario "$work/refuse.txt" \
+    --scenario "$work/refuse.txt" >"$work/refuse.out" &
+pids="$pids $!"
+until_true grep -qs '^listening' "$work/refuse.out" || die "the refuser does not listen"
+write_conf "$port" 'recipients_per_message = 20 connections = 1 message_rate = "10/s"'
+echo 'storm { failures = 0  consecutive = 6 }' >>"$conf"
+{
+    echo email
+    for i in 1 2 3; do seq -f "user%g@no$i.example" 1 20; done
+} >"$work/list.tsv"
+"$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j refused --quiet \
+    >"$work/sum" 2>"$work/err" || die "no storm: $?: $(cat "$work/err")"
+same "refused" 60 "$("$hikyaku" results -c "$conf" refused | cut -f 3 | grep -c '^550$')"
 
 # A cap of a warm-up, and what a server takes on a connection, are messages, not recipients.
 TZ="NOON$(($(date -u +%-H) - 12))" # no midnight comes between

@@ -52,7 +52,7 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
     story->lent = false;
     story->due_us = d.next_us;
     if (connection != NO_CONNECTION) {
-        record_settled(w, &w->lanes[connection], v, &d);
+        record_settled(w, &w->lanes[connection], v, joined, &d);
         if (v->counted && worked)
             story->source = w->lanes[connection].source;
     }

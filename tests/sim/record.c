@@ -439,11 +439,13 @@ static void close_path(struct world *w, struct seen_path *path, int64_t until_us
     w->record.restrained = true;
 }
 
-void record_settled(struct world *w, const struct lane *lane, const struct verdict *v,
-                    const struct decision *d)
+void record_settled(struct world *w, struct lane *lane, const struct verdict *v,
+                    bool joined, const struct decision *d)
 {
     struct seen_path *path = lane->path;
-    if (v->outcome == OUTCOME_DELIVERED && path->allowed != UINT32_MAX &&
+    bool before = joined && lane->brought;
+    lane->brought = before || v->outcome == OUTCOME_DELIVERED;
+    if (lane->brought && !before && path->allowed != UINT32_MAX &&
         ++path->good >= GOOD_A_CONNECTION * path->allowed) {
         path->good = 0;
         path->allowed++;

@@ -353,7 +353,7 @@ struct seen_site;
 struct seen_path;
 
 struct lane { /* a connection as the scheduler's thread sees it */
-    bool open, has_closed, told_to_stop;
+    bool open, has_closed, told_to_stop, brought;
     struct news closed;
     const char *site;
     struct seen_site *seen;
@@ -562,8 +562,8 @@ void record_forget(struct world *w); /* all lives */
 /* What is lent, opened, settled, closed and restrained, as it happens; each promises
  * that it may be. */
 void record_order(struct world *w, const struct order *order);
-void record_settled(struct world *w, const struct lane *lane, const struct verdict *v,
-                    const struct decision *d);
+void record_settled(struct world *w, struct lane *lane, const struct verdict *v,
+                    bool joined, const struct decision *d);
 void record_closed(struct world *w, const struct lane *lane, bool round);
 void record_suspended(struct world *w, const struct lane *lane,
                       const struct suspension *what);

@@ -246,6 +246,44 @@ static void a_message_is_refused_once(void **state)
     finish(&w);
 }
 
+/* One message, taken for twenty, is one of those that open the way back by one more
+ * connection; also when the first of the twenty is unknown. */
+static void a_message_is_brought_through_once(void **state)
+{
+    (void)state;
+    static const struct settlement gone = {
+        .outcome = OUTCOME_ABSENT, .counted = true, .worked = true, .absent = true};
+    for (int absent = 0; absent <= 1; absent++) {
+        struct world w;
+        struct suspension pause = {.reach = REACH_PATH,
+                                   .for_us = minute_us,
+                                   .connections = 1,
+                                   .why = "slower"};
+        begin(&w, 1000, 1,
+              (struct scheduler_policy){
+                  .connections = 9, .recipients = 20, .message_rate = 36000});
+        turn(&w);
+        scheduler_suspend(w.s, 0, &pause, w.now);
+        turn(&w); /* it is told to end */
+        w.now += minute_us;
+        int messages = 0;
+        for (turn(&w); w.open == 1 && messages < 30; turn(&w)) {
+            uint32_t open = 0;
+            while (!w.lanes[open].open)
+                open++;
+            for (int i = 0, n = w.lanes[open].n; i < n; i++) {
+                struct settlement what = i == 0 && absent ? gone : good;
+                what.joined = i > 0;
+                assert_true(settle(&w, open, what));
+            }
+            messages++;
+            w.now += SECOND_US;
+        }
+        assert_int_equal(messages, 5);
+        finish(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +295,7 @@ int main(void)
         cmocka_unit_test(a_token_is_for_a_message),
         cmocka_unit_test(a_message_may_wait_for_its_turn),
         cmocka_unit_test(a_message_is_refused_once),
+        cmocka_unit_test(a_message_is_brought_through_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
