@@ -71,6 +71,7 @@ struct scheduler {
     struct resting *resting; /* a ring, the next one to be looked at first */
     uint32_t resting_first, resting_n, resting_cap;
     int64_t *source_until_us; /* by source: suspended */
+    char **source_why;        /* and why; NULL: it never was */
     struct board *board;      /* NULL: we share with nobody, or only scheduler_share */
     struct sharing share;     /* without it */
     uint32_t jobs;            /* with a place on it */
@@ -195,6 +196,8 @@ void restraint_stop_surplus(struct scheduler *s);
 /* Longer than it may be already. */
 void restraint_brake(struct scheduler *s, struct provider *p, int64_t until_us);
 void restraint_close_site(struct site *site, int64_t until_us, const char *why);
+void restraint_close_source(struct scheduler *s, uint8_t source, int64_t until_us,
+                            const char *why);
 void restraint_advance(struct scheduler *s, int64_t now_us);
 
 /* lines.c */
@@ -233,8 +236,7 @@ void jobs_hear(struct scheduler *s, const struct site *site, struct path *path,
 void jobs_widen(struct scheduler *s, const struct site *site, struct path *path,
                 uint32_t was, int64_t now_us);
 void jobs_tell_site(struct scheduler *s, const struct site *site, int64_t now_us);
-void jobs_tell_source(struct scheduler *s, uint8_t source, const char *why,
-                      int64_t now_us);
+void jobs_tell_source(struct scheduler *s, uint8_t source, int64_t now_us);
 void jobs_tell_brake(struct scheduler *s, const struct provider *p, int64_t now_us);
 
 #endif

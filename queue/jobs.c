@@ -107,16 +107,13 @@ static void hear_site(struct scheduler *s, struct site *site, int64_t now_us)
     restraint_stop(s, NULL, site, ANY_SOURCE, 0);
 }
 
-static void hear_source(struct scheduler *s, uint8_t source, struct path *path,
-                        int64_t now_us)
+static void hear_source(struct scheduler *s, uint8_t source, int64_t now_us)
 {
     struct board_word word;
-    int64_t *until_us = &s->source_until_us[source];
     if (!board_hear_wide(s->board, key_of_source(s, source), now_us, &word) ||
-        word.closed_until_us <= *until_us)
+        word.closed_until_us <= s->source_until_us[source])
         return;
-    *until_us = word.closed_until_us;
-    words_set(&path->why, word.why);
+    restraint_close_source(s, source, word.closed_until_us, word.why);
     restraint_stop(s, NULL, NULL, source, 0);
 }
 
@@ -130,10 +127,10 @@ static void hear_brake(struct scheduler *s, struct provider *p, int64_t now_us)
 }
 
 static void hear_wide(struct scheduler *s, struct site *site, uint8_t source,
-                      struct path *path, int64_t now_us)
+                      int64_t now_us)
 {
     hear_site(s, site, now_us);
-    hear_source(s, source, path, now_us);
+    hear_source(s, source, now_us);
     hear_brake(s, site->provider, now_us);
 }
 
@@ -144,12 +141,11 @@ void jobs_tell_site(struct scheduler *s, const struct site *site, int64_t now_us
                         site->why ? site->why : "", now_us);
 }
 
-void jobs_tell_source(struct scheduler *s, uint8_t source, const char *why,
-                      int64_t now_us)
+void jobs_tell_source(struct scheduler *s, uint8_t source, int64_t now_us)
 {
     if (s->board)
         board_tell_wide(s->board, key_of_source(s, source), s->source_until_us[source],
-                        why, now_us);
+                        s->source_why[source], now_us);
 }
 
 void jobs_tell_brake(struct scheduler *s, const struct provider *p, int64_t now_us)
@@ -190,7 +186,7 @@ void jobs_meet(struct scheduler *s, struct site *site, uint8_t source, int64_t n
     if (!s->board)
         return;
     if (site->connections == 0 || path->connections == 0)
-        hear_wide(s, site, source, path, now_us);
+        hear_wide(s, site, source, now_us);
     if (meet(s, KEY_PATH, site->provider, source, now_us))
         hear(s, site->provider, path, now_us);
     for (int i = 0; i < outer_n(o); i++)
@@ -349,7 +345,7 @@ void scheduler_hear(struct scheduler *s, uint32_t jobs, int64_t now_us)
             continue;
         const struct provider *p = c->site->provider;
         if (news) {
-            hear_source(s, c->source, c->path, now_us);
+            hear_source(s, c->source, now_us);
             hear_brake(s, c->site->provider, now_us);
         }
         changed = take_share(s, p, c->path, now_us) || changed;

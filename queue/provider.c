@@ -202,9 +202,10 @@ void words_set(char **words, const char *to)
 void path_close(struct path *path, int64_t until_us, uint32_t connections,
                 const char *why)
 {
-    words_set(&path->why, why);
-    if (until_us > path->closed_until_us)
+    if (until_us > path->closed_until_us) {
+        words_set(&path->why, why);
         path->closed_until_us = until_us;
+    }
     path->good = path->refusals = 0;
     if (connections)
         path->allowed = connections;

@@ -279,6 +279,15 @@ void restraint_close_site(struct site *site, int64_t until_us, const char *why)
     site->closed_until_us = until_us;
 }
 
+void restraint_close_source(struct scheduler *s, uint8_t source, int64_t until_us,
+                            const char *why)
+{
+    if (until_us <= s->source_until_us[source])
+        return;
+    words_set(&s->source_why[source], why);
+    s->source_until_us[source] = until_us;
+}
+
 const void *scheduler_reached(const struct scheduler *s, uint32_t connection,
                               enum reach reach)
 {
@@ -319,12 +328,11 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
         jobs_tell_site(s, c->site, now_us);
         break;
     case REACH_SOURCE:
-        if (until_us > s->source_until_us[c->source])
-            s->source_until_us[c->source] = until_us;
-        path_close(path, until_us, what->connections, what->why); /* tells why */
+        restraint_close_source(s, c->source, until_us, what->why);
+        path_close(path, until_us, what->connections, what->why);
         restraint_stop(s, NULL, NULL, c->source, 0);
         jobs_tell(s, path, now_us);
-        jobs_tell_source(s, c->source, what->why, now_us);
+        jobs_tell_source(s, c->source, now_us);
         break;
     }
     restraint_offer(s, c->site->provider); /* their reasons are others now */

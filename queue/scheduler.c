@@ -178,6 +178,7 @@ struct scheduler *scheduler_create(const struct scheduler_params *params)
     s->share.jobs = s->heard = 1;
     s->source_until_us =
         mem_zero((size_t)params->sources_n + 1, sizeof *s->source_until_us);
+    s->source_why = mem_zero((size_t)params->sources_n + 1, sizeof(char *));
     s->connections = mem_zero(params->connections_total, sizeof *s->connections);
     s->free_connections = mem_zero(params->connections_total, sizeof(uint32_t));
     s->room = params->connections_total;
@@ -216,6 +217,9 @@ void scheduler_destroy(struct scheduler *s)
     free(s->resting);
     free(s->source_until_us);
     free(s->gates);
+    for (int i = 0; i <= s->params.sources_n; i++)
+        free(s->source_why[i]);
+    free(s->source_why);
     for (uint32_t i = 0; i < s->domains_n; i++)
         mx_set_unref(s->domains[i].failed);
     map_finish(&s->site_by_key);

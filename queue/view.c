@@ -86,14 +86,45 @@ static void later(int64_t *until_us, int64_t us, int64_t now_us)
         *until_us = us;
 }
 
+/* Of what keeps it from sending, what ends last. */
+struct suspended {
+    int64_t until_us; /* 0: nothing does */
+    const char *why;
+};
+
+static void compare(struct suspended *most, int64_t until_us, const char *why,
+                    int64_t now_us)
+{
+    if (until_us > now_us && until_us > most->until_us)
+        *most = (struct suspended){until_us, why};
+}
+
 /* From this source (0: the system's choice) nothing may leave now. */
-static int64_t closed_until(const struct scheduler *s, const struct site *site,
-                            int source)
+static void compare_source(struct suspended *most, const struct scheduler *s,
+                           const struct site *site, uint8_t source, int64_t now_us)
 {
     const struct path *path = site->provider->paths[source];
-    int64_t until_us = path ? path->closed_until_us : 0;
-    return s->source_until_us[source] > until_us ? s->source_until_us[source]
-                                                 : until_us;
+    compare(most, s->source_until_us[source], s->source_why[source], now_us);
+    if (path)
+        compare(most, path->closed_until_us, path->why, now_us);
+}
+
+/* By a rule, and not after a round. */
+static void compare_site(struct suspended *most, const struct site *site,
+                         int64_t now_us)
+{
+    if (site->why)
+        compare(most, site->closed_until_us, site->why, now_us);
+}
+
+/* Those that may send there. */
+static const uint8_t *sources_of(const struct scheduler *s, const struct site *site,
+                                 int *n_out)
+{
+    static const uint8_t none = 0;
+    const struct scheduler_policy *policy = policy_of(s, site);
+    *n_out = policy->sources_n ? policy->sources_n : 1;
+    return policy->sources_n ? policy->sources : &none;
 }
 
 /* All rates let the next one through when those of the first source do. */
@@ -127,20 +158,22 @@ static void explain(const struct scheduler *s, const struct site *site,
     later(&view->until_us, policy_of(s, site)->quiet_until_us, now_us);
     later(&view->until_us, site->closed_until_us, now_us);
     later(&view->until_us, p->braked_until_us, now_us);
-    for (int i = 0; i <= s->params.sources_n; i++) {
-        const struct path *path = p->paths[i];
-        if (!path)
-            continue;
-        if (view->lacks & LACK_PATH)
-            later(&view->until_us, closed_until(s, site, i), now_us);
-        if (view->lacks & LACK_WARMUP && path->used_up)
+    struct suspended most = {0};
+    int n;
+    const uint8_t *sources = sources_of(s, site, &n);
+    for (int i = 0; i < n; i++) {
+        const struct path *path = p->paths[sources[i]];
+        compare_source(&most, s, site, sources[i], now_us);
+        if (path && view->lacks & LACK_WARMUP && path->used_up)
             later(&view->until_us, path->allowance_until_us, now_us);
-        bool slow = path->slow > 0 || path->allowed != UINT32_MAX;
-        if (path->why && (now_us < path->closed_until_us || slow))
+        if (path && path->why && (path->slow > 0 || path->allowed != UINT32_MAX))
             view->why = path->why;
     }
-    if (now_us < site->closed_until_us && site->why)
-        view->why = site->why;
+    compare_site(&most, site, now_us);
+    if (most.until_us)
+        view->why = most.why;
+    if (view->lacks & LACK_PATH)
+        later(&view->until_us, most.until_us, now_us);
     if (view->until_us == 0 && view->lacks & LACK_RATE)
         later(&view->until_us, rate_opens(site, s->params.sources_n), now_us);
 }
@@ -152,12 +185,11 @@ static uint32_t allowed_now(const struct scheduler *s, const struct site *site)
     const struct path fresh = {.allowed = UINT32_MAX,
                                .share = s->share,
                                .common = {.connections = UINT32_MAX}};
-    static const uint8_t none = 0;
-    const struct scheduler_policy *policy = policy_of(s, site);
-    const uint8_t *sources = policy->sources_n ? policy->sources : &none;
     const struct outer *o = site->outer;
-    uint32_t sum = 0, n = policy->sources_n ? (uint32_t)policy->sources_n : 1;
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t sum = 0;
+    int n;
+    const uint8_t *sources = sources_of(s, site, &n);
+    for (int i = 0; i < n; i++) {
         const struct path *path = site->provider->paths[sources[i]];
         uint32_t least =
             path_connections(path ? path : &fresh, &site->provider->limits);
@@ -213,22 +245,23 @@ int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
 
 /* ---- rows that wait for their own time ---- */
 
-/* Nothing may leave from this source for now: adds that to *view. */
-static bool source_holds(const struct scheduler *s, const struct site *site, int source,
-                         struct site_view *view, int64_t now_us)
+/* Nothing may leave from this source for now: adds that to *view, and to *most. */
+static bool source_holds(const struct scheduler *s, const struct site *site,
+                         uint8_t source, struct site_view *view, struct suspended *most,
+                         int64_t now_us)
 {
     const struct path *path = site->provider->paths[source];
-    int64_t until_us = closed_until(s, site, source);
+    struct suspended own = {0};
     bool used_up = path && path->used_up && now_us < path->allowance_until_us;
     if (used_up) {
         view->lacks |= LACK_WARMUP;
         later(&view->until_us, path->allowance_until_us, now_us);
     }
-    if (now_us >= until_us)
+    compare_source(&own, s, site, source, now_us);
+    if (!own.until_us)
         return used_up;
     view->lacks |= LACK_PATH;
-    view->why = path ? path->why : NULL;
-    later(&view->until_us, until_us, now_us);
+    compare(most, own.until_us, own.why, now_us);
     return true;
 }
 
@@ -237,17 +270,20 @@ static bool source_holds(const struct scheduler *s, const struct site *site, int
 static void view_source(const struct scheduler *s, const struct site *site,
                         uint8_t source, struct site_view *view, int64_t now_us)
 {
-    const struct scheduler_policy *policy = policy_of(s, site);
     struct site_view held = *view;
-    if (source && policy_has_source(policy, source)) {
-        source_holds(s, site, source, view, now_us);
-        return;
-    }
-    for (int i = 0; i == 0 || i < policy->sources_n; i++) {
-        int any = policy->sources_n ? policy->sources[i] : 0;
-        if (!source_holds(s, site, any, &held, now_us))
-            return;
-    }
+    struct suspended most = {0};
+    int n;
+    const uint8_t *sources = sources_of(s, site, &n);
+    compare_site(&most, site, now_us);
+    if (source && policy_has_source(policy_of(s, site), source))
+        source_holds(s, site, source, &held, &most, now_us);
+    else
+        for (int i = 0; i < n; i++)
+            if (!source_holds(s, site, sources[i], &held, &most, now_us))
+                return;
+    if (most.until_us)
+        held.why = most.why;
+    later(&held.until_us, most.until_us, now_us);
     *view = held;
 }
 

@@ -695,6 +695,8 @@ void record_waits(struct world *w, const struct site_view *view)
     }
     if (all & LACK_SOCKETS) /* the gate was passed all the same */
         all |= LACK_CONNECTION_RATE;
+    promise(!(view->lacks & LACK_PATH) || (view->why && view->until_us > w->now_us), w,
+            "%s is suspended, and says why and until when", view->name);
     promise(!(view->lacks & ~all), w, "%s lacks %x, and says %x", view->name, all,
             view->lacks);
 }

@@ -481,6 +481,38 @@ static void a_longer_pause_takes_back_no_way_back(void **state)
         end_job(&jobs[i]);
 }
 
+/* ---- words ---- */
+
+/* A source that was suspended in one job says why in the other, at all of its sites. */
+static void the_words_of_a_source_are_heard(void **state)
+{
+    (void)state;
+    static const uint8_t one[] = {1};
+    static const struct scheduler_policy policy = {
+        .connections = 4, .key = 7, .sources = one, .sources_n = 1};
+    static struct job jobs[2];
+    int64_t now = 1000000;
+    struct suspension listed = {
+        .reach = REACH_SOURCE, .for_us = 10 * minute_us, .why = "listed"};
+    run_job(&jobs[0], now, 100, 1, policy);
+    run_job(&jobs[1], now, 100, 4, policy);
+    take_orders(&jobs[0].w);
+    take_orders(&jobs[1].w);
+    scheduler_suspend(jobs[0].w.s, 0, &listed, now);
+    jobs[1].w.now += HEARD_US;
+    hear(&jobs[1]);
+    take_orders(&jobs[1].w);
+    struct site_view out[4];
+    assert_int_equal(scheduler_slowest(jobs[1].w.s, out, 4, jobs[1].w.now), 4);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(out[i].lacks, LACK_PATH);
+        assert_int_equal(out[i].until_us, now + 10 * minute_us);
+        assert_string_equal(out[i].why, "listed");
+    }
+    end_job(&jobs[0]);
+    end_job(&jobs[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -498,6 +530,8 @@ int main(void)
                                         make_board, drop_board),
         cmocka_unit_test_setup_teardown(a_job_that_came_and_went_leaves_nobody_waiting,
                                         make_board, drop_board),
+        cmocka_unit_test_setup_teardown(the_words_of_a_source_are_heard, make_board,
+                                        drop_board),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -354,6 +354,73 @@ static void a_suspension_meets_more_than_a_site(void **state)
     finish(&w);
 }
 
+/* Sites that a source's suspension holds up say so with its words, whatever else was
+ * said of their own paths. */
+static void a_suspended_source_says_why_everywhere(void **state)
+{
+    (void)state;
+    static const uint8_t one[] = {1};
+    struct world w;
+    begin(&w, 400, 3,
+          (struct scheduler_policy){
+              .connections = 2, .sources = one, .sources_n = 1, .message_rate = 3600});
+    take_orders(&w);
+    uint32_t at[3] = {0};
+    for (uint32_t k = 0; k < CONNECTIONS; k++)
+        if (w.lanes[k].open)
+            at[w.lanes[k].site[4] - '0'] = k;
+    struct suspension slow = {
+        .reach = REACH_PATH, .slow = true, .for_us = 60 * minute_us, .why = "busy"};
+    scheduler_suspend(w.s, at[1], &slow, w.now);
+    struct suspension listed = {
+        .reach = REACH_SOURCE, .for_us = 10 * minute_us, .why = "listed"};
+    scheduler_suspend(w.s, at[0], &listed, w.now);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    struct site_view out[3];
+    assert_int_equal(scheduler_slowest(w.s, out, 3, w.now), 3);
+    for (int i = 0; i < 3; i++) {
+        assert_true(out[i].lacks & LACK_PATH);
+        assert_int_equal(out[i].until_us, w.now + 10 * minute_us);
+        assert_string_equal(out[i].why, "listed");
+    }
+    assert_string_equal(view_row(&w, 300).site.why, "listed");
+    w.now += 10 * minute_us;
+    take_orders(&w);
+    assert_int_equal(scheduler_slowest(w.s, out, 3, w.now), 3);
+    for (int i = 0; i < 3; i++)
+        if (strcmp(out[i].name, "mx.d1") == 0)
+            assert_string_equal(out[i].why, "busy");
+        else
+            assert_null(out[i].why);
+    finish(&w);
+}
+
+/* What is told later but ends sooner is not what it waits for. */
+static void the_longest_suspension_is_told(void **state)
+{
+    (void)state;
+    static const enum reach reaches[] = {REACH_PATH, REACH_SITE, REACH_SOURCE};
+    for (int i = 0; i < 9; i++) {
+        static const uint8_t one[] = {1};
+        struct world w;
+        begin(&w, 400, 1,
+              (struct scheduler_policy){
+                  .connections = 2, .sources = one, .sources_n = 1});
+        take_orders(&w);
+        struct suspension more = {
+            .reach = reaches[i / 3], .for_us = 20 * minute_us, .why = "more"};
+        struct suspension less = {
+            .reach = reaches[i % 3], .for_us = 10 * minute_us, .why = "less"};
+        scheduler_suspend(w.s, 0, &more, w.now);
+        scheduler_suspend(w.s, 0, &less, w.now);
+        take_orders(&w);
+        assert_string_equal(view(&w).why, "more");
+        assert_int_equal(view(&w).until_us, w.now + 20 * minute_us);
+        finish(&w);
+    }
+}
+
 static void slow_means_half(void **state)
 {
     (void)state;
@@ -807,6 +874,8 @@ int main(void)
         cmocka_unit_test(a_suspended_source_leaves_fresh_mail_to_others),
         cmocka_unit_test(after_a_suspension_connections_come_back_one_by_one),
         cmocka_unit_test(a_suspension_meets_more_than_a_site),
+        cmocka_unit_test(a_suspended_source_says_why_everywhere),
+        cmocka_unit_test(the_longest_suspension_is_told),
         cmocka_unit_test(slow_means_half),
         cmocka_unit_test(refusals_close_a_path_for_longer_each_time),
         cmocka_unit_test(too_many_unknown_addresses_stop_a_provider),
