@@ -97,17 +97,16 @@ static void restrain(struct engine *e, const struct reaction_rule *rule,
         [REACTION_SITE] = REACH_SITE,
         [REACTION_SOURCE] = REACH_SOURCE,
     };
-    enum reach reach = reaches[rule->reach];
+    struct suspension what = {.reach = reaches[rule->reach],
+                              .slow = rule->action == REACTION_SLOW,
+                              .for_us = rule->for_ms * 1000,
+                              .connections = rule->connections};
     int64_t now = engine_now_us();
-    if (is_echo(e, rule, scheduler_reached(e->scheduler, connection, reach), now))
+    if (is_echo(e, rule, scheduler_reached(e->scheduler, connection, &what), now))
         return;
     struct buf why = {0};
     reason_add(&why, rule->name, v->code, words, REASON_WORDS_MAX);
-    struct suspension what = {.reach = reach,
-                              .slow = rule->action == REACTION_SLOW,
-                              .for_us = rule->for_ms * 1000,
-                              .connections = rule->connections,
-                              .why = buf_cstr(&why)};
+    what.why = buf_cstr(&why);
     scheduler_suspend(e->scheduler, connection, &what, now);
     buf_finish(&why);
     tell(e, rule, where, v, words, now);

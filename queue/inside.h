@@ -77,6 +77,7 @@ struct scheduler {
     uint32_t jobs;            /* with a place on it */
     uint32_t heard;           /* turns of scheduler_hear, from 1 */
     bool outdone;             /* a path was, in this turn */
+    uint32_t searches;        /* that meet each path once */
     uint32_t told;            /* board_told, as far as we have heard */
     bool stops;               /* connections have to be told to end */
     struct map site_by_key;   /* "POLICY KEY" */

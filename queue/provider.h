@@ -31,6 +31,7 @@ struct path {
     struct limits common;         /* the least that the settings of any of them say */
     uint32_t heard;       /* the turn of scheduler_hear that it was last met in */
     uint32_t outdone;     /* in this turn others had all that it may have; 0: never */
+    uint32_t met;         /* the one of the scheduler's searches that met it last */
     uint32_t connections; /* open or being opened */
     uint32_t allowed;  /* of them, while it recovers, to all jobs; UINT32_MAX: what the
                           policy says */

@@ -289,11 +289,13 @@ void restraint_close_source(struct scheduler *s, uint8_t source, int64_t until_u
 }
 
 const void *scheduler_reached(const struct scheduler *s, uint32_t connection,
-                              enum reach reach)
+                              const struct suspension *what)
 {
     const struct connection_record *c = &s->connections[connection];
-    switch (reach) {
+    switch (what->reach) {
     case REACH_SITE:
+        if (what->slow)
+            return c->site->provider;
         return c->site;
     case REACH_SOURCE:
         return &s->source_until_us[c->source];
@@ -303,23 +305,16 @@ const void *scheduler_reached(const struct scheduler *s, uint32_t connection,
     return c->path;
 }
 
-void scheduler_suspend(struct scheduler *s, uint32_t connection,
-                       const struct suspension *what, int64_t now_us)
+static void close_reached(struct scheduler *s, struct connection_record *c,
+                          const struct suspension *what, int64_t now_us)
 {
-    struct connection_record *c = &s->connections[connection];
     struct path *path = c->path;
     int64_t until_us = now_us + what->for_us;
     jobs_hear(s, c->site, path, now_us);
     switch (what->reach) {
     case REACH_PATH:
-        if (what->slow) {
-            path_slow(path, until_us, jobs_connections(s, path), what->why);
-            path_limit(path, &c->site->provider->limits);
-            restraint_stop_surplus(s);
-        } else {
-            path_close(path, until_us, what->connections, what->why);
-            restraint_stop(s, path, NULL, ANY_SOURCE, 0);
-        }
+        path_close(path, until_us, what->connections, what->why);
+        restraint_stop(s, path, NULL, ANY_SOURCE, 0);
         jobs_tell(s, path, now_us);
         break;
     case REACH_SITE:
@@ -336,6 +331,68 @@ void scheduler_suspend(struct scheduler *s, uint32_t connection,
         break;
     }
     restraint_offer(s, c->site->provider); /* their reasons are others now */
+}
+
+/* Half of what it has; without connections, of what it may have. */
+static void slow_path(struct scheduler *s, struct site *site, uint8_t source,
+                      const struct suspension *what, int64_t now_us)
+{
+    struct provider *p = site->provider;
+    struct path *path = restraint_paths(s, site, source);
+    jobs_meet(s, site, source, now_us);
+    uint32_t has = jobs_connections(s, path);
+    bool closed = now_us < path->closed_until_us; /* those words say more */
+    path_slow(path, now_us + what->for_us, has ? has : path_whole(path, &p->limits),
+              closed ? path->why : what->why);
+    path_limit(path, &p->limits);
+    jobs_tell(s, path, now_us);
+    jobs_part(s, site, source);
+    restraint_offer(s, p);
+}
+
+/* From all that may send there, and those that others of its provider have. */
+static void slow_site(struct scheduler *s, struct site *site,
+                      const struct suspension *what, int64_t now_us)
+{
+    for (int i = 0; i <= s->params.sources_n; i++)
+        if (site->provider->paths[i] ||
+            policy_has_source(policy_of(s, site), (uint8_t)i))
+            slow_path(s, site, (uint8_t)i, what, now_us);
+}
+
+static void slow_source(struct scheduler *s, uint8_t source,
+                        const struct suspension *what, int64_t now_us)
+{
+    s->searches++;
+    for (uint32_t i = 0; i < s->sites_n; i++) {
+        struct path *path = s->sites[i]->provider->paths[source];
+        if (!path || path->met == s->searches)
+            continue;
+        path->met = s->searches;
+        slow_path(s, s->sites[i], source, what, now_us);
+    }
+}
+
+void scheduler_suspend(struct scheduler *s, uint32_t connection,
+                       const struct suspension *what, int64_t now_us)
+{
+    struct connection_record *c = &s->connections[connection];
+    if (!what->slow) {
+        close_reached(s, c, what, now_us);
+        return;
+    }
+    switch (what->reach) {
+    case REACH_PATH:
+        slow_path(s, c->site, c->source, what, now_us);
+        break;
+    case REACH_SITE:
+        slow_site(s, c->site, what, now_us);
+        break;
+    case REACH_SOURCE:
+        slow_source(s, c->source, what, now_us);
+        break;
+    }
+    restraint_stop_surplus(s);
 }
 
 /* ---- what results tell ---- */

@@ -311,7 +311,8 @@ enum reach {
 };
 struct suspension {
     enum reach reach;
-    bool slow; /* half the connections and half the rates, instead of nothing: PATH */
+    bool slow; /* half the connections and half the rates, instead of nothing: of a
+                  SITE all paths of its provider, of a SOURCE all that it has by now */
     int64_t for_us;
     uint32_t connections; /* to begin with after it, then one more at a time; 0: as
                              before */
@@ -319,7 +320,7 @@ struct suspension {
 };
 /* Whom a suspension from this connection would meet: to be compared alone. */
 const void *scheduler_reached(const struct scheduler *s, uint32_t connection,
-                              enum reach reach);
+                              const struct suspension *what);
 /* What a reply on this connection says of more than its row. What is lent there and not
  * begun comes back. */
 void scheduler_suspend(struct scheduler *s, uint32_t connection,

@@ -34,7 +34,7 @@ static void suspend(struct world *w)
                               .for_us = draw_time(w),
                               .connections = rng_below(&w->rng, 4),
                               .why = "a rule says so"};
-    what.slow = what.reach == REACH_PATH && rng_below(&w->rng, 2);
+    what.slow = rng_below(&w->rng, 2);
     for (uint32_t i = 0; i < total; i++) {
         uint32_t number = (from + i) % total;
         const struct lane *lane = &w->lanes[number];

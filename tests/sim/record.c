@@ -88,6 +88,9 @@ new_provider(struct world *w, const struct scheduler_policy *policy, uint32_t me
     p->policy = policy;
     p->memory = memory;
     remember(w, p);
+    for (int i = 0; i <= SOURCES_MAX; i++) /* it may have been there, unseen */
+        if (w->source_was_slow[i])
+            p->paths[i].was_slow = p->paths[i].may_be_fewer = true;
     limit_provider(w, p);
     return p;
 }
@@ -159,6 +162,7 @@ void record_forget(struct world *w)
     w->memories = NULL;
     w->memories_n = 0;
     memset(w->source_until_us, 0, sizeof w->source_until_us);
+    memset(w->source_was_slow, 0, sizeof w->source_was_slow);
 }
 
 void record_finish(struct world *w)
@@ -246,7 +250,8 @@ static bool is_full(const struct world *w, const struct seen_path *path,
 /* It may be restrained still, from an earlier life. */
 static bool may_be_restrained(const struct world *w, const struct seen_path *path)
 {
-    return w->board && path->allowed == UINT32_MAX && path->kept_until_us;
+    return path->may_be_fewer ||
+           (w->board && path->allowed == UINT32_MAX && path->kept_until_us);
 }
 
 /* What the limits alone keep a path from. */
@@ -471,20 +476,74 @@ void record_closed(struct world *w, const struct lane *lane, bool round)
         lane->seen->closed_until_us = until_us;
 }
 
+/* Half of what it has, or of what it may have. sure: it is a path of the scheduler's
+ * by now; the others may be. */
+static void slow_path(const struct world *w, const struct scheduler_policy *policy,
+                      struct seen_path *path, bool sure, int64_t until_us)
+{
+    path->was_slow = true;
+    if (!sure) {
+        path->may_be_fewer = true;
+        return;
+    }
+    uint32_t most =
+        path->allowed < policy->connections ? path->allowed : policy->connections;
+    uint32_t has = path->lanes ? path->lanes : most;
+    path->slow = w->now_us >= path->slow_until_us ? 1
+                 : path->slow < SLOWEST           ? path->slow + 1
+                                                  : SLOWEST;
+    path->slow_until_us = until_us;
+    path->good = 0;
+    path->allowed = has > 1 ? has / 2 : 1;
+    path->kept_until_us = w->now_us + HOUR_US;
+}
+
+static bool may_send(const struct scheduler_policy *policy, int source)
+{
+    bool may = policy->sources_n == 0 && source == 0;
+    for (int i = 0; i < policy->sources_n; i++)
+        may = may || policy->sources[i] == source;
+    return may;
+}
+
+static void slow_reached(struct world *w, const struct lane *lane, enum reach reach,
+                         int64_t until_us)
+{
+    const struct scheduler_policy *policy = lane->seen->policy;
+    struct record *r = &w->record;
+    uint8_t source = lane->source;
+    switch (reach) {
+    case REACH_PATH:
+        slow_path(w, policy, lane->path, true, until_us);
+        break;
+    case REACH_SITE:
+        for (int i = 0; i <= SOURCES_MAX; i++) {
+            struct seen_path *path = &lane->seen->provider->paths[i];
+            slow_path(w, policy, path, path->lanes || may_send(policy, i), until_us);
+        }
+        break;
+    case REACH_SOURCE:
+        w->source_was_slow[source] = true;
+        for (uint32_t i = 0; i < r->sites_n + PROVIDERS_MAX + 1; i++) {
+            struct seen_provider *p = i >= r->sites_n ? r->shared[i - r->sites_n]
+                                      : r->sites[i]->policy->provider
+                                          ? NULL
+                                          : r->sites[i]->provider;
+            if (p)
+                slow_path(w, p->policy, &p->paths[source], p->paths[source].lanes,
+                          until_us);
+        }
+        break;
+    }
+}
+
 void record_suspended(struct world *w, const struct lane *lane,
                       const struct suspension *what)
 {
     struct seen_path *path = lane->path;
     int64_t until_us = w->now_us + what->for_us;
     if (what->slow) {
-        path->slow = w->now_us >= path->slow_until_us ? 1
-                     : path->slow < SLOWEST           ? path->slow + 1
-                                                      : SLOWEST;
-        path->slow_until_us = until_us;
-        path->was_slow = true;
-        path->good = 0;
-        path->allowed = path->lanes > 1 ? path->lanes / 2 : 1;
-        path->kept_until_us = w->now_us + HOUR_US;
+        slow_reached(w, lane, what->reach, until_us);
     } else if (what->reach == REACH_SITE) {
         struct seen_site *site = lane->seen;
         if (until_us > site->ruled_until_us)

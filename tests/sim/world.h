@@ -405,8 +405,9 @@ struct seen_path {
     int64_t kept_until_us; /* then the next life may have forgotten `allowed` */
     uint32_t slow;         /* the rates are halved so often, for sure until */
     int64_t slow_until_us;
-    bool was_slow; /* and may be for longer than is sure */
-    struct today { /* of a source that is being warmed up */
+    bool was_slow;     /* and may be for longer than is sure */
+    bool may_be_fewer; /* connections than `allowed` */
+    struct today {     /* of a source that is being warmed up */
         int32_t day;
         uint32_t drawn, mails;
     } today;
@@ -493,6 +494,7 @@ struct world {
     struct memory *memories;
     uint32_t memories_n;
     int64_t source_until_us[SOURCES_MAX + 1]; /* from life to life, too */
+    bool source_was_slow[SOURCES_MAX + 1];    /* the same */
     int board_fd;
     struct board *board;               /* NULL: this world has none */
     uint32_t policies[OTHERS_MAX + 1]; /* the scheduler's number → the plan's */

@@ -513,6 +513,41 @@ static void the_words_of_a_source_are_heard(void **state)
     end_job(&jobs[1]);
 }
 
+/* What a job was told of a source goes for the paths that another has there, and for
+ * those that it has itself without a connection, when it has one again. */
+static void a_slow_source_is_heard(void **state)
+{
+    (void)state;
+    static const uint8_t one[] = {1};
+    static const struct scheduler_policy policy = {.connections = 8,
+                                                   .key = 7,
+                                                   .sources = one,
+                                                   .sources_n = 1,
+                                                   .message_rate = 3600};
+    static struct job jobs[2];
+    int64_t now = 1000000;
+    struct suspension slow = {
+        .reach = REACH_SOURCE, .slow = true, .for_us = 10 * minute_us, .why = "busy"};
+    run_job(&jobs[0], now, 100, 2, policy);
+    take_orders(&jobs[0].w);
+    assert_int_equal(jobs[0].w.open, 2);
+    end_lane(&jobs[0].w, 1, CLOSED_CLEAN); /* its path stays for a while */
+    scheduler_suspend(jobs[0].w.s, 0, &slow, now);
+    run_job(&jobs[1], now, 100, 2, policy);
+    for (int i = 0; i < 2; i++) {
+        struct world *w = &jobs[1 - i].w; /* the other one first */
+        w->now = now + SECOND_US;
+        hear(&jobs[1 - i]);
+        take_orders(w);
+        struct site_view out[2];
+        assert_int_equal(scheduler_slowest(w->s, out, 2, w->now), 2);
+        assert_string_equal(out[0].why, "busy");
+        assert_string_equal(out[1].why, "busy");
+    }
+    end_job(&jobs[0]);
+    end_job(&jobs[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +565,7 @@ int main(void)
                                         make_board, drop_board),
         cmocka_unit_test_setup_teardown(a_job_that_came_and_went_leaves_nobody_waiting,
                                         make_board, drop_board),
+        cmocka_unit_test_setup_teardown(a_slow_source_is_heard, make_board, drop_board),
         cmocka_unit_test_setup_teardown(the_words_of_a_source_are_heard, make_board,
                                         drop_board),
     };

@@ -345,12 +345,21 @@ static void a_suspension_meets_more_than_a_site(void **state)
               .connections = 2, .provider = 1, .sources = one, .sources_n = 1});
     take_orders(&w);
     assert_string_not_equal(w.lanes[0].site, w.lanes[1].site);
-    assert_ptr_equal(scheduler_reached(w.s, 0, REACH_PATH),
-                     scheduler_reached(w.s, 1, REACH_PATH));
-    assert_ptr_equal(scheduler_reached(w.s, 0, REACH_SOURCE),
-                     scheduler_reached(w.s, 1, REACH_SOURCE));
-    assert_ptr_not_equal(scheduler_reached(w.s, 0, REACH_SITE),
-                         scheduler_reached(w.s, 1, REACH_SITE));
+    static const struct {
+        struct suspension what;
+        bool both;
+    } meets[] = {
+        {{.reach = REACH_PATH}, true},
+        {{.reach = REACH_SITE}, false},
+        {{.reach = REACH_SOURCE}, true},
+        {{.reach = REACH_PATH, .slow = true}, true},
+        {{.reach = REACH_SITE, .slow = true}, true}, /* it is its provider's */
+        {{.reach = REACH_SOURCE, .slow = true}, true},
+    };
+    for (size_t i = 0; i < sizeof meets / sizeof meets[0]; i++)
+        assert_int_equal(scheduler_reached(w.s, 0, &meets[i].what) ==
+                             scheduler_reached(w.s, 1, &meets[i].what),
+                         meets[i].both);
     finish(&w);
 }
 
@@ -447,6 +456,88 @@ static void slow_means_half(void **state)
         w.now += SECOND_US / 100;
     }
     assert_in_range(w.delivered - before, 450, 560);
+    finish(&w);
+}
+
+/* Half of what the reply was about, and of nothing else: by site and source. */
+static void slow_reaches_what_it_says(void **state)
+{
+    (void)state;
+    static const uint8_t two[] = {1, 2};
+    static const struct {
+        enum reach reach;
+        bool together; /* both sites are of one provider */
+        bool slow[2][2];
+    } cases[] = {
+        {REACH_PATH, false, {{true, false}, {false, false}}},
+        {REACH_SITE, false, {{true, true}, {false, false}}},
+        {REACH_SITE, true, {{true, true}, {true, true}}},
+        {REACH_SOURCE, false, {{true, false}, {true, false}}},
+        {REACH_SOURCE, true, {{true, false}, {true, false}}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct world w;
+        begin(&w, 40000, 2,
+              (struct scheduler_policy){.connections = 8,
+                                        .provider = cases[i].together,
+                                        .message_rate = 100 * 3600,
+                                        .sources = two,
+                                        .sources_n = 2});
+        int sent[2][2] = {0};
+        for (int step = 0; step < 1500; step++) { /* after five seconds for ten */
+            take_orders(&w);
+            uint32_t one = CONNECTIONS;
+            for (uint32_t k = 0; k < CONNECTIONS; k++) {
+                struct lane *lane = &w.lanes[k];
+                if (!lane->open)
+                    continue;
+                int site = lane->site[4] - '0', source = lane->source - 1;
+                one = site == 0 && source == 0 ? k : one;
+                sent[site][source] += settle(&w, k, good) && step >= 500;
+            }
+            struct suspension slow = {.reach = cases[i].reach,
+                                      .slow = true,
+                                      .for_us = minute_us,
+                                      .why = "busy"};
+            if (step == 499)
+                scheduler_suspend(w.s, one, &slow, w.now);
+            w.now += SECOND_US / 100;
+        }
+        for (int source = 0; source < 2; source++) {
+            const bool(*is)[2] = cases[i].slow;
+            int all = sent[0][source] + sent[1][source];
+            for (int site = 0; site < 2; site++) {
+                int whole = cases[i].together ? all : sent[site][source];
+                if (is[site][source])
+                    assert_in_range(whole, 450, 560);
+                else
+                    assert_in_range(whole, 900, 1050);
+            }
+        }
+        finish(&w);
+    }
+}
+
+/* From a source that has no connection yet too. */
+static void a_slow_site_has_half_of_what_was_never_used(void **state)
+{
+    (void)state;
+    static const uint8_t two[] = {1, 2};
+    struct world w;
+    begin(&w, 4000, 1,
+          (struct scheduler_policy){.connections = 8, .sources = two, .sources_n = 2});
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    struct suspension slow = {
+        .reach = REACH_SITE, .slow = true, .for_us = minute_us, .why = "busy"};
+    scheduler_suspend(w.s, 0, &slow, w.now);
+    assert_int_equal(view(&w).window, 1);
+    for (int i = 0; i < 4; i++) {
+        settle_all(&w, good);
+        take_orders(&w);
+    }
+    assert_int_equal(w.open, 1 + 4);
+    assert_string_equal(view(&w).why, "busy");
     finish(&w);
 }
 
@@ -877,6 +968,8 @@ int main(void)
         cmocka_unit_test(a_suspended_source_says_why_everywhere),
         cmocka_unit_test(the_longest_suspension_is_told),
         cmocka_unit_test(slow_means_half),
+        cmocka_unit_test(slow_reaches_what_it_says),
+        cmocka_unit_test(a_slow_site_has_half_of_what_was_never_used),
         cmocka_unit_test(refusals_close_a_path_for_longer_each_time),
         cmocka_unit_test(too_many_unknown_addresses_stop_a_provider),
         cmocka_unit_test(a_server_that_closes_after_three_gets_two),
