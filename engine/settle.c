@@ -272,10 +272,11 @@ static void close_lane(struct engine *e, const struct event *event)
                             .words = event_text(event, EVENT_WORDS)};
     if (how == CLOSED_FAILED)
         ending.wait_us = react(e, event, &from, &ending.verdict);
-    bool round = scheduler_closed(e->scheduler, event->connection, how, event->avoid,
-                                  engine_now_us());
-    if (round) {
-        keep_failure(e, &event->verdict, ending.words);
+    enum round round = scheduler_closed(e->scheduler, event->connection, how,
+                                        event->avoid, engine_now_us());
+    if (round != ROUND_NONE) {
+        if (round == ROUND_SITE)
+            keep_failure(e, &event->verdict, ending.words);
         ending.verdict.outcome =
             OUTCOME_RETRY; /* of the others: theirs was no dialogue of their own */
         ending.verdict.counted = true;

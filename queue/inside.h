@@ -162,9 +162,6 @@ static inline uint32_t connections_of_all(const struct scheduler *s,
 
 /* lending.c: the connection's lease may run low; its site may have something for it. */
 void lending_offer(struct scheduler *s, struct connection_record *c);
-/* What keeps a site from more, as enum lack. */
-unsigned lending_lacks(const struct scheduler *s, const struct site *site,
-                       int64_t now_us);
 
 /* restraint.c */
 /* With whom a site of this policy waits, and for whom: its provider, which is its

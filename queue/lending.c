@@ -1,12 +1,11 @@
 /* Leases: which connection gets which rows, and when a connection is opened. */
-#include "queue/inside.h"
+#include "queue/obstacle.h"
 
 #include "base/mem.h"
 
 enum {
     STALL_CHECK_US = 500 * 1000,
     PATIENCE_US = 2 * 1000 * 1000, /* a connection that may not send for so long ends */
-    NO_SOURCE = -1,
 };
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -31,18 +30,6 @@ void lending_offer(struct scheduler *s, struct connection_record *c)
         return;
     link_append(&c->site->hungry, &c->hungry);
     wake_site(s, c->site);
-}
-
-/* What keeps a site from an order, and until when at least. */
-struct obstacle {
-    unsigned lacks;
-    int64_t until_us; /* INT64_MAX: until something happens */
-};
-
-static void meet(struct obstacle *o, enum lack lack, int64_t until_us)
-{
-    o->lacks |= lack;
-    o->until_us = min_i64(o->until_us, until_us);
 }
 
 static int64_t outer_lend_us(const struct connection_record *c)
@@ -87,7 +74,7 @@ static bool may_lend(struct connection_record *c, int64_t now_us, struct obstacl
     const struct outer *outer = c->site->outer;
     int64_t again;
     if (lends_us(c) > now_us) {
-        meet(o, LACK_RATE, lends_us(c));
+        obstacle_meet(o, LACK_RATE, lends_us(c));
         return false;
     }
     gate_pass(&c->path->lending, now_us, &again); /* it does: nobody else asks */
@@ -103,7 +90,7 @@ static bool is_allowed(struct scheduler *s, const struct site *site, uint8_t sou
     int64_t until_us;
     if (restraint_allows(s, site, source, path, now_us, &until_us))
         return true;
-    meet(o, LACK_WARMUP, until_us);
+    obstacle_meet(o, LACK_WARMUP, until_us);
     return false;
 }
 
@@ -291,7 +278,7 @@ static bool may_feed(struct connection_record *c, bool behind, int64_t now_us,
                      struct obstacle *o)
 {
     if (behind && is_paced(c)) {
-        meet(o, LACK_RATE, lends_us(c));
+        obstacle_meet(o, LACK_RATE, lends_us(c));
         return false;
     }
     return may_lend(c, now_us, o);
@@ -349,72 +336,6 @@ static bool may_open(const struct scheduler *s)
            (s->probe == NO_CONNECTION && s->probing_from_us == INT64_MAX);
 }
 
-/* Has it no room for one more connection with a row? */
-static inline bool meet_limits(const struct scheduler *s, const struct path *path,
-                               const struct limits *limits, struct obstacle *o,
-                               int64_t now_us)
-{
-    if (!path)
-        return false;
-    if (path_is_full(s, path, limits))
-        meet(o, LACK_CONNECTIONS, INT64_MAX);
-    else if (path_lends_us(path) > now_us)
-        meet(o, LACK_RATE, path_lends_us(path));
-    else if (path_opens_us(path) > now_us)
-        meet(o, LACK_CONNECTION_RATE, path_opens_us(path));
-    else
-        return false;
-    return true;
-}
-
-/* What keeps this source from one more connection with a row. */
-static void find_obstacles(const struct scheduler *s, const struct site *site,
-                           int source, struct obstacle *o, int64_t now_us)
-{
-    const struct outer *outer = site->outer;
-    const struct path *path = site->provider->paths[source];
-    int64_t closed_until_us = path ? path->closed_until_us : 0;
-    if (path && s->source_until_us[source] > closed_until_us)
-        closed_until_us = s->source_until_us[source];
-    if (now_us < closed_until_us)
-        meet(o, LACK_PATH, closed_until_us);
-    else if (path && path->used_up && now_us < path->allowance_until_us)
-        meet(o, LACK_WARMUP, path->allowance_until_us);
-    else if (!meet_limits(s, path, &site->provider->limits, o, now_us))
-        for (int i = 0; i < outer_n(outer); i++)
-            if (meet_limits(s, outer_path(outer, i, source), &outer->budgets[i]->limits,
-                            o, now_us))
-                return;
-}
-
-/* The whole site waits: after a failed round, by a rule, for its hours, or its provider
- * does. */
-static bool is_closed(const struct scheduler *s, const struct site *site,
-                      struct obstacle *o, int64_t now_us)
-{
-    bool quiet = policy_of(s, site)->quiet_until_us != 0;
-    bool closed = now_us < site->closed_until_us;
-    bool braked = now_us < site->provider->braked_until_us;
-    if (closed)
-        meet(o, site->why ? LACK_PATH : LACK_ROUND, site->closed_until_us);
-    if (braked)
-        meet(o, LACK_BRAKE, site->provider->braked_until_us);
-    if (quiet) /* scheduler_quiet ends it */
-        meet(o, LACK_QUIET, INT64_MAX);
-    return closed || braked || quiet;
-}
-
-/* The i-th source of the site, counted from the one whose turn it is; NO_SOURCE: there
- * are no more. */
-static int source_at(const struct scheduler *s, const struct site *site, uint32_t i)
-{
-    const struct scheduler_policy *policy = policy_of(s, site);
-    uint32_t n = (uint32_t)policy->sources_n;
-    if (n == 0)
-        return i == 0 ? 0 : NO_SOURCE;
-    return i < n ? policy->sources[(site->opened + i) % n] : NO_SOURCE;
-}
-
 /* Turns for a connection and its first message: there are some, and nobody else asks.
  */
 static void take_turns(struct path *path, int64_t now_us)
@@ -431,18 +352,19 @@ static struct path *find_path(struct scheduler *s, struct site *site, bool behin
 {
     const struct outer *outer = site->outer;
     int source;
-    for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++) {
+    for (uint32_t i = 0; (source = obstacle_source_at(s, site, i)) != NO_SOURCE; i++) {
         struct path *path = restraint_paths(s, site, (uint8_t)source);
         struct obstacle here = {.until_us = INT64_MAX};
-        if (site_ready(site, (uint8_t)source) == 0)
+        if (!obstacle_asked(s, site, source, o, now_us))
             continue;
         jobs_meet(s, site, (uint8_t)source, now_us);
-        is_closed(s, site, &here, now_us); /* as other jobs were told */
-        find_obstacles(s, site, source, &here, now_us);
+        obstacle_of_site(s, site, &here, now_us); /* as other jobs were told */
+        obstacle_of_source(s, site, source, &here, now_us);
         if (!here.lacks && !behind)
             is_allowed(s, site, (uint8_t)source, path, &here, now_us);
         if (!here.lacks && !behind && !jobs_open(s, site, (uint8_t)source, now_us))
-            meet(&here, LACK_CONNECTIONS, INT64_MAX); /* scheduler_hear asks again */
+            obstacle_meet(&here, LACK_CONNECTIONS,
+                          INT64_MAX); /* scheduler_hear asks again */
         if (here.lacks || behind) {
             o->lacks |= here.lacks;
             o->until_us = min_i64(o->until_us, here.until_us);
@@ -458,82 +380,6 @@ static struct path *find_path(struct scheduler *s, struct site *site, bool behin
     return NULL;
 }
 
-/* What keeps the site from a connection beside its paths. */
-static void find_window(const struct scheduler *s, const struct site *site,
-                        struct obstacle *o)
-{
-    if (site->connections >= connections_of_all(s, site))
-        meet(o, LACK_CONNECTIONS, INT64_MAX);
-    else if (site->connections >= site->window)
-        meet(o, site->proven ? LACK_WINDOW : LACK_PROOF, INT64_MAX);
-}
-
-static bool is_used_up(const struct path *path, int64_t now_us)
-{
-    if (!path)
-        return false;
-    return gate_opens_us(&path->lending) > now_us ||
-           (path->connections && gate_opens_us(&path->mails) > now_us);
-}
-
-/* One more connection would wait for a rate, as those do that it has. */
-static bool waits_for_rate(const struct site *site, int source, int64_t now_us)
-{
-    const struct outer *outer = site->outer;
-    bool waits = is_used_up(site->provider->paths[source], now_us);
-    for (int i = 0; i < outer_n(outer) && !waits; i++)
-        waits = is_used_up(outer_path(outer, i, source), now_us);
-    return waits;
-}
-
-/* More connections, which it lacks, would help no source that may send. */
-static bool lacks_rate(const struct scheduler *s, const struct site *site,
-                       int64_t now_us)
-{
-    bool any = false;
-    int source;
-    for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++) {
-        struct obstacle o = {.until_us = INT64_MAX};
-        if (site_ready(site, (uint8_t)source) == 0)
-            continue;
-        find_obstacles(s, site, source, &o, now_us);
-        if (o.lacks & (LACK_PATH | LACK_WARMUP))
-            continue;
-        if (!waits_for_rate(site, source, now_us))
-            return false;
-        any = true;
-    }
-    return any;
-}
-
-static unsigned lacks_now(const struct scheduler *s, const struct site *site,
-                          int64_t now_us)
-{
-    struct obstacle o = {.until_us = INT64_MAX};
-    int source;
-    if (!site->line)
-        return site->lacks;
-    if (is_closed(s, site, &o, now_us))
-        return o.lacks;
-    find_window(s, site, &o);
-    for (uint32_t i = 0; (source = source_at(s, site, i)) != NO_SOURCE; i++)
-        if (site_ready(site, (uint8_t)source))
-            find_obstacles(s, site, source, &o, now_us);
-    return o.lacks;
-}
-
-unsigned lending_lacks(const struct scheduler *s, const struct site *site,
-                       int64_t now_us)
-{
-    const unsigned connections = LACK_CONNECTIONS | LACK_WINDOW;
-    if (site->ready == 0)
-        return site->lacks;
-    unsigned lacks = lacks_now(s, site, now_us);
-    if (lacks & connections && lacks_rate(s, site, now_us))
-        lacks = (lacks & ~connections) | LACK_RATE;
-    return lacks;
-}
-
 static bool order_for(struct scheduler *s, struct site *site, enum turn turn,
                       struct order *out, int64_t now_us)
 {
@@ -547,11 +393,11 @@ static bool order_for(struct scheduler *s, struct site *site, enum turn turn,
     if (site->ready == 0)
         return false;
     enum line_kind kind = o.lacks & LACK_RATE ? LINE_FEED : LINE_OPEN;
-    if (is_closed(s, site, &o, now_us)) {
+    if (obstacle_of_site(s, site, &o, now_us)) {
         ; /* until then */
     } else if (!site_admits(site, connections_of_all(s, site), now_us)) {
         waits = kind == LINE_FEED; /* a window is its own */
-        find_window(s, site, &o);
+        obstacle_of_window(s, site, &o);
     } else if (may_open(s) && (turn == TURN_PLACE || link_alone(&s->starved))) {
         path = find_path(s, site, behind, &source, &o, now_us);
     } else if (o.until_us > now_us + PATIENCE_US) {

@@ -1,4 +1,4 @@
-#include "queue/inside.h"
+#include "queue/obstacle.h"
 
 #include <stdlib.h>
 
@@ -57,11 +57,17 @@ static void make_ready(struct scheduler *s, struct site *site, uint32_t index,
         return;
     }
     struct row *r = &s->rows[index];
+    if (r->source && !policy_has_source(policy_of(s, site), r->source))
+        r->source = 0; /* the settings have changed */
+    int64_t left_us =
+        r->source ? obstacle_left_until_us(s, site, r->source, now_us) : 0;
+    if (left_us) { /* its round has failed */
+        wait_until(s, index, left_us);
+        return;
+    }
     r->state = ROW_READY;
     r->due = scheduler_tick(s, now_us);
     s->ready++;
-    if (r->source && !policy_has_source(policy_of(s, site), r->source))
-        r->source = 0; /* the settings have changed */
     bool covered = site_covers(site, r->source);
     site_push(site, s->rows, index, first, s->params.sources_n);
     if (link_alone(&site->work) || (site->line && !covered))
@@ -454,7 +460,7 @@ static void note_result(struct scheduler *s, struct connection_record *c, struct
         r->source = c->source; /* greylisting wants to see the same one again */
     if (what->worked) {
         c->served += !what->joined;
-        site_good(site, connections_of_all(s, site), now_us);
+        site_good(site, c->source, connections_of_all(s, site), now_us);
         if (site->ready && link_alone(&site->work))
             wake_site(s, site); /* the window may have opened */
     }
@@ -515,12 +521,26 @@ void scheduler_returned(struct scheduler *s, uint32_t connection, uint32_t row,
     take_back(s, connection, now_us);
 }
 
-/* All that waits for the site has shared its failure. */
-static void fail_round(struct scheduler *s, struct site *site, int64_t now_us)
+/* All that could leave by no other way has shared its failure. What a rule suspends for
+ * longer waits for that. */
+static enum round fail_round(struct scheduler *s, struct site *site,
+                             const struct connection_record *c, int64_t now_us)
 {
-    site_failed(site, now_us + interval_us(policy_of(s, site), 1));
-    s->failed_site = site;
-    s->round = site_take_all(site, s->rows, s->params.sources_n);
+    int64_t until_us = now_us + interval_us(policy_of(s, site), 1);
+    if (!obstacle_has_others(s, site, c->source, now_us)) {
+        if (site->connections > 0)
+            return ROUND_NONE;
+        site_failed(site, until_us);
+        s->failed_site = site;
+        s->round = site_take_all(site, s->rows, s->params.sources_n);
+        return ROUND_SITE;
+    }
+    if (site->connections > 0 && obstacle_is_connected(s, site, c->source))
+        return ROUND_NONE;
+    site_leave(site, c->source, until_us, s->params.sources_n);
+    if (c->path->closed_until_us < until_us && s->source_until_us[c->source] < until_us)
+        s->round = site_take_bound(site, c->source);
+    return ROUND_SOURCE;
 }
 
 void scheduler_posted(struct scheduler *s, uint32_t connection, int64_t now_us)
@@ -538,8 +558,8 @@ void scheduler_ending(struct scheduler *s, uint32_t connection)
     s->connections[connection].last = true;
 }
 
-bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
-                      unsigned avoid, int64_t now_us)
+enum round scheduler_closed(struct scheduler *s, uint32_t connection,
+                            enum close_kind how, unsigned avoid, int64_t now_us)
 {
     struct connection_record *c = &s->connections[connection];
     struct site *site = c->site;
@@ -555,14 +575,13 @@ bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind 
         s->probe = NO_CONNECTION;
         s->probing_from_us = now_us + PROBE_US;
     }
-    bool round = how == CLOSED_FAILED && site->connections == 0;
-    if (round)
-        fail_round(s, site, now_us);
-    else if (how == CLOSED_OURS)
+    enum round round =
+        how == CLOSED_FAILED ? fail_round(s, site, c, now_us) : ROUND_NONE;
+    if (how == CLOSED_OURS)
         no_socket(s, now_us);
     else if (how == CLOSED_ENOUGH && now_us - c->progress_us < AT_ONCE_US)
         site_had_enough(site, c->served);
-    else if (how == CLOSED_LOST || how == CLOSED_FAILED)
+    else if (how == CLOSED_LOST || (how == CLOSED_FAILED && round == ROUND_NONE))
         site_bad(site, now_us);
     if (site->ready && !site->line)
         wake_site(s, site);

@@ -256,18 +256,24 @@ uint32_t scheduler_lent(const struct scheduler *s, uint32_t connection);
 /* The connection takes no more rows, but some are still on their way to it and will be
  * returned; scheduler_closed follows then. */
 void scheduler_ending(struct scheduler *s, uint32_t connection);
+enum round {
+    ROUND_NONE,
+    ROUND_SOURCE, /* failed from this source: the site is left to the others */
+    ROUND_SITE,   /* failed */
+};
 /* The connection is over; all its rows were settled or returned before. avoid: what
  * the site is spared from now on. With OURS the whole job opens no connection for a
- * while, and then fewer. With FAILED and no other connection open, this is a failed
- * round of the site (true is returned): at once, before any other call, take its rows
- * out of scheduler_round. */
-bool scheduler_closed(struct scheduler *s, uint32_t connection, enum close_kind how,
-                      unsigned avoid, int64_t now_us);
-/* The next row that was ready when its site's round failed: settle it with the failure
- * that the connection had (RETRY, counted). Row 0: none left. */
+ * while, and then fewer. With FAILED and no other connection open, this may be a failed
+ * round, of the site or, while others of its sources may be tried, of the source: at
+ * once, before any other call, take its rows out of scheduler_round. */
+enum round scheduler_closed(struct scheduler *s, uint32_t connection,
+                            enum close_kind how, unsigned avoid, int64_t now_us);
+/* The next row that was ready when the round failed, and could leave by no other way:
+ * settle it with the failure that the connection had (RETRY, counted). Row 0: none
+ * left. */
 uint32_t scheduler_round(struct scheduler *s);
 /* That failure, for people: a line or less, copied, and kept for each such site until a
- * connection works there. Right after scheduler_closed was true. */
+ * connection works there. Right after scheduler_closed was ROUND_SITE. */
 void scheduler_round_why(struct scheduler *s, const char *why);
 
 /* Give out no orders any more, ask nothing; what is lent is being settled or returned.

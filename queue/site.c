@@ -21,6 +21,7 @@ void site_finish(struct site *site)
 {
     mx_set_unref(site->set);
     free(site->bound);
+    free(site->left_until_us);
     free(site->why);
     free(site->failure);
     free(site->name);
@@ -75,6 +76,17 @@ struct fifo site_take_all(struct site *site, struct row *rows, int sources_n)
     return all;
 }
 
+struct fifo site_take_bound(struct site *site, uint8_t source)
+{
+    struct fifo taken = {0};
+    if (!site->bound)
+        return taken;
+    taken = site->bound[source];
+    site->bound[source] = (struct fifo){0};
+    site->ready -= taken.n;
+    return taken;
+}
+
 void site_had_enough(struct site *site, uint32_t served)
 {
     if (served == site->enough_once)
@@ -93,8 +105,11 @@ static void prove(struct site *site, uint32_t connections_max)
     site->window = connections_max < WINDOW_FIRST ? connections_max : WINDOW_FIRST;
 }
 
-void site_good(struct site *site, uint32_t connections_max, int64_t now_us)
+void site_good(struct site *site, uint8_t source, uint32_t connections_max,
+               int64_t now_us)
 {
+    if (site->left_until_us)
+        site->left_until_us[source] = 0;
     prove(site, connections_max);
     /* Without bad news so far each good one opens it by one: it doubles in a round
      * trip. */
@@ -119,11 +134,28 @@ void site_bad(struct site *site, int64_t now_us)
         site->window = site->ceiling;
 }
 
-void site_failed(struct site *site, int64_t until_us)
+static void doubt(struct site *site)
 {
     site->proven = false;
     site->window = 1;
     site->good = 0;
+}
+
+void site_leave(struct site *site, uint8_t source, int64_t until_us, int sources_n)
+{
+    if (!site->left_until_us)
+        site->left_until_us =
+            mem_zero((size_t)sources_n + 1, sizeof *site->left_until_us);
+    site->left_until_us[source] = until_us;
+    if (site->connections == 0)
+        doubt(site);
+}
+
+void site_failed(struct site *site, int64_t until_us)
+{
+    doubt(site);
+    free(site->left_until_us);
+    site->left_until_us = NULL;
     if (until_us < site->closed_until_us)
         return; /* a rule says more */
     site->closed_until_us = until_us;

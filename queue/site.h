@@ -9,7 +9,11 @@
  * later by one after a whole window of good news, shrinks at bad news, and a connection
  * that is refused while others work sets a ceiling for CEILING_US. A round that fails
  * (no connection works and none can be made) closes the site until the retry interval
- * is over; then one probe follows. */
+ * is over; then one probe follows.
+ *
+ * Receivers refuse by address. Of several sources one that fails is left alone for a
+ * retry interval while another one may be tried; the round has failed when all have
+ * that may be used. */
 #ifndef QUEUE_SITE_H
 #define QUEUE_SITE_H
 
@@ -35,6 +39,8 @@ struct site {
     struct fifo fresh;         /* ready, from whatever source */
     uint32_t ready;            /* rows in this and all of `bound` */
     struct fifo *bound;        /* ready, by source; NULL: there never were any */
+    int64_t *left_until_us;    /* by source: it failed here, others go first; NULL: none
+                                  did since the last failed round */
     uint32_t opened;           /* connections so far: they go round the sources */
     uint32_t lent;             /* rows with connections */
     uint32_t connections;      /* open or being opened */
@@ -110,18 +116,26 @@ static inline uint32_t site_first(const struct site *site, uint8_t source)
     const struct fifo *f = bound ? &site->bound[source] : &site->fresh;
     return f->n ? f->head : 0;
 }
-/* All that is ready, out of the site. */
+/* All that is ready, out of the site; or what is bound to this source. */
 struct fifo site_take_all(struct site *site, struct row *rows, int sources_n);
+struct fifo site_take_bound(struct site *site, uint8_t source);
 
 /* A connection that had served so many was closed by the server with nothing in flight.
  * Twice at the same number: it counts, and so do we from now on. We end one earlier, or
  * our QUIT would meet its close. */
 void site_had_enough(struct site *site, uint32_t served);
 
-void site_good(struct site *site, uint32_t connections_max,
-               int64_t now_us); /* a row was settled over a connection that works */
+/* A row was settled over a connection from this source that works. */
+void site_good(struct site *site, uint8_t source, uint32_t connections_max,
+               int64_t now_us);
 void site_bad(struct site *site,
               int64_t now_us); /* a connection lost or refused, others work */
 void site_failed(struct site *site, int64_t until_us); /* a failed round */
+/* From this source nothing could be made, and others go first until then. */
+void site_leave(struct site *site, uint8_t source, int64_t until_us, int sources_n);
+static inline int64_t site_left_until_us(const struct site *site, uint8_t source)
+{
+    return site->left_until_us ? site->left_until_us[source] : 0;
+}
 
 #endif

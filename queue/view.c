@@ -1,5 +1,5 @@
 /* What people may know of the scheduler. */
-#include "queue/inside.h"
+#include "queue/obstacle.h"
 
 #include <stdlib.h>
 
@@ -232,7 +232,7 @@ int scheduler_slowest(const struct scheduler *s, struct site_view *out, int max,
         if (site->ready + site->lent == 0)
             continue;
         struct site_view view =
-            view_of(s, site, lending_lacks(s, site, now_us), now_us);
+            view_of(s, site, obstacle_lacks(s, site, now_us), now_us);
         int at = n < max ? n++ : max;
         for (; at > 0 && out[at - 1].waiting < view.waiting; at--)
             if (at < max)
@@ -317,7 +317,7 @@ void scheduler_view_row(const struct scheduler *s, uint32_t row, struct row_view
         return;
     out->site =
         view_of(s, d->site,
-                r->state == ROW_READY ? lending_lacks(s, d->site, now_us) : 0, now_us);
+                r->state == ROW_READY ? obstacle_lacks(s, d->site, now_us) : 0, now_us);
     view_source(s, d->site, r->source, &out->site, now_us);
     if (r->state == ROW_WAITING)
         view_round(d->site, &out->site);
@@ -388,7 +388,7 @@ static struct site_view view_count(const struct scheduler *s, const struct site 
 {
     bool idle = site->ready + site->lent == 0;
     struct site_view view =
-        view_of(s, site, idle ? 0 : lending_lacks(s, site, now_us), now_us);
+        view_of(s, site, idle ? 0 : obstacle_lacks(s, site, now_us), now_us);
     view.retrying = count->rows;
     view.due_us = time_of(s, count->due);
     for (int i = 0; idle && i < SOURCES; i++)

@@ -1,8 +1,8 @@
 """An SMTP server that is slow, small or late where it is told to be.
 
 engine_peer.py PORT LOG ADDRESS=mood,mood… …   moods: greet:S ehlo:S mail:S dot:S (seconds)
-size:N (SIZE in EHLO) count:1 (a line "open N" whenever N connections stand now). LOG gets a line
-"taken ADDRESS" for each recipient of a message that was answered 250, and "quit N" with the
+size:N (SIZE in EHLO) count:1 (a line "open N" whenever N connections stand now) refuse:IP (whoever
+comes from there, with 421, and a line "refused"). LOG gets a line "taken ADDRESS" for each recipient of a message that was answered 250, and "quit N" with the
 messages of a connection that ended with QUIT."""
 import socket
 import sys
@@ -39,6 +39,10 @@ def serve(connection, mood):
     def wait(what):
         time.sleep(float(mood.get(what, 0)))
 
+    if connection.getpeername()[0] == mood.get("refuse"):
+        note("refused")
+        say("421 4.7.0 [TSS04] Messages from you temporarily deferred")
+        return False
     lines = connection.makefile("rb")
     messages, rcpt = 0, None
     wait("greet")

@@ -24,6 +24,8 @@ cat >"$work/zone.conf" <<'Z'
     local-data: "mx.two.example. 300 IN A 127.0.7.1"
     local-data: "all1.example. 300 IN MX 10 mx.all.example."
     local-data: "all2.example. 300 IN MX 10 mx.all.example."
+    local-data: "picky.example. 300 IN MX 10 mx.picky.example."
+    local-data: "mx.picky.example. 300 IN A 127.0.7.3"
 Z
 start_unbound
 port=$(free_port)
@@ -173,4 +175,28 @@ grep -q 'other sections source, pool and warmup' "$work/out" || die "other words
 sed "s/pool = 's2'/pool = 'pair'/" "$work/kept.conf" >"$conf"
 "$hikyaku" reload "$XDG_STATE_HOME/hikyaku/reloaded" >"$work/out" 2>&1 || die "reload: $(cat "$work/out")"
 wait "$sender" || die "reloaded: $?: $(cat "$work/err")"
-echo "each source with its own address and name"
+
+# A receiver that refuses one address: the other one carries all, and each refused connection
+# costs one row one attempt; with a rule that suspends that path there is only one.
+echo "pool 'first' { sources = {'s1', 's2'} }" >>"$conf"
+echo "domain 'picky.example' { pool = 'first'  retry_interval = {'2s'}  lifetime = '60s' }" >>"$conf"
+{ echo email; seq -f 'user%g@picky.example' 1 40; } >"$work/list.tsv"
+python3 "$here/engine_peer.py" "$port" "$work/peer.log" 127.0.7.3=refuse:127.0.1.1 &
+pids="$pids $!"
+wait_for 127.0.7.3 "$port"
+before=0
+for rule in none tss04; do
+    [ "$rule" = none ] || echo 'reply "421" { text = "TSS04"  action = suspend  for = 1h }' >>"$conf"
+    "$hikyaku" send -c "$conf" -l "$work/list.tsv" -m "$work/message.eml" -j "$rule" --quiet \
+        >"$work/$rule.sum" 2>"$work/err" || die "$rule: $?: $(cat "$work/err")"
+    "$hikyaku" results -c "$conf" "$rule" >"$work/$rule.results"
+    refused=$(($(grep -c '^refused' "$work/peer.log") - before))
+    before=$((before + refused))
+    [ "$refused" -ge 1 ] || die "$rule: nobody came from s1"
+    [ "$rule" = none ] || same "connections from a suspended source" 1 "$refused"
+    same "$rule: attempts" "$((40 + refused))" \
+        "$(cut -f "$(column "$work/$rule.results" attempts)" "$work/$rule.results" | awk '{ n += $1 } END { print n }')"
+    same "$rule: delivered from" "40 s2" \
+        "$(cut -f "$(column "$work/$rule.results" source)" "$work/$rule.results" | tail -n +2 | sort | uniq -c | sed 's/^ *//')"
+done
+echo "each source with its own address and name; one that is refused leaves all to the others"

@@ -52,7 +52,7 @@ static void settle(struct world *w, uint32_t connection, uint32_t row,
     story->lent = false;
     story->due_us = d.next_us;
     if (connection != NO_CONNECTION) {
-        record_settled(w, &w->lanes[connection], v, joined, &d);
+        record_settled(w, &w->lanes[connection], v, &what, &d);
         if (v->counted && worked)
             story->source = w->lanes[connection].source;
     }
@@ -144,10 +144,10 @@ static void close_lane(struct world *w, const struct news *news)
                                                                      : 0;
     if (short_us && w->now_us + short_us > w->short_until_us)
         w->short_until_us = w->now_us + short_us;
-    bool round =
+    enum round round =
         scheduler_closed(w->scheduler, news->connection, how, news->avoid, w->now_us);
     record_closed(w, lane, round);
-    if (round) {
+    if (round != ROUND_NONE) {
         struct verdict v = news->verdict;
         v.outcome = OUTCOME_RETRY;
         v.counted = true;

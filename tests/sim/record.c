@@ -70,6 +70,7 @@ static void remember(const struct world *w, struct seen_provider *p)
     }
 }
 
+/* A path that has rested may be another one by now, which knows of no other pace. */
 static void limit_provider(const struct world *w, struct seen_provider *p)
 {
     for (int i = 0; i <= SOURCES_MAX; i++)
@@ -90,7 +91,7 @@ new_provider(struct world *w, const struct scheduler_policy *policy, uint32_t me
     remember(w, p);
     for (int i = 0; i <= SOURCES_MAX; i++) /* it may have been there, unseen */
         if (w->source_was_slow[i])
-            p->paths[i].was_slow = p->paths[i].may_be_fewer = true;
+            p->paths[i].pace_unsure = p->paths[i].may_be_fewer = true;
     limit_provider(w, p);
     return p;
 }
@@ -227,6 +228,14 @@ static bool is_quiet(const struct world *w, const struct seen_site *site)
 
 /* ---- who may have what ---- */
 
+static bool may_send(const struct scheduler_policy *policy, int source)
+{
+    bool may = policy->sources_n == 0 && source == 0;
+    for (int i = 0; i < policy->sources_n; i++)
+        may = may || policy->sources[i] == source;
+    return may;
+}
+
 static uint32_t may_have(const struct world *w, const struct seen_provider *p,
                          const struct seen_path *path)
 {
@@ -263,13 +272,24 @@ static unsigned limits_lack(const struct world *w, const struct seen_provider *p
     if (path->lanes >= may_have(w, p, path) || may_be_restrained(w, path))
         lacks |= LACK_CONNECTIONS;
     if (gate_opens_us(&path->lent[PASSING_MAIL]) > w->now_us ||
-        is_full(w, path, PASSING_MAIL) || (path->was_slow && p->policy->message_rate))
+        is_full(w, path, PASSING_MAIL) ||
+        (path->pace_unsure && p->policy->message_rate))
         lacks |= LACK_RATE;
     if (gate_opens_us(&path->lent[PASSING_CONNECT]) > w->now_us ||
         is_full(w, path, PASSING_CONNECT) ||
-        (path->was_slow && p->policy->connection_rate))
+        (path->pace_unsure && p->policy->connection_rate))
         lacks |= LACK_CONNECTION_RATE;
     return lacks;
+}
+
+static bool is_connected(const struct world *w, const struct seen_site *site,
+                         uint8_t source)
+{
+    for (uint32_t i = 0; i < w->plan->connections_total; i++)
+        if (w->lanes[i].open && w->lanes[i].seen == site &&
+            w->lanes[i].source == source)
+            return true;
+    return false;
 }
 
 /* What keeps a path from one more connection with a row, as enum lack. */
@@ -284,6 +304,10 @@ static unsigned path_lacks(const struct world *w, const struct seen_site *site,
     lacks |= limits_lack(w, site->provider, source);
     for (int i = 0; i < site->outer_n; i++)
         lacks |= limits_lack(w, site->outer[i], source);
+    if (w->now_us < site->left_until_us[source])
+        lacks |= LACK_ROUND;
+    if (site->left_until_us[source] && is_connected(w, site, source))
+        lacks |= LACK_PROOF;
     if (w->plan->warmups && source) {
         struct today *today = today_of(w, path);
         uint32_t cap = warmup_cap(&w->plan->warmups[source - 1], today->day);
@@ -291,6 +315,20 @@ static unsigned path_lacks(const struct world *w, const struct seen_site *site,
             lacks |= LACK_WARMUP;
     }
     return lacks;
+}
+
+/* One that has not failed there, of those that send for it. */
+static bool has_others(const struct world *w, const struct seen_site *site,
+                       uint8_t source)
+{
+    const struct scheduler_policy *policy = site->policy;
+    for (int i = 0; i < policy->sources_n; i++) {
+        uint8_t other = policy->sources[i];
+        if (other != source && w->now_us >= site->left_until_us[other] &&
+            !(path_lacks(w, site, other) & (LACK_PATH | LACK_WARMUP)))
+            return true;
+    }
+    return false;
 }
 
 static unsigned site_lacks(const struct world *w, const struct seen_site *site,
@@ -334,7 +372,7 @@ static void pace(struct world *w, struct seen_provider *p, uint8_t source,
         passes = gate_pass(&path->lent[passing], w->now_us, &again);
     }
     path->rested[passing] = false;
-    promise(passes || path->was_slow, w, "%s no quicker than its rate",
+    promise(passes || path->pace_unsure, w, "%s no quicker than its rate",
             passing == PASSING_MAIL ? "rows are lent" : "connections are opened");
 }
 
@@ -349,13 +387,19 @@ static void record_opened(struct world *w, const struct order *order,
 {
     struct lane *lane = &w->lanes[order->connection];
     struct seen_path *path = &site->provider->paths[order->source];
-    lane->seen = site;
-    lane->path = path;
-    lane->source = order->source;
     uint32_t limit = site->policy->messages_per_connection;
     promise(!limit || (order->messages && order->messages <= limit), w,
             "%s: %u messages a connection, not %u", order->site, limit,
             order->messages);
+    promise(w->now_us >= site->left_until_us[order->source] ||
+                !has_others(w, site, order->source),
+            w, "%s: source %u has failed, others go first", order->site, order->source);
+    promise(!site->left_until_us[order->source] ||
+                !is_connected(w, site, order->source),
+            w, "%s: source %u has failed, and one probe", order->site, order->source);
+    lane->seen = site;
+    lane->path = path;
+    lane->source = order->source;
     for (int i = -1; i < site->outer_n; i++) {
         struct seen_provider *p = bounding(site, i);
         path = &p->paths[order->source];
@@ -445,10 +489,12 @@ static void close_path(struct world *w, struct seen_path *path, int64_t until_us
 }
 
 void record_settled(struct world *w, struct lane *lane, const struct verdict *v,
-                    bool joined, const struct decision *d)
+                    const struct settlement *what, const struct decision *d)
 {
     struct seen_path *path = lane->path;
-    bool before = joined && lane->brought;
+    if (what->worked)
+        lane->seen->left_until_us[lane->source] = 0;
+    bool before = what->joined && lane->brought;
     lane->brought = before || v->outcome == OUTCOME_DELIVERED;
     if (lane->brought && !before && path->allowed != UINT32_MAX &&
         ++path->good >= GOOD_A_CONNECTION * path->allowed) {
@@ -467,13 +513,23 @@ void record_settled(struct world *w, struct lane *lane, const struct verdict *v,
     w->record.restrained = w->record.restrained || d->notice;
 }
 
-void record_closed(struct world *w, const struct lane *lane, bool round)
+void record_closed(struct world *w, const struct lane *lane, enum round round)
 {
-    for (int i = -1; i < lane->seen->outer_n; i++)
-        bounding(lane->seen, i)->paths[lane->source].lanes--;
+    struct seen_site *site = lane->seen;
+    for (int i = -1; i < site->outer_n; i++)
+        bounding(site, i)->paths[lane->source].lanes--;
     int64_t until_us = w->now_us + w->plan->policy.retry_interval_ms[0] * 1000;
-    if (round && until_us > lane->seen->closed_until_us)
-        lane->seen->closed_until_us = until_us;
+    if (round == ROUND_SOURCE) {
+        site->left_until_us[lane->source] = until_us;
+        site->bound_until_us[lane->source] = until_us;
+    }
+    if (round != ROUND_SITE)
+        return;
+    promise(!has_others(w, site, lane->source), w,
+            "%s: no round fails while another source may be tried", lane->site);
+    memset(site->left_until_us, 0, sizeof site->left_until_us);
+    if (until_us > site->closed_until_us)
+        site->closed_until_us = until_us;
 }
 
 /* Half of what it has, or of what it may have. sure: it is a path of the scheduler's
@@ -481,7 +537,7 @@ void record_closed(struct world *w, const struct lane *lane, bool round)
 static void slow_path(const struct world *w, const struct scheduler_policy *policy,
                       struct seen_path *path, bool sure, int64_t until_us)
 {
-    path->was_slow = true;
+    path->pace_unsure = true;
     if (!sure) {
         path->may_be_fewer = true;
         return;
@@ -496,14 +552,6 @@ static void slow_path(const struct world *w, const struct scheduler_policy *poli
     path->good = 0;
     path->allowed = has > 1 ? has / 2 : 1;
     path->kept_until_us = w->now_us + HOUR_US;
-}
-
-static bool may_send(const struct scheduler_policy *policy, int source)
-{
-    bool may = policy->sources_n == 0 && source == 0;
-    for (int i = 0; i < policy->sources_n; i++)
-        may = may || policy->sources[i] == source;
-    return may;
 }
 
 static void slow_reached(struct world *w, const struct lane *lane, enum reach reach,
@@ -720,10 +768,9 @@ void record_ready(struct world *w)
             w->now_us < story->due_us + TICK_US ||
             w->now_us < site->closed_until_us + TICK_US)
             continue;
-        bool bound = false;
-        for (int i = 0; i < site->policy->sources_n; i++)
-            bound = bound || site->policy->sources[i] == story->source;
-        site->ready[bound ? story->source : 0]++;
+        bool bound = story->source && may_send(site->policy, story->source);
+        if (!bound || w->now_us >= site->bound_until_us[story->source] + TICK_US)
+            site->ready[bound ? story->source : 0]++;
     }
 }
 

@@ -405,7 +405,7 @@ struct seen_path {
     int64_t kept_until_us; /* then the next life may have forgotten `allowed` */
     uint32_t slow;         /* the rates are halved so often, for sure until */
     int64_t slow_until_us;
-    bool was_slow;     /* and may be for longer than is sure */
+    bool pace_unsure; /* it may be slow for longer, or have rested and been forgotten */
     bool may_be_fewer; /* connections than `allowed` */
     struct today {     /* of a source that is being warmed up */
         int32_t day;
@@ -428,6 +428,8 @@ struct seen_site {
     struct seen_provider *outer[OUTER_MAX]; /* whose limits hold for it too */
     int outer_n;
     int64_t closed_until_us, ruled_until_us; /* at all; by a rule */
+    int64_t left_until_us[SOURCES_MAX + 1];  /* it failed from there, others go first */
+    int64_t bound_until_us[SOURCES_MAX + 1]; /* so long its own rows may wait */
     uint32_t ready[SOURCES_MAX + 1];         /* for sure, by source; for record_waits */
 };
 
@@ -565,8 +567,8 @@ void record_forget(struct world *w); /* all lives */
  * that it may be. */
 void record_order(struct world *w, const struct order *order);
 void record_settled(struct world *w, struct lane *lane, const struct verdict *v,
-                    bool joined, const struct decision *d);
-void record_closed(struct world *w, const struct lane *lane, bool round);
+                    const struct settlement *what, const struct decision *d);
+void record_closed(struct world *w, const struct lane *lane, enum round round);
 void record_suspended(struct world *w, const struct lane *lane,
                       const struct suspension *what);
 void record_shared(struct world *w, const struct sharing *share);
