@@ -251,8 +251,10 @@ static bool shift(struct world *w, struct wire *wire, struct span out)
     size_t n = (size_t)(end + 1 - out.p);
     for (int i = 0; i < (wire->doubles ? 2 : 0) && !wire->mute; i++)
         say(w, wire, SEGMENT_DATA, out.p, n);
-    /* When a 421 slips into the place of a lost 250, nobody can know. */
-    wire->misleads = wire->misleads || wire->loses;
+    /* When a 421 slips into the place of a lost 250, nobody can know; nor, without a
+     * 354 among the replies, that there was one too many (docs/session.md). */
+    wire->misleads =
+        wire->misleads || wire->loses || (wire->doubles && w->plan->smtp.chunking);
     uint32_t rows[TOGETHER_MAX];
     int count = wire->loses && wire->taken ? message_rows(w, wire->taken, rows) : 0;
     for (int i = 0; i < count; i++)

@@ -743,8 +743,10 @@ void record_mail(struct world *w, struct wire *wire)
         return;
     struct today *today = today_of(w, lane->path);
     uint32_t cap = warmup_cap(&w->plan->warmups[lane->source - 1], today->day);
-    promise(++today->mails <= cap, w, "%s gets %u messages from new source %u on a day",
-            lane->site, cap, lane->source);
+    today->unsure = today->unsure || again;
+    promise(++today->mails <= cap || today->unsure, w,
+            "%s gets %u messages from new source %u on a day", lane->site, cap,
+            lane->source);
 }
 
 void record_moved(struct world *w, const struct connection *c)

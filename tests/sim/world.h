@@ -410,6 +410,7 @@ struct seen_path {
     struct today {     /* of a source that is being warmed up */
         int32_t day;
         uint32_t drawn, mails;
+        bool unsure; /* a MAIL may have been said twice */
     } today;
 };
 
