@@ -43,7 +43,7 @@ struct task {
     bool last;                             /* OPEN, MORE: no more rows will come */
     uint8_t source;    /* OPEN: number of the one to bind to; 0: the system chooses */
     uint32_t messages; /* OPEN: at most so many on this connection; 0: no limit */
-    int gates_n;           /* OPEN: as in struct order, in the task's own memory */
+    int gates_n;       /* OPEN: as in struct order, in the task's own memory */
     struct gate **connect_gates, **mail_gates;
     int32_t dns_us;
     int targets_n;

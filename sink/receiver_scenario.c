@@ -78,8 +78,8 @@ static void end(struct connection *c, bool reset)
         if (recv(c->fd, t->buffer, sizeof t->buffer, 0) <= 0)
             break;
     if (reset) {
-        /* What was read is acknowledged first: a reset that overtakes that makes another
-         * code of it, and it may be late by 40 ms. */
+        /* What was read is acknowledged first: a reset that overtakes that makes
+         * another code of it, and it may be late by 40 ms. */
         setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
