@@ -219,7 +219,9 @@ void path_slow(struct path *path, int64_t until_us, uint32_t connections,
     if (path->slow < PATH_SLOWEST)
         path->slow++;
     path->good = path->refusals = 0;
-    path->allowed = connections > 1 ? connections / 2 : 1;
+    uint32_t half = connections > 1 ? connections / 2 : 1;
+    if (half < path->allowed) /* some may still be ending that it may have no more */
+        path->allowed = half;
 }
 
 bool path_rest(struct path *path, int64_t now_us, int64_t step_us)

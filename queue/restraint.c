@@ -340,6 +340,7 @@ static void slow_path(struct scheduler *s, struct site *site, uint8_t source,
     struct provider *p = site->provider;
     struct path *path = restraint_paths(s, site, source);
     jobs_meet(s, site, source, now_us);
+    jobs_hear(s, site, path, now_us);
     uint32_t has = jobs_connections(s, path);
     bool closed = now_us < path->closed_until_us; /* those words say more */
     path_slow(path, now_us + what->for_us, has ? has : path_whole(path, &p->limits),

@@ -550,7 +550,8 @@ static void slow_path(const struct world *w, const struct scheduler_policy *poli
                                                   : SLOWEST;
     path->slow_until_us = until_us;
     path->good = 0;
-    path->allowed = has > 1 ? has / 2 : 1;
+    uint32_t half = has > 1 ? has / 2 : 1;
+    path->allowed = half < path->allowed ? half : path->allowed;
     path->kept_until_us = w->now_us + HOUR_US;
 }
 

@@ -459,6 +459,31 @@ static void slow_means_half(void **state)
     finish(&w);
 }
 
+/* What ends behind a suspension may be told to slow down besides: that is no way to
+ * more connections. */
+static void slow_opens_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 4000, 1, (struct scheduler_policy){.connections = 8});
+    for (int i = 0; i < 20; i++) {
+        take_orders(&w);
+        settle_all(&w, good);
+    }
+    assert_int_equal(w.open, 8);
+    struct suspension what = {
+        .reach = REACH_PATH, .for_us = minute_us, .connections = 1, .why = "listed"};
+    scheduler_suspend(w.s, 0, &what, w.now);
+    what.slow = true;
+    scheduler_suspend(w.s, 1, &what, w.now);
+    take_orders(&w);
+    assert_int_equal(w.open, 0);
+    w.now += minute_us;
+    take_orders(&w);
+    assert_int_equal(w.open, 1);
+    finish(&w);
+}
+
 /* Half of what the reply was about, and of nothing else: by site and source. */
 static void slow_reaches_what_it_says(void **state)
 {
@@ -968,6 +993,7 @@ int main(void)
         cmocka_unit_test(a_suspended_source_says_why_everywhere),
         cmocka_unit_test(the_longest_suspension_is_told),
         cmocka_unit_test(slow_means_half),
+        cmocka_unit_test(slow_opens_nothing),
         cmocka_unit_test(slow_reaches_what_it_says),
         cmocka_unit_test(a_slow_site_has_half_of_what_was_never_used),
         cmocka_unit_test(refusals_close_a_path_for_longer_each_time),
