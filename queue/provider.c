@@ -215,7 +215,8 @@ void path_slow(struct path *path, int64_t until_us, uint32_t connections,
                const char *why)
 {
     words_set(&path->why, why);
-    path->slow_until_us = until_us;
+    if (path->slow == 0 || until_us > path->slow_until_us)
+        path->slow_until_us = until_us;
     if (path->slow < PATH_SLOWEST)
         path->slow++;
     path->good = path->refusals = 0;

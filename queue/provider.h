@@ -160,7 +160,8 @@ bool path_good(struct path *path, const struct limits *limits);
 /* Closed until then, and what comes after; why is copied. */
 void path_close(struct path *path, int64_t until_us, uint32_t connections,
                 const char *why);
-/* Half of the rates, and of the connections that all jobs have, until then. */
+/* Half of the rates, and of the connections that all jobs have, until then; while it is
+ * slow already, for as long as that at least. */
 void path_slow(struct path *path, int64_t until_us, uint32_t connections,
                const char *why);
 /* Time has passed: it may be less slow. True: path_limit is due. */

@@ -548,7 +548,8 @@ static void slow_path(const struct world *w, const struct scheduler_policy *poli
     path->slow = w->now_us >= path->slow_until_us ? 1
                  : path->slow < SLOWEST           ? path->slow + 1
                                                   : SLOWEST;
-    path->slow_until_us = until_us;
+    if (until_us > path->slow_until_us)
+        path->slow_until_us = until_us;
     path->good = 0;
     uint32_t half = has > 1 ? has / 2 : 1;
     path->allowed = half < path->allowed ? half : path->allowed;

@@ -459,6 +459,33 @@ static void slow_means_half(void **state)
     finish(&w);
 }
 
+/* It was to be slow for an hour: another word, for a minute, makes that no shorter. */
+static void slow_lasts_as_long_as_the_longest(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, 40000, 1,
+          (struct scheduler_policy){.connections = 8, .message_rate = 100 * 3600});
+    struct suspension slow = {
+        .reach = REACH_PATH, .slow = true, .for_us = 60 * minute_us, .why = "busy"};
+    take_orders(&w);
+    scheduler_suspend(w.s, 0, &slow, w.now);
+    slow.for_us = minute_us;
+    scheduler_suspend(w.s, 0, &slow, w.now);
+    int before = 0;
+    for (int times = 0; times < 3; times++) { /* time enough for two steps back */
+        w.now += 11 * minute_us;
+        before = w.delivered;
+        for (int i = 0; i < 1000; i++) { /* ten seconds */
+            take_orders(&w);
+            settle_all(&w, good);
+            w.now += SECOND_US / 100;
+        }
+    }
+    assert_in_range(w.delivered - before, 200, 560);
+    finish(&w);
+}
+
 /* What ends behind a suspension may be told to slow down besides: that is no way to
  * more connections. */
 static void slow_opens_nothing(void **state)
@@ -993,6 +1020,7 @@ int main(void)
         cmocka_unit_test(a_suspended_source_says_why_everywhere),
         cmocka_unit_test(the_longest_suspension_is_told),
         cmocka_unit_test(slow_means_half),
+        cmocka_unit_test(slow_lasts_as_long_as_the_longest),
         cmocka_unit_test(slow_opens_nothing),
         cmocka_unit_test(slow_reaches_what_it_says),
         cmocka_unit_test(a_slow_site_has_half_of_what_was_never_used),
