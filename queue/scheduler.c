@@ -459,10 +459,12 @@ static void note_result(struct scheduler *s, struct connection_record *c, struct
     if (what->counted && what->worked)
         r->source = c->source; /* greylisting wants to see the same one again */
     if (what->worked) {
+        bool was_left = site_left_until_us(site, c->source) != 0;
         c->served += !what->joined;
         site_good(site, c->source, connections_of_all(s, site), now_us);
-        if (site->ready && link_alone(&site->work))
-            wake_site(s, site); /* the window may have opened */
+        /* The window may have opened, or the source has more than its probe again. */
+        if (site->ready && (was_left || link_alone(&site->work)))
+            wake_site(s, site);
     }
     restraint_note(s, c, what, d, now_us);
 }

@@ -106,6 +106,65 @@ static void a_suspended_source_saves_no_round(void **state)
     }
 }
 
+/* Rows that are due now are tried in vain, so that they are bound, until so many wait.
+ */
+static void bind_rows(struct world *w, uint64_t waiting)
+{
+    do {
+        take_orders(w);
+        settle_all(w, later);
+        w->now += SECOND_US / 10;
+    } while (scheduler_stats(w->s).waiting < waiting);
+}
+
+static void end_all(struct world *w)
+{
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        if (w->lanes[i].open)
+            end_lane(w, i, CLOSED_CLEAN);
+}
+
+/* Its rows may leave by it alone: when its probe works they go on at once, and not when
+ * the probe has sent what it has. */
+static void a_probe_that_works_is_no_longer_the_only_one(void **state)
+{
+    (void)state;
+    struct world w;
+    uint32_t rows;
+    struct suspension pause = {.for_us = interval_us / 4, .why = "it is not its turn"};
+    begin_with(&w, 60, 2, 8);
+    scheduler_suspend(w.s, only(&w), &pause, w.now);
+    bind_rows(&w, 30); /* to the one source */
+    uint32_t one = 0;
+    while (!w.lanes[one].open)
+        one++;
+    uint8_t source = w.lanes[one].source;
+    pause.for_us = interval_us / 2;
+    scheduler_suspend(w.s, one, &pause, w.now);
+    w.now += interval_us / 4;
+    bind_rows(&w, 60); /* to the other one, which works */
+    end_all(&w);
+    w.now += interval_us * 3 / 4;
+    take_orders(&w);
+    for (uint32_t i = 0; i < CONNECTIONS && w.open > 1; i++)
+        if (w.lanes[i].open)
+            end_lane(&w, i, CLOSED_CLEAN);
+    assert_int_equal(w.lanes[only(&w)].source, source);
+    assert_int_equal(fail_lane(&w, only(&w), &rows), ROUND_SOURCE);
+    w.now += interval_us / 2;
+    bind_rows(&w, 60); /* the other one still works: the site is proven */
+    end_all(&w);
+    w.now += interval_us / 2;
+    take_orders(&w);
+    uint32_t probe = only(&w);
+    assert_int_equal(w.lanes[probe].source, source);
+    settle(&w, probe, good);
+    assert_true(w.lanes[probe].n > 2); /* it wants no more yet */
+    take_orders(&w);
+    assert_true(w.open > 1);
+    finish(&w);
+}
+
 /* The others go on as if it were not there; it is tried again after an interval. */
 static void a_source_that_works_carries_all(void **state)
 {
@@ -214,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_fails_when_all_sources_have),
         cmocka_unit_test(a_suspended_source_saves_no_round),
+        cmocka_unit_test(a_probe_that_works_is_no_longer_the_only_one),
         cmocka_unit_test(a_source_that_works_carries_all),
         cmocka_unit_test(rows_of_its_own_share_its_failure),
         cmocka_unit_test(a_source_that_stands_goes_on),
